@@ -1,0 +1,33 @@
+"""fastnn: multilayer perceptrons on CPUs, trained and served at the speed of the machine's arithmetic units."""
+
+from typing import TYPE_CHECKING, Any
+
+from fastnn import kernels
+from fastnn.modelfile import ModelFileError
+from fastnn.network import Network
+from fastnn.trainer import History, TrainingDivergedError, train
+
+if TYPE_CHECKING:
+    from fastnn.classifier import MLPClassifier
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "History",
+    "MLPClassifier",
+    "ModelFileError",
+    "Network",
+    "TrainingDivergedError",
+    "__version__",
+    "kernels",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # The estimator brings scikit-learn, which takes longer to import than everything else together.
+    if name == "MLPClassifier":
+        from fastnn.classifier import MLPClassifier
+
+        return MLPClassifier
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")

@@ -1,0 +1,78 @@
+"""Files that appear whole or not at all: a temporary file beside the target, fsync, rename."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when the ``with`` block ends well.
+
+    Until then `path` is what it was, absent or old. When the block raises, the temporary file is removed.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A symbolic link is followed: the file that it points to is replaced.
+
+    Yields
+    ------
+    BinaryIO
+        The temporary file, in the same directory, open for writing.
+
+    Raises
+    ------
+    OSError
+        If the directory doesn't exist or can't be written, or `path` is something else than a file.
+    """
+    target = Path(os.path.realpath(path))
+    check_replaceable(target)
+    temporary = target.with_name(f".fastnn-{secrets.token_hex(8)}.tmp")
+    # Not `tempfile`: its files are private to the user (0600), and the rename would carry that over to the target.
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        with open(descriptor, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_directory(target.parent)
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Raise the OSError that `replacing` would end in, as far as it can be known without writing.
+
+    A program that works for an hour before it writes asks this first.
+    """
+    target = Path(os.path.realpath(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {target.parent}.")
+    if target.is_dir():
+        raise IsADirectoryError(f"{path} is a folder.")
+    # A rename would put an ordinary file where a device or a pipe was.
+    if target.exists() and not stat.S_ISREG(target.stat().st_mode):
+        raise OSError(f"{path} is no ordinary file and can't be replaced by one.")
+    if not os.access(target.parent, os.W_OK | os.X_OK):
+        raise PermissionError(f"{path}: no right to write in the folder {target.parent}.")
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the rename survive a power cut, where the system can sync a directory."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

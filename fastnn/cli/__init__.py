@@ -1,0 +1,101 @@
+"""The command line: ``fastnn train | predict | evaluate | info | warmup | demo``.
+
+Results go to stdout, progress and errors to stderr. Every error is one line, with an exit code of its kind. Modules
+that take long to import are imported by the commands that need them, so that ``fastnn --help`` doesn't wait.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+import typer
+
+from fastnn.cli import demo, machine, tables
+from fastnn.cli.terminal import complain
+
+FAILED, USAGE, MODEL_FILE, SCHEMA, DATA, INTERRUPTED = 1, 2, 3, 4, 5, 130
+
+app = typer.Typer(
+    name="fastnn",
+    help="Train and apply multilayer perceptrons on tables (CSV, Parquet). Exit codes: 0 done, 1 failed, "
+    "2 wrong usage, 3 unusable model file, 4 data that doesn't match the model, 5 unusable data.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (tables.train, tables.predict, tables.evaluate, machine.info, machine.warmup, demo.demo):
+    app.command()(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the process.
+
+    Returns
+    -------
+    int
+        The exit code. Nothing is raised, whatever goes wrong.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _run(arguments or ["--help"])
+        sys.stdout.flush()
+        return code if arguments else USAGE
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain at exit that it can't flush.
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        result = typer.main.get_command(app).main(args=arguments, prog_name="fastnn", standalone_mode=False)
+        if result == INTERRUPTED:  # how newer versions of typer say that Ctrl-C was pressed
+            raise KeyboardInterrupt
+        return result if isinstance(result, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        return INTERRUPTED
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else FAILED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # the last resort too: a traceback helps nobody who types a command
+        complain(_message(error))
+        return exit_code(error)
+
+
+def exit_code(error: Exception) -> int:
+    """The code of the process that an error ends."""
+    if hasattr(error, "format_message"):  # a usage error; where its class lives differs between versions of typer
+        return USAGE
+    return next((code for type_, code in _codes() if isinstance(error, type_)), FAILED)
+
+
+def _codes() -> list[tuple[type[Exception], int]]:
+    from fastnn.modelfile import ModelFileError
+
+    codes: list[tuple[type[Exception], int]] = [(ModelFileError, MODEL_FILE)]
+    with suppress(ModuleNotFoundError):  # without pyarrow no such error can have happened
+        from fastnn.pipeline.schema import DataError, SchemaError
+
+        codes += [(SchemaError, SCHEMA), (DataError, DATA)]
+    return codes
+
+
+def _message(error: Exception) -> str:
+    if hasattr(error, "format_message"):
+        return str(error.format_message())
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory. {error}"
+    expected = isinstance(error, (OSError, ModuleNotFoundError)) or type(error).__module__.startswith("fastnn.")
+    return str(error) if expected else f"{type(error).__name__}: {error}"

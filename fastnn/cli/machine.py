@@ -1,0 +1,111 @@
+"""The commands about models and machines: info, warmup."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, Any
+
+import typer
+
+from fastnn.cli.terminal import say, show
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def info(
+    model: Annotated[
+        Path | None, typer.Argument(metavar="[MODEL]", help="A model file; without, the installation is described.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say what is in a model file, or what fastnn runs on."""
+    facts = _about_machine() if model is None else _about_model(model)
+    width = max(len(name) for name in facts)
+    text = "\n".join(f"{name.replace('_', ' '):<{width}}  {_in_words(value)}" for name, value in facts.items())
+    show(facts, json, text)
+
+
+def warmup(json: Json = False) -> None:
+    """Compile everything and keep it on disk, so that no later run has to."""
+    from fastnn.runtime.compile_cache import cache_directory
+    from fastnn.warmup import warm_up
+
+    began = perf_counter()
+    warm_up(say)
+    seconds = perf_counter() - began
+    directory = cache_directory()
+    summary = {"seconds": seconds, "compile_cache": None if directory is None else str(directory)}
+    kept = f"kept in {directory}" if directory else "not kept: no directory can be written"
+    show(summary, json, f"compiled in {seconds:.1f} s, {kept}")
+
+
+def _about_model(path: Path) -> dict[str, Any]:
+    from fastnn import modelfile
+
+    tensors, description = modelfile.load(path)
+    network = description.get("network", description)
+    facts = {
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "kind": description.get("kind"),
+        "sizes": network.get("sizes"),
+        "activation": network.get("activation"),
+        "dtype": network.get("dtype"),
+        "parameters": sum(array.size for name, array in tensors.items() if not name.startswith("preprocessing.")),
+        "classes": (network.get("classes") or {}).get("labels"),
+    }
+    if description.get("kind") == "pipeline":
+        facts |= {
+            "target": description.get("target"),
+            "columns": {column["name"]: f"{column['kind']} ({column['type']})" for column in description["schema"]},
+        }
+    return facts
+
+
+def _about_machine() -> dict[str, Any]:
+    import importlib.metadata
+    import platform
+
+    import numba
+
+    from fastnn.runtime.compile_cache import cache_directory
+    from fastnn.runtime.launch import available_threads
+
+    versions = {"python": platform.python_version()}
+    for package in ("fastnn-numba", "numpy", "numba", "llvmlite", "scikit-learn", "pyarrow", "matplotlib"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    numba.get_num_threads()  # starts Numba's threads: the layer has no name before
+    directory = cache_directory()
+    return {
+        **versions,
+        "threads": available_threads(),
+        "threading_layer": numba.threading_layer(),
+        "compile_cache": None if directory is None else str(directory),
+        "compile_cache_bytes": 0 if directory is None else _size(directory),
+    }
+
+
+def _size(directory: Path) -> int:
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            try:
+                total += os.path.getsize(os.path.join(folder, name))
+            except OSError:  # another process has just replaced it
+                continue
+    return total
+
+
+def _in_words(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, dict):
+        return "".join(f"\n  {name}: {entry}" for name, entry in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(entry) for entry in value)
+    return str(value)

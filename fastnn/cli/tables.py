@@ -1,0 +1,257 @@
+"""The commands that read tables: train, predict, evaluate."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastnn.atomic import check_replaceable
+from fastnn.cli.terminal import epoch_progress, say, show
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from fastnn.pipeline.train import Plan
+
+
+class Activation(StrEnum):
+    """Hidden layers' activations."""
+
+    TANH = "tanh"
+    RELU = "relu"
+    LOGISTIC = "logistic"
+    IDENTITY = "identity"
+
+
+class Solver(StrEnum):
+    """Optimisers."""
+
+    ADAM = "adam"
+    SGD = "sgd"
+
+
+class Dtype(StrEnum):
+    """Number formats of weights and arithmetic."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="A CSV file with a header line, or a Parquet file.")]
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that `fastnn train` wrote.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def train(
+    data: Data,
+    *,
+    target: Annotated[str, typer.Option(help="The column to learn.")],
+    model: Annotated[Path, typer.Option(help="The model file to write.")],
+    hidden: Annotated[str, typer.Option(help="Units of each hidden layer, as 128,64; 0 for no hidden layer.")] = "128",
+    activation: Annotated[Activation, typer.Option(help="Of the hidden layers.")] = Activation.TANH,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the data, at most.")] = 50,
+    batch_size: Annotated[str, typer.Option(help="Rows of a mini-batch; auto: 200, or all if fewer.")] = "auto",
+    solver: Annotated[Solver, typer.Option(help="adam, or sgd with Nesterov momentum of 0.9.")] = Solver.ADAM,
+    learning_rate: Annotated[float, typer.Option(help="The step size.")] = 1e-3,
+    alpha: Annotated[float, typer.Option(help="Strength of the L2 penalty.")] = 1e-4,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights, split and shuffle.")] = 0,
+    validation: Annotated[
+        float,
+        typer.Option(help="Share of rows to hold out, to stop when the loss on them no longer falls; 0: none."),
+    ] = 0.1,
+    ignore: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given again.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="The most threads to use.")] = None,
+    dtype: Annotated[Dtype, typer.Option(help="Of weights and arithmetic.")] = Dtype.FLOAT32,
+    plot: Annotated[Path | None, typer.Option(help="Draw the loss of each epoch into this image file.")] = None,
+    json: Json = False,
+) -> None:
+    """Train a classifier on a table and write it to a model file.
+
+    Numbers are standardised, strings one-hot encoded, holes filled; all of that goes into the model file.
+    """
+    from fastnn.pipeline.sources import read_table
+    from fastnn.pipeline.train import train as train_on_table
+    from fastnn.plot import plot_loss
+
+    options = {
+        "solver": solver.value,
+        "step_size": learning_rate,
+        "alpha": alpha,
+        "seed": seed,
+        "n_threads": threads,
+        # As in scikit-learn. Adam makes no use of it.
+        "momentum": 0.9,
+        "nesterovs_momentum": True,
+    }
+    settings = {
+        "hidden": _layer_sizes(hidden),
+        "activation": activation.value,
+        "dtype": dtype.value,
+        "epochs": epochs,
+        "validation": validation,
+        "batch_size": _batch_size(batch_size),
+    }
+    plan = _plan(settings, options)
+    _check_outputs([data], [model], plot)
+    if target in (ignore or ()):
+        raise typer.BadParameter(f"{target!r} is both target and ignored.")
+
+    table = read_table(data)
+    say(f"{data}: {table.num_rows} rows, {table.num_columns} columns")
+    with epoch_progress(epochs) as report:
+        trained = train_on_table(table, target, plan, ignore or (), report)
+    trained.model.save(model)
+    losses = [epoch.loss for epoch in trained.epochs]
+    if plot is not None:
+        plot_loss(plot, losses, [epoch.validation_score for epoch in trained.epochs])
+    summary = {
+        "model": str(model),
+        "rows": trained.n_train,
+        "validation_rows": trained.n_validation,
+        "validation_accuracy": trained.accuracy,
+        "epochs": len(losses),
+        "loss": losses[-1],
+        "seconds": trained.seconds,
+        "sizes": list(trained.model.network.sizes),
+        "classes": trained.model.classes.tolist(),
+    }
+    held_out = f", held-out accuracy {trained.accuracy:.4f}" if trained.accuracy is not None else ""
+    text = (
+        f"{model}: {len(losses)} epochs on {trained.n_train} rows in {trained.seconds:.2f} s, "
+        f"loss {losses[-1]:.4f}{held_out}"
+    )
+    show(summary, json, text)
+
+
+def predict(
+    model: ModelFile,
+    data: Data,
+    *,
+    out: Annotated[Path, typer.Option(help="The .csv or .parquet file to write.")],
+    keep: Annotated[list[str] | None, typer.Option(help="A column to carry along; may be given again.")] = None,
+    json: Json = False,
+) -> None:
+    """Score a table: the kept columns, `prediction`, and a `probability_...` for each class."""
+    from fastnn.pipeline import DataError, Model
+    from fastnn.pipeline.sinks import format_of, write_batches
+    from fastnn.pipeline.sources import read_table
+
+    kept = list(dict.fromkeys(keep or ()))
+    try:
+        to_csv = format_of(out) == "csv"
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    _check_outputs([model, data], [out])
+    began = perf_counter()
+    fitted = Model.load(model)
+    # From CSV to CSV a kept column is carried as it is spelled: an id of 007 stays one.
+    carried = set(kept) - set(fitted.schema.names()) if to_csv else set()
+    table = read_table(data, text={*fitted.schema.names("category"), *carried})
+    if not table.num_rows:
+        fitted.schema.check(table.schema)
+        raise DataError(f"{data}: there are no rows.")
+    schema = fitted.score_schema(table.schema, kept)
+    scores = fitted.score_batches(table.to_batches(), table.schema, kept)
+    rows = write_batches(out, schema, scores)
+    seconds = perf_counter() - began
+    summary = {"out": str(out), "rows": rows, "columns": schema.names, "seconds": seconds}
+    show(summary, json, f"{out}: {rows} rows scored in {seconds:.2f} s")
+
+
+def evaluate(
+    model: ModelFile,
+    data: Data,
+    *,
+    target: Annotated[str, typer.Option(help="The column of the true classes.")],
+    plot: Annotated[Path | None, typer.Option(help="Draw the confusion table into this image file.")] = None,
+    json: Json = False,
+) -> None:
+    """Compare a model's predictions with known classes: accuracy, log-loss, confusion table."""
+    from fastnn.pipeline import Model
+    from fastnn.pipeline.evaluate import evaluate as evaluate_on_table
+    from fastnn.pipeline.sources import read_table
+    from fastnn.plot import plot_confusion
+
+    _check_outputs([model, data], [], plot)
+    fitted = Model.load(model)
+    text_columns = set(fitted.schema.names("category"))
+    if fitted.classes.dtype.kind == "U":
+        text_columns.add(target)
+    result = evaluate_on_table(fitted, read_table(data, text=text_columns), target)
+    labels = fitted.classes.tolist()
+    if plot is not None:
+        plot_confusion(plot, result.confusion, labels)
+    summary = {
+        "rows": result.n_rows,
+        "accuracy": result.accuracy,
+        "log_loss": result.log_loss,
+        "classes": labels,
+        "confusion": result.confusion.tolist(),
+    }
+    text = (
+        f"rows      {result.n_rows}\naccuracy  {result.accuracy:.4f}\nlog-loss  {result.log_loss:.4f}\n\n"
+        f"true class (rows) against predicted class (columns)\n{_confusion_text(labels, result.confusion)}"
+    )
+    show(summary, json, text)
+
+
+def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
+    from fastnn.pipeline.train import Plan
+    from fastnn.trainer import TrainOptions
+
+    if not 0 <= settings["validation"] < 1:
+        raise typer.BadParameter(f"--validation is a share from 0 to below 1, got {settings['validation']:g}.")
+    try:
+        return Plan(**settings, options=TrainOptions(**options))
+    except (TypeError, ValueError) as error:
+        # The library calls it step_size.
+        raise typer.BadParameter(str(error).replace("step_size", "--learning-rate")) from None
+
+
+def _layer_sizes(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if parts == ["0"]:
+        return ()
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"--hidden is a list of layer sizes such as 128,64, got {text!r}.")
+    return tuple(int(part) for part in parts)
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise typer.BadParameter(f"--batch-size is auto or a number of rows, got {text!r}.")
+    return int(text)
+
+
+def _check_outputs(inputs: list[Path], outputs: list[Path], plot: Path | None = None) -> None:
+    """Refuse, before the work begins, outputs that can't be written or would overwrite an input or each other."""
+    if plot is not None:
+        from fastnn.plot import check_plotting
+
+        try:
+            check_plotting(plot)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        outputs = [*outputs, plot]
+    taken = {os.path.realpath(path) for path in inputs}
+    for path in outputs:
+        check_replaceable(path)
+        if os.path.realpath(path) in taken:
+            raise typer.BadParameter(f"{path} is named twice: an output must be a file of its own.")
+        taken.add(os.path.realpath(path))
+
+
+def _confusion_text(labels: list[Any], confusion: np.ndarray) -> str:
+    rows = [
+        ["", *map(str, labels)],
+        *([str(label), *map(str, row)] for label, row in zip(labels, confusion, strict=True)),
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(labels) + 1)]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)

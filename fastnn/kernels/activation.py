@@ -1,0 +1,107 @@
+"""The hidden layers' activations (F2 is tanh) and their derivatives, over contiguous stretches, in place.
+
+Loops here and beside run over slices from 0: for an index like ``start + i`` Numba must allow for a negative one, and LLVM
+then gives up vectorising.
+
+Each derivative is a function of the activation's output, so the backward pass needs no `z`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastnn.kernels.arrays import Array, copy, deliver, destination, flat, operand
+from fastnn.kernels.elementary import exp_of, tanh_of
+from fastnn.kernels.tile import LINE_BYTES, fma
+from fastnn.runtime.launch import jit, launch, share, threads_for, twins
+
+# Kernels are told the activation at run time: a name is no Numba argument, and one compiled kernel serves all.
+CODES = {"identity": 0, "tanh": 1, "relu": 2, "logistic": 3}
+_IDENTITY, _TANH, _RELU, _LOGISTIC = CODES.values()
+
+# Numbers of a block that is copied and worked on while it is in L1 (16 KB of float32).
+_BLOCK = 4096
+_OPERATIONS_PER_TANH = 20.0
+
+
+@jit
+def activate(code: int, a: Array) -> None:
+    """``a = activation(z)`` in place (F2 for tanh).
+
+    In place over one array, since LLVM takes the scalar path where an input may overlap the output.
+    """
+    one = a.dtype.type(1)
+    zero = a.dtype.type(0)
+    if code == _TANH:
+        for i in range(a.size):
+            a[i] = tanh_of(a[i])
+    elif code == _RELU:
+        for i in range(a.size):
+            a[i] = zero if a[i] < zero else a[i]
+    elif code == _LOGISTIC:
+        for i in range(a.size):
+            a[i] = one / (one + exp_of(-a[i]))
+
+
+@jit
+def multiply_by_derivative(code: int, delta: Array, a: Array) -> None:
+    """``delta *= activation'(z)``, given the activation's output `a` (the second factor of B4)."""
+    one = a.dtype.type(1)
+    zero = a.dtype.type(0)
+    if code == _TANH:
+        for i in range(a.size):
+            delta[i] *= fma(-a[i], a[i], one)
+    elif code == _RELU:
+        for i in range(a.size):
+            delta[i] = delta[i] if a[i] > zero else zero
+    elif code == _LOGISTIC:
+        for i in range(a.size):
+            delta[i] *= a[i] * (one - a[i])
+
+
+class Elementwise(NamedTuple):
+    """What F2 reads and writes."""
+
+    z: Array
+    out: Array
+
+
+@jit
+def tanh_block(args: Elementwise, part: int, parts: int) -> None:
+    """F2 for this part's numbers."""
+    first, last = share(args.z.size, LINE_BYTES // args.z.itemsize, part, parts)
+    for start in range(first, last, _BLOCK):
+        stop = min(start + _BLOCK, last)
+        copy(args.z[start:stop], args.out[start:stop])
+        activate(_TANH, args.out[start:stop])
+
+
+_tanh = twins(tanh_block)
+
+
+def tanh(z: Array, out: Array | None = None) -> Array:
+    """Hyperbolic tangent (F2): ``a = tanh(z)``, at most 3 ULP off in float32 and 4 in float64.
+
+    Parameters
+    ----------
+    z : ndarray of any shape, float32 or float64
+    out : ndarray of the same shape and dtype, optional
+        Where to put the result; may be `z` itself.
+
+    Returns
+    -------
+    a : ndarray of the shape of `z`
+        Within [-1, 1]; NaN where `z` is.
+
+    Raises
+    ------
+    TypeError
+        If the dtype is another one, or they differ.
+    ValueError
+        If `out` doesn't fit.
+    """
+    z = operand("z", z, 0)
+    result = destination(out, z.shape, z.dtype, (z,) if out is not z else ())
+    if result.size:
+        launch(_tanh, Elementwise(flat(z), flat(result)), threads=threads_for(_OPERATIONS_PER_TANH * z.size))
+    return deliver(result, out)

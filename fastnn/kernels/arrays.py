@@ -1,0 +1,111 @@
+"""From what a caller passes to the one Numba type that the kernels take.
+
+A kernel is compiled once per dtype. A read-only, misaligned or strided array is another type to Numba and
+would compile it again, so every array is brought to one form here: native, C-contiguous, aligned, one-dimensional.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn.runtime.launch import jit
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+Array = NDArray[Any]
+
+
+def operand(name: str, value: Any, ndim: int, dtype: np.dtype[Any] | None = None) -> Array:
+    """`value` as a C-contiguous array of float32 or float64, copied only if it has to be.
+
+    Parameters
+    ----------
+    name : str
+        What the caller knows it by; stands in the errors.
+    value : array_like
+    ndim : int
+        The number of dimensions that it must have; 0 allows any.
+    dtype : numpy.dtype, optional
+        The dtype that it must have: that of the operands before it.
+    """
+    array = np.asarray(value)
+    native = array.dtype.newbyteorder("=")
+    if native not in FLOATS:
+        raise TypeError(
+            f"{name} must be float32 or float64, got {array.dtype}. Convert it with {name}.astype(np.float32)."
+        )
+    if ndim and array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimension{'s' * (ndim > 1)}, got shape {array.shape}.")
+    if dtype is not None and native != dtype:
+        raise TypeError(
+            f"{name} is {native}, but the operands before it are {dtype}. Convert one to the other's dtype."
+        )
+    return np.require(array, native, ["C", "A"])
+
+
+def check_shape(name: str, array: Array, shape: tuple[int, ...], why: str) -> None:
+    """Raise a ValueError unless `array` has this shape; `why` says where the shape comes from."""
+    if array.shape != shape:
+        raise ValueError(f"{name} must have shape {shape} ({why}), got {array.shape}.")
+
+
+def flat(array: Array) -> Array:
+    """A one-dimensional view of a C-contiguous array that Numba sees as writable, so that it has one type.
+
+    The kernels never write into their inputs.
+    """
+    if not array.flags.writeable:
+        if array.size == 0:
+            return np.empty(0, array.dtype)
+        memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
+        memory._owner = array  # type: ignore[attr-defined]  # keeps the memory alive as long as the view
+        return np.frombuffer(memory, array.dtype)
+    return array.reshape(-1)
+
+
+def class_indices(y: Any, n_rows: int, n_classes: int) -> NDArray[np.int64]:
+    """`y` as int64 class indices, one a row, each at least 0 and below `n_classes`."""
+    array = np.asarray(y)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"y must hold class indices of an integer dtype, got {array.dtype}.")
+    check_shape("y", array, (n_rows,), "one class index a row")
+    if n_rows and (array.min() < 0 or array.max() >= n_classes):
+        raise ValueError(f"y must hold class indices from 0 to {n_classes - 1}, got {array.min()} to {array.max()}.")
+    return np.require(array, np.int64, ["C", "A"])
+
+
+def destination(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any], inputs: tuple[Array, ...]) -> Array:
+    """The array that a kernel writes: `out` itself where that is safe, otherwise a new one (see `deliver`).
+
+    Raises a TypeError or ValueError if `out` can't take the result.
+    """
+    if out is None:
+        return np.empty(shape, dtype)
+    if not isinstance(out, np.ndarray) or out.dtype != dtype:
+        raise TypeError(f"out must be an array of {dtype}, got {getattr(out, 'dtype', type(out).__name__)}.")
+    check_shape("out", out, shape, "the result's shape")
+    if not out.flags.writeable:
+        raise ValueError("out must be writable.")
+    plain = out.flags.c_contiguous and out.flags.aligned
+    if not plain or any(np.may_share_memory(out, array) for array in inputs):
+        return np.empty(shape, dtype)
+    return out
+
+
+def deliver(result: Array, out: Array | None) -> Array:
+    """The result, in `out` if the caller gave one."""
+    if out is None or result is out:
+        return result
+    out[...] = result
+    return out
+
+
+@jit
+def copy(source: Array, target: Array) -> None:
+    """``target = source``, both one-dimensional."""
+    for i in range(source.size):
+        target[i] = source[i]

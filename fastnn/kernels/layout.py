@@ -1,0 +1,161 @@
+"""Where every number lies: weights in panels, rows in lines.
+
+A line is 64 bytes. Rows of activations are padded to whole lines and weights are kept in panels of two lines (see
+`tile`), the same on every processor. Padding is zero and stays zero.
+
+    W (n_in, n_out)  ->  panel 0: n_in rows of 32 float32   | panel 1: n_in rows of 32 | ... | the last: 16 or 32 wide
+
+All parameters of a network are one flat vector: for each layer the panels of W, then the padded b. So the optimiser's state,
+a copy of the best weights, or a check that all are finite, is one array operation. What a run of rows needs
+besides is one flat buffer. `Layout` says where the parts begin, in a table of integers that compiled code reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn.kernels.arrays import Array
+from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES
+from fastnn.runtime.launch import jit
+
+
+def line_elements(dtype: Any) -> int:
+    """How many numbers of `dtype` fit a line."""
+    return LINE_BYTES // np.dtype(dtype).itemsize
+
+
+def lines(n: int, dtype: Any) -> int:
+    """How many lines hold `n` numbers."""
+    return -(-n // line_elements(dtype))
+
+
+def width(n: int, dtype: Any) -> int:
+    """`n` rounded up to whole lines."""
+    return lines(n, dtype) * line_elements(dtype)
+
+
+def row_stride(n: int, dtype: Any) -> int:
+    """The distance between rows of `n` numbers: whole lines, and no multiple of 4096 bytes.
+
+    Rows that far apart share one set of the first-level cache, and B2, which walks down the rows, thrashes it.
+    """
+    padded = width(n, dtype)
+    return padded + line_elements(dtype) if padded * np.dtype(dtype).itemsize % 4096 == 0 else padded
+
+
+def panels(data: Array, n_in: int, n_out: int) -> list[tuple[slice, Array]]:
+    """The panels of a packed (n_in, n_out) matrix: the columns that each holds, and a view of them.
+
+    Parameters
+    ----------
+    data : ndarray of shape (n_in * width(n_out),)
+    """
+    padded = width(n_out, data.dtype)
+    panel = PANEL_LINES * line_elements(data.dtype)
+    views = []
+    for first in range(0, padded, panel):
+        last = min(first + panel, padded)
+        view = data[first * n_in : last * n_in].reshape(n_in, last - first)
+        columns = slice(first, min(last, n_out))
+        views.append((columns, view[:, : columns.stop - first]))
+    return views
+
+
+def pack(W: Array, data: Array) -> None:
+    """Lay W (n_in, n_out) out in panels in `data`, whose padding is left as it is."""
+    for columns, view in panels(data, *W.shape):
+        view[...] = W[:, columns]
+
+
+def unpack(data: Array, n_in: int, n_out: int) -> Array:
+    """The (n_in, n_out) matrix whose panels are in `data`, as a new array."""
+    W = np.empty((n_in, n_out), data.dtype)
+    for columns, view in panels(data, n_in, n_out):
+        W[:, columns] = view
+    return W
+
+
+# Columns of the table; row 0 is the input, row `layer` that layer's output and the weights that lead to it.
+N, LINES, STRIDE, W_START, B_START, A_START, DELTA_START, WT_START = range(8)
+
+
+class Layout:
+    """Where a network's numbers lie.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Inputs, hidden units of each layer, classes.
+    dtype : numpy.dtype
+        float32 or float64.
+
+    Attributes
+    ----------
+    n_params : int
+        Length of the flat parameter vector, padding included.
+    """
+
+    def __init__(self, sizes: Sequence[int], dtype: Any) -> None:
+        self.sizes = tuple(sizes)
+        self.dtype = np.dtype(dtype)
+        self._table = np.zeros((len(self.sizes), 8), np.int64)
+        start = 0
+        for layer, n in enumerate(self.sizes):
+            padded = width(n, self.dtype)
+            row = self._table[layer]
+            row[N], row[LINES], row[STRIDE] = n, lines(n, self.dtype), row_stride(n, self.dtype)
+            if layer:
+                row[W_START] = start
+                row[B_START] = start + self.sizes[layer - 1] * padded
+                start = int(row[B_START]) + padded
+        self.n_params = start
+
+    def weights(self, params: Array, layer: int) -> Array:
+        """The packed weights that lead to `layer` (1 is the first hidden one), a view of the parameter vector."""
+        return params[self._table[layer, W_START] : self._table[layer, B_START]]
+
+    def biases(self, params: Array, layer: int) -> Array:
+        """The biases of `layer` without padding, a view of the parameter vector."""
+        start = self._table[layer, B_START]
+        return params[start : start + self.sizes[layer]]
+
+    def workspace(self, rows: int, training: bool) -> tuple[NDArray[np.int64], Array]:
+        """The table, and a buffer of zeros for `rows` rows of every layer's output.
+
+        For training it also holds the input rows (which a shuffle gathers), every hidden layer's delta, and the transposed
+        weights that B4 reads. It begins with a row of zeros as wide as the widest layer.
+        """
+        table = self._table.copy()
+        end = int(table[:, STRIDE].max())
+        for layer, n in enumerate(self.sizes):
+            room = rows * int(table[layer, STRIDE])
+            if layer or training:
+                table[layer, A_START], end = end, end + room
+            if layer == len(self.sizes) - 1:
+                table[layer, DELTA_START] = table[layer, A_START]  # the output's delta takes the place of its logits
+            elif layer and training:
+                table[layer, DELTA_START], end = end, end + room
+            if layer > 1 and training:
+                table[layer, WT_START], end = end, end + n * width(self.sizes[layer - 1], self.dtype)
+        return table, aligned_zeros(end, self.dtype)
+
+
+def aligned_zeros(n: int, dtype: Any) -> Array:
+    """`n` zeros that begin on a line of the cache."""
+    itemsize = np.dtype(dtype).itemsize
+    raw = np.zeros(n * itemsize + LINE_BYTES, np.uint8)
+    skip = -raw.ctypes.data % LINE_BYTES
+    return raw[skip : skip + n * itemsize].view(dtype)
+
+
+@jit
+def place(k: int, j: int, n_in: int, n_out: int, line: int) -> int:
+    """Where element (k, j) of a packed (n_in, n_out) matrix lies, with `line` numbers to a line."""
+    panel = PANEL_LINES * line
+    first = j // panel * panel
+    padded = (n_out + line - 1) // line * line
+    return first * n_in + k * min(panel, padded - first) + j - first

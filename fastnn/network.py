@@ -1,0 +1,347 @@
+"""Network: a multilayer perceptron's parameters, and the probabilities that follow from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn import modelfile
+from fastnn.kernels import activation as activations
+from fastnn.kernels.arrays import FLOATS, flat
+from fastnn.kernels.forward import Predict, predict
+from fastnn.kernels.layer import ROW_BLOCK
+from fastnn.kernels.layout import Layout, aligned_zeros, pack, unpack
+from fastnn.modelfile import ModelFileError
+from fastnn.runtime.launch import launch, threads_for
+from fastnn.samples import as_rows, plain
+
+Array = NDArray[Any]
+
+# Rows that are converted at once where X isn't of the network's dtype or not contiguous: X is never copied whole.
+_CONVERTED_ROWS = 4096
+
+
+class Network:
+    """A multilayer perceptron: tanh (or other) hidden layers, softmax over the classes.
+
+    Parameters
+    ----------
+    weights : sequence of ndarray of shape (n_in, n_out)
+        One for each layer, all float32 or all float64.
+    biases : sequence of ndarray of shape (n_out,)
+    activation : {"tanh", "relu", "logistic", "identity"}
+        The hidden layers' activation.
+    classes : array_like of shape (n_classes,), optional
+        The label of each output: integers, strings, booleans or floats. Without, labels are class indices.
+    feature_names : sequence of str, optional
+        The name of each input.
+
+    Raises
+    ------
+    TypeError
+        If the arrays aren't all float32 or all float64.
+    ValueError
+        If the shapes don't fit together, or something isn't finite or unknown.
+
+    Notes
+    -----
+    `params` is the flat vector that the kernels read: weights in panels and biases, padded (see ``kernels.layout``).
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Array],
+        biases: Sequence[Array],
+        activation: str = "tanh",
+        classes: Any = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        matrices = [np.asarray(W) for W in weights]
+        vectors = [np.asarray(b) for b in biases]
+        _check_parameters(matrices, vectors)
+        self.layout = Layout(
+            [matrices[0].shape[0], *(W.shape[1] for W in matrices)], matrices[0].dtype.newbyteorder("=")
+        )
+        if activation not in activations.CODES:
+            raise ValueError(f"activation must be one of {', '.join(activations.CODES)}, got {activation!r}.")
+        self.activation = activation
+        self.classes = _check_classes(classes, self.n_classes)
+        self.feature_names = _check_feature_names(feature_names, self.n_features)
+        self.params = aligned_zeros(self.layout.n_params, self.dtype)
+        for layer, (W, b) in enumerate(zip(matrices, vectors, strict=True), start=1):
+            pack(W, self.layout.weights(self.params, layer))
+            self.layout.biases(self.params, layer)[:] = b
+
+    @classmethod
+    def create(
+        cls,
+        sizes: Sequence[int],
+        activation: str = "tanh",
+        seed: int = 0,
+        dtype: Any = "float32",
+        classes: Any = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> Network:
+        """A network with random weights: Glorot uniform, as in scikit-learn, drawn with ``Generator(PCG64(seed))``.
+
+        Parameters
+        ----------
+        sizes : sequence of int
+            Inputs, units of each hidden layer, classes: ``[784, 128, 10]``.
+        activation : {"tanh", "relu", "logistic", "identity"}
+        seed : int
+        dtype : {"float32", "float64"}
+        classes : array_like of shape (n_classes,), optional
+        feature_names : sequence of str, optional
+
+        Returns
+        -------
+        Network
+
+        References
+        ----------
+        X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+        """
+        if len(sizes) < 2 or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
+            raise ValueError(f"sizes must be at least two whole numbers of 1 or more, got {list(sizes)}.")
+        if np.dtype(dtype) not in FLOATS:
+            raise TypeError(f"dtype must be float32 or float64, got {dtype}.")
+        random = np.random.Generator(np.random.PCG64(seed))
+        weights, biases = [], []
+        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+            bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (n_in + n_out))
+            weights.append(random.uniform(-bound, bound, (n_in, n_out)).astype(dtype))
+            biases.append(random.uniform(-bound, bound, n_out).astype(dtype))
+        return cls(weights, biases, activation, classes, feature_names)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Inputs, units of each hidden layer, classes."""
+        return self.layout.sizes
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self.layout.dtype
+
+    @property
+    def n_features(self) -> int:
+        """The number of inputs."""
+        return self.sizes[0]
+
+    @property
+    def n_classes(self) -> int:
+        """The number of outputs."""
+        return self.sizes[-1]
+
+    @property
+    def weights(self) -> list[Array]:
+        """Copies of the weights, of shape (n_in, n_out), one for each layer."""
+        return [
+            unpack(self.layout.weights(self.params, layer), self.sizes[layer - 1], self.sizes[layer])
+            for layer in range(1, len(self.sizes))
+        ]
+
+    @property
+    def biases(self) -> list[Array]:
+        """Copies of the biases, of shape (n_out,), one for each layer."""
+        return [self.layout.biases(self.params, layer).copy() for layer in range(1, len(self.sizes))]
+
+    def predict_proba(self, X: Any, *, n_threads: int | None = None) -> Array:
+        """Class probabilities (F1, F2, F3).
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+            Finite real numbers; those of another dtype are converted a block of rows at a time.
+        n_threads : int, optional
+            The most threads to use; by default all that the process may.
+
+        Returns
+        -------
+        p : ndarray of shape (n, n_classes), the network's dtype
+
+        Raises
+        ------
+        TypeError
+            If `X` holds something else than real numbers, or is sparse.
+        ValueError
+            If its shape doesn't fit, or a value isn't finite in the network's dtype.
+        """
+        X = as_rows(X, self.n_features)
+        n_rows = X.shape[0]
+        p = np.empty((n_rows, self.n_classes), self.dtype)
+        if n_rows == 0:
+            return p
+        same = X.dtype == self.dtype and X.flags.c_contiguous and X.flags.aligned
+        step = n_rows if same else min(n_rows, _CONVERTED_ROWS)
+        threads = threads_for(2.0 * step * self.layout.n_params, n_threads=n_threads)
+        table, buffer = self.layout.workspace(
+            min(step, ROW_BLOCK) if threads == 1 else ROW_BLOCK * threads, training=False
+        )
+        code = activations.CODES[self.activation]
+        for first in range(0, n_rows, step):
+            rows = plain(X[first : first + step], self.dtype)
+            args = Predict(self.params, table, code, flat(rows), flat(p[first : first + step]), buffer, len(rows))
+            launch(predict, args, threads=threads)
+        return p
+
+    def predict(self, X: Any, *, n_threads: int | None = None) -> Array:
+        """The most probable class of each row: its label, or its index if the network has no labels.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+        n_threads : int, optional
+
+        Returns
+        -------
+        labels : ndarray of shape (n,)
+        """
+        indices = self.predict_proba(X, n_threads=n_threads).argmax(axis=1)
+        return indices if self.classes is None else self.classes[indices]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model file (safetensors): whole or not at all."""
+        modelfile.save(path, self.tensors(), self.description())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Network:
+        """Read a model file.
+
+        Raises
+        ------
+        ModelFileError
+            If it isn't a whole and unharmed model file of a network.
+        """
+        return cls.from_parts(*modelfile.load(path))
+
+    def tensors(self) -> dict[str, Array]:
+        """The arrays of the model file: ``weights.0``, ``biases.0``, ``weights.1``, ..."""
+        parts = {}
+        for layer, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
+            parts[f"weights.{layer}"] = W
+            parts[f"biases.{layer}"] = b
+        return parts
+
+    def description(self) -> dict[str, Any]:
+        """What the model file says about the network, as JSON-able data."""
+        return {
+            "kind": "network",
+            "sizes": list(self.sizes),
+            "activation": self.activation,
+            "dtype": self.dtype.name,
+            "classes": None if self.classes is None else _describe_classes(self.classes),
+            "feature_names": self.feature_names,
+        }
+
+    @classmethod
+    def from_parts(cls, tensors: dict[str, Array], description: dict[str, Any]) -> Network:
+        """The network that `tensors` and `description` (of the methods of these names) describe.
+
+        Raises
+        ------
+        ModelFileError
+            If they don't fit together.
+        """
+        kind = description.get("kind")
+        if kind == "pipeline":
+            raise ModelFileError(
+                "this model carries its preprocessing: load it with fastnn.pipeline.Model.load, "
+                "or score with `fastnn predict`."
+            )
+        if kind != "network":
+            raise ModelFileError(f"the file describes {kind!r}, not a network.")
+        try:
+            n_layers = len(description["sizes"]) - 1
+            names = [f"{part}.{layer}" for layer in range(n_layers) for part in ("weights", "biases")]
+            if sorted(names) != sorted(tensors):
+                raise ModelFileError(f"the file holds the arrays {sorted(tensors)}, not {sorted(names)}.")
+            network = cls(
+                [tensors[f"weights.{layer}"] for layer in range(n_layers)],
+                [tensors[f"biases.{layer}"] for layer in range(n_layers)],
+                description["activation"],
+                _read_classes(description["classes"]),
+                description["feature_names"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, ModelFileError):
+                raise
+            raise ModelFileError(f"the file's description doesn't make a network: {error}") from error
+        if list(network.sizes) != description["sizes"] or network.dtype.name != description.get("dtype"):
+            raise ModelFileError("the file's arrays are of another size or dtype than its description says.")
+        return network
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        # Unpickled and deep-copied arrays begin anywhere; the kernels are fastest on whole lines.
+        params = aligned_zeros(self.layout.n_params, self.dtype)
+        params[:] = self.params
+        self.params = params
+
+    def __repr__(self) -> str:
+        sizes = "-".join(str(n) for n in self.sizes)
+        return f"Network({sizes}, activation={self.activation!r}, dtype={self.dtype.name!r})"
+
+
+def _check_parameters(weights: list[Array], biases: list[Array]) -> None:
+    if not weights or len(weights) != len(biases):
+        raise ValueError(f"a network needs as many weights as biases, got {len(weights)} and {len(biases)}.")
+    for layer, (W, b) in enumerate(zip(weights, biases, strict=True)):
+        for name, array in ((f"weights[{layer}]", W), (f"biases[{layer}]", b)):
+            if array.dtype.newbyteorder("=") not in FLOATS or array.dtype.newbyteorder("=") != weights[
+                0
+            ].dtype.newbyteorder("="):
+                raise TypeError(f"weights and biases must all be float32 or all float64, {name} is {array.dtype}.")
+        if W.ndim != 2 or 0 in W.shape:
+            raise ValueError(f"weights[{layer}] must have shape (n_in, n_out), both at least 1, got {W.shape}.")
+        if layer and W.shape[0] != weights[layer - 1].shape[1]:
+            raise ValueError(
+                f"weights[{layer}] has {W.shape[0]} rows, but the layer before has {weights[layer - 1].shape[1]} units."
+            )
+        if b.shape != W.shape[1:]:
+            raise ValueError(f"biases[{layer}] must have shape {W.shape[1:]}, got {b.shape}.")
+        if not (np.isfinite(W).all() and np.isfinite(b).all()):
+            raise ValueError(f"weights[{layer}] or biases[{layer}] holds NaN or infinity.")
+
+
+def _check_feature_names(names: Sequence[str] | None, n_features: int) -> list[str] | None:
+    if names is None:
+        return None
+    listed = list(names)
+    if len(listed) != n_features or not all(isinstance(name, str) for name in listed):
+        raise ValueError(f"feature_names must be {n_features} strings, one for each input.")
+    return [str(name) for name in listed]
+
+
+def _check_classes(classes: Any, n_classes: int) -> Array | None:
+    if classes is None:
+        return None
+    labels = np.array(classes)
+    if labels.shape != (n_classes,):
+        raise ValueError(f"classes must be {n_classes} labels, one for each output, got shape {labels.shape}.")
+    strings = labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels)
+    if labels.dtype.kind not in "iubfU" and not strings:
+        raise TypeError(f"labels must be integers, floats, booleans or strings, got {labels.dtype}.")
+    if np.unique(labels).size != n_classes:
+        raise ValueError("classes must differ from one another.")
+    labels.flags.writeable = False
+    return labels
+
+
+def _describe_classes(classes: Array) -> dict[str, Any]:
+    kind = "str" if classes.dtype.kind == "U" else classes.dtype.name
+    return {"dtype": kind, "labels": classes.tolist()}
+
+
+def _read_classes(described: dict[str, Any] | None) -> Array | None:
+    if described is None:
+        return None
+    kind, labels = described["dtype"], described["labels"]
+    if kind not in ("str", "object") and np.dtype(kind).kind not in "iubf":
+        raise ModelFileError(f"the file's labels are of unknown dtype {kind!r}.")
+    return np.array(labels, dtype=kind)

@@ -1,0 +1,228 @@
+"""From a table to a trained model: schema, split, preprocessing, network, epochs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+import pyarrow as pa
+
+from fastnn.network import Network
+from fastnn.pipeline.evaluate import mean_log_loss
+from fastnn.pipeline.labels import class_indices, learn_classes
+from fastnn.pipeline.model import Model
+from fastnn.pipeline.preprocess import BLOCK_ROWS, Preprocessor
+from fastnn.pipeline.schema import DataError, Schema, check_names
+from fastnn.pipeline.sources import in_blocks
+from fastnn.samples import Samples
+from fastnn.stopping import Stopping, Verdict
+from fastnn.trainer import Epoch, Trainer, TrainOptions
+
+AUTO_BATCH = 200  # as scikit-learn's batch_size="auto"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to build, and how long to train it.
+
+    Parameters
+    ----------
+    hidden : tuple of int
+        The units of each hidden layer.
+    activation : {"tanh", "relu", "logistic", "identity"}
+        That of the hidden layers.
+    dtype : {"float32", "float64"}
+        Of weights and arithmetic.
+    epochs : int
+        At most this many.
+    validation : float
+        The share of rows, from 0 to 1, that are held out. Training stops when the loss on them hasn't fallen for ten
+        epochs, and the best weights are kept. With 0 all rows are trained on, for all epochs.
+    batch_size : int, optional
+        By default 200 rows, or all if there are fewer; it takes the place of that of `options`.
+    options : TrainOptions
+        Solver and rates. Its seed is also that of weights and split.
+    """
+
+    hidden: tuple[int, ...] = (128,)
+    activation: str = "tanh"
+    dtype: str = "float32"
+    epochs: int = 50
+    validation: float = 0.1
+    batch_size: int | None = None
+    options: TrainOptions = dataclasses.field(default_factory=TrainOptions)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and how it came to be.
+
+    Attributes
+    ----------
+    model : Model
+        With the weights of the best epoch, or, where no rows were held out, the last one.
+    epochs : list of Epoch
+        The validation score is the accuracy on the rows held out.
+    n_train, n_validation : int
+        How many rows were trained on and held out.
+    accuracy : float or None
+        The model's accuracy on the rows held out.
+    seconds : float
+        The time of the epochs alone.
+    """
+
+    model: Model
+    epochs: list[Epoch]
+    n_train: int
+    n_validation: int
+    accuracy: float | None
+    seconds: float
+
+
+def train(
+    table: pa.Table,
+    target: str,
+    plan: Plan,
+    ignore: Collection[str] = (),
+    report: Callable[[Epoch], None] | None = None,
+) -> Trained:
+    """Train a model on a table.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        A row for each sample.
+    target : str
+        The column to learn: strings, integers, booleans, or floats that are whole numbers.
+    plan : Plan
+        What to build.
+    ignore : collection of str
+        Columns that are neither target nor feature.
+    report : callable, optional
+        Called with each epoch when it is done.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    DataError
+        If there are no rows, a column is missing or can't be used, or the target has missing values or a single class.
+    TrainingDivergedError
+        If the loss stops being finite.
+    """
+    check_names(table.schema, [target, *ignore])
+    classes = learn_classes(target, table.column(target))
+    schema = Schema.infer(table.schema, {target, *ignore})
+    indices = class_indices(target, table.column(target), classes)
+    held_out = held_out_rows(table.num_rows, plan.validation, plan.options.seed)
+    n_validation = int(held_out.sum())
+    if plan.validation and not 0 < n_validation < table.num_rows:
+        raise DataError(
+            f"Holding out {plan.validation:g} of {table.num_rows} rows leaves none for "
+            f"{'training' if n_validation else 'validation'}. Train on all of them: --validation 0"
+        )
+
+    features = table.select(schema.names())
+    training = features.filter(pa.array(~held_out))
+    preprocessor = Preprocessor.learn(schema, in_blocks(training.to_batches(), BLOCK_ROWS))
+    network = Network.create(
+        [len(preprocessor.inputs), *plan.hidden, len(classes)],
+        activation=plan.activation,
+        seed=plan.options.seed,
+        dtype=plan.dtype,
+        classes=classes,
+        feature_names=preprocessor.inputs,
+    )
+    model = Model(schema, preprocessor, network, target)
+
+    stopping = None
+    if n_validation:
+        stopping = HeldOutStopping(_inputs(model, features.filter(pa.array(held_out))), indices[held_out])
+    batch_size = plan.batch_size or min(AUTO_BATCH, training.num_rows)
+    trainer = Trainer(network, dataclasses.replace(plan.options, batch_size=batch_size))
+    samples = Samples(_inputs(model, training), classes[indices[~held_out]])
+    epochs = []
+    began = perf_counter()
+    for epoch in trainer.epochs(samples, plan.epochs, stopping):
+        epochs.append(epoch)
+        if report is not None:
+            report(epoch)
+    if stopping is not None:
+        stopping.restore_best(network)
+    seconds = perf_counter() - began
+    accuracy = None if stopping is None else stopping.best_accuracy
+    return Trained(model, epochs, training.num_rows, n_validation, accuracy, seconds)
+
+
+class HeldOutStopping(Stopping):
+    """Stop when the loss on held-out rows hasn't fallen for ten epochs, and remember the best weights.
+
+    The loss, since accuracy is a coarse measure: on fifty rows it stands still long before the network has learnt, and
+    the first of many equal epochs would pass for the best.
+
+    Parameters
+    ----------
+    X : ndarray, shape (n, n_features)
+        The network's inputs of the rows held out.
+    indices : ndarray of int64, shape (n,)
+        Their classes.
+    """
+
+    def __init__(self, X: np.ndarray, indices: np.ndarray) -> None:
+        super().__init__()
+        self.X = X
+        self.indices = indices
+        self.best_accuracy = 0.0
+        self._best_params: np.ndarray | None = None
+
+    def judge(self, net: Network, loss: float) -> Verdict:
+        """Look at the network after an epoch; its training loss is of no interest."""
+        proba = net.predict_proba(self.X)
+        accuracy = float(np.mean(proba.argmax(axis=1) == self.indices))
+        held_out_loss = mean_log_loss(proba, self.indices)
+        if held_out_loss < self.best_loss:
+            self.best_accuracy = accuracy
+            self._best_params = net.params.copy()
+        return dataclasses.replace(super().judge(net, held_out_loss), score=accuracy)
+
+    def restore_best(self, net: Network) -> None:
+        """Give the network the weights of its best epoch."""
+        if self._best_params is not None:
+            net.params[:] = self._best_params
+
+
+def held_out_rows(n_rows: int, share: float, seed: int) -> np.ndarray:
+    """Which rows are held out: a function of seed and position alone, whatever the number of rows.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_rows,)
+    """
+    # SplitMix64 (Steele, Lea and Flood, 2014): the stream of the mixed seed.
+    position = np.arange(1, n_rows + 1, dtype=np.uint64)
+    key = _mix(np.array([seed], np.uint64))
+    uniform = _mix(key + position * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)
+    held_out: np.ndarray = uniform < np.uint64(round(share * 2**53))
+    return held_out
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: np.ndarray = x ^ (x >> np.uint64(31))
+    return mixed
+
+
+def _inputs(model: Model, table: pa.Table) -> np.ndarray:
+    """The network's input rows for a whole table, made block by block."""
+    out = np.empty((table.num_rows, model.network.n_features), model.network.dtype)
+    start = 0
+    for block in in_blocks(table.to_batches(), BLOCK_ROWS):
+        out[start : start + block.num_rows] = model.preprocessor.transform(block, model.network.dtype)
+        start += block.num_rows
+    return out

@@ -1,0 +1,123 @@
+"""Plots: the loss of each epoch, and the confusion table.
+
+They need matplotlib, and neither a display nor pyplot's state.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn.atomic import check_replaceable, replacing
+
+
+def check_plotting(path: str | os.PathLike[str]) -> None:
+    """Raise what would keep `plot_loss` or `plot_confusion` from writing to `path`, before any work is done.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If matplotlib isn't installed; the message names the install command.
+    ValueError
+        If the name's ending is no image format.
+    """
+    formats = _figure()[0].canvas.get_supported_filetypes()
+    if _format(path) not in formats:
+        raise ValueError(f"{path}: a plot's name ends in one of .{', .'.join(sorted(formats))}.")
+    check_replaceable(path)
+
+
+def plot_loss(path: str | os.PathLike[str], losses: Sequence[float], scores: Sequence[float | None] = ()) -> None:
+    """Draw the training loss of each epoch, and the held-out accuracy if there is one.
+
+    Parameters
+    ----------
+    path : str or path-like
+        An image file; its ending decides the format.
+    losses : sequence of float
+        The mean loss of each epoch, in nats.
+    scores : sequence of float, optional
+        The held-out accuracy of each epoch.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If matplotlib isn't installed.
+    OSError
+        If the file can't be written.
+    """
+    figure, axes = _figure()
+    numbers = range(1, len(losses) + 1)
+    (line,) = axes.plot(numbers, losses, color="tab:blue", marker="." if len(losses) < 30 else None)
+    axes.set(xlabel="epoch", ylabel="training loss (nats)", ylim=(0, None))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if scores and None not in scores:
+        right = axes.twinx()
+        (accuracy,) = right.plot(numbers, scores, color="tab:orange")
+        right.set(ylabel="held-out accuracy")
+        axes.legend([line, accuracy], ["training loss", "held-out accuracy"], loc="center right")
+    axes.grid(alpha=0.3)
+    _write(path, figure)
+
+
+def plot_confusion(path: str | os.PathLike[str], confusion: np.ndarray, classes: Sequence[Any]) -> None:
+    """Draw a confusion table: a row for each true class, shaded by its share of the class.
+
+    Parameters
+    ----------
+    path : str or path-like
+        An image file; its ending decides the format.
+    confusion : ndarray of int, shape (n_classes, n_classes)
+        Rows of each true class that were predicted as each class.
+    classes : sequence
+        The labels.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If matplotlib isn't installed.
+    OSError
+        If the file can't be written.
+    """
+    n = len(classes)
+    figure, axes = _figure(side=max(4.0, min(20.0, 1.5 + 0.5 * n)))
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, fraction=0.046, label="share of the true class")
+    labels = [str(label) for label in classes]
+    axes.set_xticks(range(n), labels, rotation=90 if max(map(len, labels)) > 3 else 0)
+    axes.set_yticks(range(n), labels)
+    axes.set(xlabel="predicted class", ylabel="true class")
+    # More numbers than that can't be read, and take minutes to draw.
+    if n <= 40:
+        for i, j in np.argwhere(confusion):
+            color = "white" if shares[i, j] > 0.5 else "black"
+            axes.text(j, i, str(confusion[i, j]), ha="center", va="center", color=color, fontsize=8)
+    _write(path, figure)
+
+
+def _figure(side: float | None = None) -> tuple[Any, Any]:
+    """A figure of its own: pyplot would keep it, choose a window system, and belongs to the caller."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "Plots need matplotlib, which isn't installed: pip install 'fastnn-numba[plot]'", name="matplotlib"
+        ) from error
+    figure = Figure(figsize=(6.4, 4.0) if side is None else (side, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _format(path: str | os.PathLike[str]) -> str:
+    return Path(path).suffix.removeprefix(".").lower()
+
+
+def _write(path: str | os.PathLike[str], figure: Any) -> None:
+    with replacing(path) as file:
+        figure.savefig(file, format=_format(path), dpi=150)

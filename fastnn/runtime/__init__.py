@@ -1,0 +1,1 @@
+"""How kernels run: launching and threads, the compile cache, serial or parallel."""

@@ -1,0 +1,153 @@
+"""Where compiled kernels are kept on disk, and when a kept one may run.
+
+Numba keys a cached function on its own source file. A kernel here calls functions of other files, so an edit
+there would leave stale machine code running. Our cache files carry a hash of every kernel source instead, live in a
+directory of the user's own (mode 0700: they are pickles), and a file that can't be read is a reason to
+compile again, never an error.
+
+This is the only file that touches Numba's private caching classes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def user_cache_root() -> Path:
+    """The directory that a user's caches belong in, by the platform's convention."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+@functools.cache
+def cache_directory() -> Path | None:
+    """The directory of compiled kernels, made private to this user, or None where no directory can be had.
+
+    ``FASTNN_CACHE_DIR`` names it; otherwise it is ``fastnn`` in the user's cache directory, or, where that can't be
+    written, a directory of this user's below the system's temporary one.
+    """
+    configured = os.environ.get("FASTNN_CACHE_DIR")
+    if configured:
+        candidates = [Path(configured)]
+    else:
+        user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+        candidates = [Path(tempfile.gettempdir()) / f"fastnn-cache-{user}"]
+        try:
+            candidates.insert(0, user_cache_root() / "fastnn")
+        except RuntimeError:  # no home directory
+            pass
+    for candidate in candidates:
+        if _make_private(candidate):
+            return candidate
+    warnings.warn(
+        f"fastnn can't keep compiled kernels in {candidates[0]}: each process will compile them anew. "
+        "Set FASTNN_CACHE_DIR to a writable directory of your own.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def _make_private(directory: Path) -> bool:
+    """Make `directory` with mode 0700; False if it can't be written or belongs to somebody else."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = directory.lstat()
+        if hasattr(os, "getuid"):
+            if not stat.S_ISDIR(status.st_mode) and not directory.is_dir():
+                return False
+            if directory.stat().st_uid != os.getuid():
+                return False
+            if stat.S_IMODE(directory.stat().st_mode) & 0o022:
+                directory.chmod(0o700)
+        with tempfile.TemporaryFile(dir=directory):
+            return True
+    except OSError:
+        return False
+
+
+@functools.cache
+def source_stamp() -> str:
+    """A hash of everything that decides what a kernel compiles to, the processor aside (Numba adds that)."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    for folder in ("kernels", "runtime"):
+        for path in sorted((_PACKAGE / folder).glob("*.py")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+class _Locator(_CacheLocator):  # type: ignore[misc]
+    def __init__(self, function: Callable[..., Any], directory: Path) -> None:
+        self._directory = directory
+        self._py_file = function.__code__.co_filename  # named in Numba's warning that a function can't be cached
+        self._line = function.__code__.co_firstlineno
+
+    def get_cache_path(self) -> str:
+        # A stamp of its own per folder: two versions side by side don't overwrite each other's index.
+        return str(self._directory / source_stamp()[:16])
+
+    def get_source_stamp(self) -> str:
+        return source_stamp()
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
+class _Impl(CompileResultCacheImpl):  # type: ignore[misc]
+    def __init__(self, function: Callable[..., Any]) -> None:
+        directory = cache_directory()
+        assert directory is not None
+        self._lineno = function.__code__.co_firstlineno
+        self._locator = _Locator(function, directory)
+        name = f"{function.__module__}.{function.__qualname__}"
+        self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
+
+
+class KernelCache(FunctionCache):  # type: ignore[misc]
+    """Numba's function cache in our directory, with our stamp, that never raises."""
+
+    _impl_class = _Impl
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # truncated, foreign or unreadable: whatever it is, compile instead
+            self._discard()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception:  # a full disk, or an index that can't be read back
+            self._discard()
+
+    def _discard(self) -> None:
+        try:
+            self.flush()
+        except OSError:
+            pass
+
+
+def keep_on_disk(dispatcher: Any) -> Any:
+    """Give a Numba dispatcher our cache; returns the dispatcher."""
+    if cache_directory() is not None:
+        dispatcher._cache = KernelCache(dispatcher.py_func)
+    return dispatcher

@@ -1,0 +1,128 @@
+"""From what a caller passes to the rows and class indices that a network reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What to train on.
+
+    Parameters
+    ----------
+    X : array_like of shape (n, n_features)
+    y : array_like of shape (n,)
+        Labels if the network has classes, otherwise class indices.
+    sample_weight : array_like of shape (n,), optional
+        Each sample's weight in the mean loss.
+    """
+
+    X: Any
+    y: Any
+    sample_weight: Any = None
+
+
+def as_rows(X: Any, n_features: int) -> Array:
+    """`X` as a two-dimensional array of real numbers, not copied if it is one.
+
+    Raises
+    ------
+    TypeError
+        If it is sparse, masked, or holds something else than real numbers.
+    ValueError
+        If it isn't two-dimensional or has another number of columns.
+    """
+    if hasattr(X, "toarray") and hasattr(X, "nnz"):
+        raise TypeError("X is sparse, which isn't supported yet: pass X.toarray().")
+    if isinstance(X, np.ma.MaskedArray):
+        raise TypeError("X is a masked array: fill its holes first, for example with X.filled(0).")
+    array = np.asarray(X)
+    if array.dtype.kind == "O":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"X holds something else than numbers: {error}.") from None
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"X must hold real numbers, got dtype {array.dtype}.")
+    if array.ndim != 2:
+        raise ValueError(
+            f"X must have two dimensions, a row for each sample, got shape {array.shape}. "
+            "Reshape a single sample with X.reshape(1, -1)."
+        )
+    if array.shape[1] != n_features:
+        raise ValueError(f"X has {array.shape[1]} features, but the network expects {n_features}.")
+    return array
+
+
+def plain(X: Array, dtype: np.dtype[Any]) -> Array:
+    """The rows of `X` as a C-contiguous, aligned, native array of `dtype`, copied only if they aren't one already.
+
+    Raises a ValueError if a number isn't finite, or is too large for `dtype`.
+    """
+    with np.errstate(over="ignore"):
+        rows = np.require(X, dtype, ["C", "A"])
+        # One pass without a temporary; a sum that overflows says nothing yet.
+        suspicious = not np.isfinite(rows.sum(dtype=dtype))
+    if suspicious and not np.isfinite(rows).all():
+        if X.dtype.kind != "f" or np.isfinite(X).all():
+            raise ValueError(f"X holds values too large for {dtype}: scale them, or use a float64 network.")
+        raise ValueError("X holds NaN or infinity: remove or impute such values first.")
+    return rows
+
+
+def as_class_indices(y: Any, n_rows: int, n_classes: int, classes: Array | None) -> NDArray[np.int64]:
+    """Class indices of `y`: of its labels if `classes` names them, otherwise `y` itself.
+
+    Raises
+    ------
+    TypeError
+        If there are no classes and `y` isn't of an integer dtype.
+    ValueError
+        If its length is another one, or a label or an index doesn't belong to the network.
+    """
+    labels = np.asarray(y)
+    if labels.shape != (n_rows,):
+        raise ValueError(f"y must have shape ({n_rows},), one label for each row of X, got {labels.shape}.")
+    if classes is None:
+        if labels.dtype.kind not in "iu":
+            raise TypeError(
+                f"y must hold class indices of an integer dtype, got {labels.dtype}; "
+                "a network that is created with classes= takes labels."
+            )
+        if n_rows and (labels.min() < 0 or labels.max() >= n_classes):
+            raise ValueError(
+                f"y must hold class indices from 0 to {n_classes - 1}, got {labels.min()} to {labels.max()}."
+            )
+        return labels.astype(np.int64)
+    order = np.argsort(classes)
+    try:
+        indices = order[np.minimum(np.searchsorted(classes, labels, sorter=order), n_classes - 1)]
+        known = classes[indices] == labels
+    except TypeError:
+        known = np.zeros(n_rows, bool)
+    if not np.all(known):
+        strangers = np.unique(labels[~known].astype(str))[:5]
+        raise ValueError(f"y holds labels that the network doesn't have: {', '.join(strangers)}.")
+    return indices.astype(np.int64)
+
+
+def as_weights(sample_weight: Any, n_rows: int, dtype: np.dtype[Any]) -> Array:
+    """Sample weights as a plain array of `dtype`, empty if there are none.
+
+    Raises a ValueError if there isn't one for each row, or one isn't finite.
+    """
+    if sample_weight is None:
+        return np.empty(0, dtype)
+    weights = np.array(sample_weight, dtype)
+    if weights.shape != (n_rows,):
+        raise ValueError(f"sample_weight must have shape ({n_rows},), one weight for each row, got {weights.shape}.")
+    if not np.isfinite(weights).all():
+        raise ValueError("sample_weight holds NaN or infinity.")
+    return weights

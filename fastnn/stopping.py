@@ -1,0 +1,94 @@
+"""When training stops by itself: no improvement of the training loss, or of the accuracy on held-out samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn.network import Network
+from fastnn.samples import Samples
+from fastnn.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """After an epoch: whether nothing has improved for too long, and the validation score if there is one."""
+
+    plateau: bool
+    score: float | None = None
+
+
+class Stopping:
+    """Stop when the training loss hasn't fallen by `tol` for more than `n_iter_no_change` epochs.
+
+    Parameters
+    ----------
+    tol : float
+    n_iter_no_change : int or inf
+    schedule : Schedule, optional
+        May lower the step size instead of stopping.
+    """
+
+    def __init__(self, tol: float = 1e-4, n_iter_no_change: float = 10, schedule: Schedule | None = None) -> None:
+        self.tol = tol
+        self.n_iter_no_change = n_iter_no_change
+        self.schedule = schedule or Schedule()
+        self.best_loss = np.inf
+        self.stopped = False
+        self._idle = 0
+
+    def judge(self, net: Network, loss: float) -> Verdict:
+        """Look at the network after an epoch of this mean loss."""
+        improved = loss <= self.best_loss - self.tol
+        self.best_loss = min(self.best_loss, loss)
+        return Verdict(self._plateau(improved))
+
+    def _plateau(self, improved: bool) -> bool:
+        self._idle = 0 if improved else self._idle + 1
+        if self._idle <= self.n_iter_no_change:
+            return False
+        self._idle = 0
+        return True
+
+
+class ValidationStopping(Stopping):
+    """Stop when the accuracy on held-out samples hasn't risen by `tol` for more than `n_iter_no_change` epochs.
+
+    Keeps a copy of the best weights; `restore_best` puts them back.
+
+    Parameters
+    ----------
+    held_out : Samples
+    tol, n_iter_no_change, schedule
+        As in `Stopping`.
+    """
+
+    def __init__(
+        self,
+        held_out: Samples,
+        tol: float = 1e-4,
+        n_iter_no_change: float = 10,
+        schedule: Schedule | None = None,
+    ) -> None:
+        super().__init__(tol, n_iter_no_change, schedule)
+        self.held_out = held_out
+        self.best_score = -np.inf
+        self._best_params: NDArray[Any] | None = None
+
+    def judge(self, net: Network, loss: float) -> Verdict:
+        """Score the network on the held-out samples; remember its weights if it is the best so far."""
+        right = net.predict(self.held_out.X) == np.asarray(self.held_out.y)
+        score = float(np.average(right, weights=self.held_out.sample_weight))
+        improved = score >= self.best_score + self.tol
+        if score > self.best_score:
+            self.best_score = score
+            self._best_params = net.params.copy()
+        return Verdict(self._plateau(improved), score)
+
+    def restore_best(self, net: Network) -> None:
+        """Give the network the weights of its best epoch."""
+        if self._best_params is not None:
+            net.params[:] = self._best_params

@@ -1,0 +1,334 @@
+"""The thin trainer: epochs of compiled mini-batches, and what happens between them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn.kernels import activation as activations
+from fastnn.kernels import solver as solvers
+from fastnn.kernels.arrays import flat
+from fastnn.kernels.epoch import SQUARES_BLOCK, SQUARES_STRIPES, STEP, Run, train_batches
+from fastnn.kernels.layout import STRIDE, aligned_zeros, line_elements
+from fastnn.kernels.tile import PANEL_LINES, ROWS
+from fastnn.network import Network
+from fastnn.runtime.launch import check_n_threads, launch, threads_for
+from fastnn.samples import Samples, as_class_indices, as_rows, as_weights, plain
+from fastnn.stopping import Stopping
+
+Array = NDArray[Any]
+
+# A call of compiled code aims at this many seconds, so that Ctrl-C and progress needn't wait. The first call knows no speed
+# and supposes one that any machine reaches.
+_SECONDS_PER_CALL = 0.1
+_SUPPOSED_OPERATIONS_PER_SECOND = 5e9
+
+
+class TrainingDivergedError(ValueError):
+    """The loss or the weights stopped being finite; the network keeps its last finite weights."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train: the solver, its rates, the mini-batches. The names are scikit-learn's, except `step_size`, `seed`.
+
+    Parameters
+    ----------
+    solver : {"sgd", "adam"}
+    step_size : float
+        scikit-learn's ``learning_rate_init``.
+    batch_size : int
+        Samples of a mini-batch; the last one of an epoch may be shorter. One that holds all rows isn't shuffled.
+    shuffle : bool
+        A new order for each epoch; otherwise the rows' own.
+    seed : int
+        Of the shuffle, from 0 to 2**64 - 1.
+    momentum, nesterovs_momentum
+        For ``solver="sgd"``.
+    beta_1, beta_2, epsilon
+        For ``solver="adam"``.
+    alpha : float
+        The L2 penalty is ``alpha / 2 * sum W**2``, divided by the batch's samples.
+    n_threads : int, optional
+        The most threads to use; by default all that the process may. The result is the same.
+    """
+
+    solver: str = "sgd"
+    step_size: float = 0.1
+    batch_size: int = 256
+    shuffle: bool = True
+    seed: int = 0
+    momentum: float = 0.0
+    nesterovs_momentum: bool = False
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    alpha: float = 0.0
+    n_threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.solver not in ("sgd", "adam"):
+            raise ValueError(f"solver must be 'sgd' or 'adam', got {self.solver!r}.")
+        _check_whole("batch_size", self.batch_size, 1)
+        _check_whole("seed", self.seed, 0)
+        if self.seed >= 2**64:
+            raise ValueError(f"seed must be below 2**64, got {self.seed}.")
+        positive = {"step_size": self.step_size, "epsilon": self.epsilon}
+        below_one = {"beta_1": self.beta_1, "beta_2": self.beta_2}
+        _check_range(positive, lambda x: 0 < x < np.inf, "a finite number above 0")
+        _check_range({"alpha": self.alpha}, lambda x: 0 <= x < np.inf, "a finite number of at least 0")
+        _check_range({"momentum": self.momentum}, lambda x: 0 <= x <= 1, "a number from 0 to 1")
+        _check_range(below_one, lambda x: 0 <= x < 1, "a number of at least 0 and below 1")
+        if self.n_threads is not None:
+            check_n_threads(self.n_threads)
+
+    @property
+    def kernel(self) -> str:
+        """The solver's name in ``kernels.solver``: sgd with momentum is one of its own."""
+        if self.solver == "adam" or self.momentum == 0:
+            return self.solver
+        return "nesterov" if self.nesterovs_momentum else "momentum"
+
+
+def _check_whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be a whole number, got {value!r}.")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, got {value}.")
+
+
+def _check_range(numbers: dict[str, Any], fits: Any, wanted: str) -> None:
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+            raise TypeError(f"{name} must be {wanted}, got {value!r}.")
+        if not fits(value):
+            raise ValueError(f"{name} must be {wanted}, got {value}.")
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One finished epoch: its number, from 1, its mean loss, and the validation score if there is one."""
+
+    number: int
+    loss: float
+    validation_score: float | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """What `train` returns.
+
+    Attributes
+    ----------
+    loss_curve : list of float
+        The mean loss of each epoch, in nats, each batch's measured before its step.
+    """
+
+    loss_curve: list[float] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains one network, over as many calls as one likes: it keeps the solver's state between them.
+
+    Parameters
+    ----------
+    net : Network
+        Changed in place.
+    options : TrainOptions
+    """
+
+    def __init__(self, net: Network, options: TrainOptions) -> None:
+        self.net = net
+        self.options = options
+        self.epochs_done = 0
+        self._state = aligned_zeros(solvers.SLOTS[options.kernel] * net.params.size, net.dtype)
+        o = options
+        # In the order of the entries that kernels.epoch names.
+        self._numbers = np.array(
+            [o.step_size, o.momentum, o.beta_1, o.beta_2, o.epsilon, o.alpha, 1, 1, o.step_size, 0]
+        )
+
+    @property
+    def step_size(self) -> float:
+        """The step size from the next epoch on; a schedule sets it."""
+        return float(self._numbers[STEP])
+
+    @step_size.setter
+    def step_size(self, value: float) -> None:
+        self._numbers[STEP] = value
+
+    def epochs(self, samples: Samples, n_epochs: int, stopping: Stopping | None = None) -> Iterator[Epoch]:
+        """Train for `n_epochs` epochs, or until `stopping` says so; yields each epoch when it is done.
+
+        Parameters
+        ----------
+        samples : Samples
+        n_epochs : int
+        stopping : Stopping, optional
+
+        Yields
+        ------
+        Epoch
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the loss or a weight stops being finite. The network keeps its last finite weights.
+        """
+        slices = _Slices(self, samples, n_epochs)
+        # A rule wants to see the weights of each epoch; without one, short epochs share a call.
+        for number, loss in slices.run(one_epoch_a_call=stopping is not None):
+            self.epochs_done += 1
+            epoch = Epoch(number, loss)
+            if stopping is not None:
+                verdict = stopping.judge(self.net, loss)
+                epoch = replace(epoch, validation_score=verdict.score)
+                self.step_size = stopping.schedule.after_epoch(self.step_size, self.epochs_done * slices.n_rows)
+                if verdict.plateau:
+                    lower = stopping.schedule.after_plateau(self.step_size)
+                    if lower is None:
+                        stopping.stopped = True
+                        yield epoch
+                        return
+                    self.step_size = lower
+            yield epoch
+
+
+class _Slices:
+    """The calls of compiled code that make up some epochs, each about `_SECONDS_PER_CALL` long."""
+
+    def __init__(self, trainer: Trainer, samples: Samples, n_epochs: int) -> None:
+        net, options = trainer.net, trainer.options
+        X = plain(as_rows(samples.X, net.n_features), net.dtype)
+        self.n_rows = X.shape[0]
+        if self.n_rows == 0:
+            raise ValueError("X has no rows: training needs at least one sample.")
+        y = as_class_indices(samples.y, self.n_rows, net.n_classes, net.classes)
+        batch_size = min(options.batch_size, self.n_rows)
+        shuffled = options.shuffle and batch_size < self.n_rows
+        self.n_batches = -(-self.n_rows // batch_size)
+        self.n_epochs = n_epochs
+        self.net = net
+        self.epoch_losses = np.zeros(n_epochs)
+        # Forward, B4 and B2 are two operations each for every weight and sample; two regions a batch.
+        operations = 6.0 * batch_size * net.params.size
+        self.threads = threads_for(operations, regions=2, n_threads=options.n_threads)
+        self.batches_per_call = max(1, int(_SECONDS_PER_CALL * _SUPPOSED_OPERATIONS_PER_SECOND / operations))
+        table, buffer = net.layout.workspace(batch_size, training=True)
+        line = line_elements(net.dtype)
+        scratch_size = max(ROWS * PANEL_LINES * line, SQUARES_STRIPES, int(table[:, STRIDE].max()))
+        n_squares = sum(
+            -(-net.layout.weights(net.params, layer).size // SQUARES_BLOCK) for layer in range(1, len(net.sizes))
+        )
+        self._run = Run(
+            X=flat(X),
+            y=y,
+            sample_weight=as_weights(samples.sample_weight, self.n_rows, net.dtype),
+            order=np.empty(self.n_rows if shuffled else 0, np.int64),
+            batch_size=batch_size,
+            shuffled=shuffled,
+            seed=np.uint64(options.seed),
+            first_epoch=trainer.epochs_done,
+            params=net.params,
+            table=table,
+            activation=activations.CODES[net.activation],
+            solver=solvers.CODES[options.kernel],
+            state=trainer._state,
+            numbers=trainer._numbers,
+            buffer=buffer,
+            scratch=aligned_zeros(self.threads * scratch_size, net.dtype),
+            scratch_size=scratch_size,
+            losses=np.zeros(batch_size, net.dtype),
+            squares=np.zeros(n_squares),
+            epoch_losses=self.epoch_losses,
+        )
+
+    def run(self, one_epoch_a_call: bool) -> Iterator[tuple[int, float]]:
+        """Yield the number (from 1) and loss of each epoch when it is done."""
+        finite = self.net.params.copy()
+        done, last = 0, self.n_epochs * self.n_batches
+        while done < last:
+            epoch = done // self.n_batches
+            end = min(done + self.batches_per_call, last)
+            if one_epoch_a_call:
+                end = min(end, (epoch + 1) * self.n_batches)
+            began = time.perf_counter()
+            reached = launch(train_batches, self._run, done, end, threads=self.threads)
+            self._adapt((time.perf_counter() - began) / max(1, reached - done))
+            if reached < end or not np.isfinite(self.net.params).all():
+                self.net.params[:] = finite
+                raise TrainingDivergedError(
+                    f"training diverged in epoch {reached // self.n_batches + 1}: the loss or the weights are no longer "
+                    "finite. The network keeps its last finite weights. Standardise X, or lower the step size."
+                )
+            np.copyto(finite, self.net.params)
+            for number in range(epoch, end // self.n_batches):
+                yield number + 1, float(self.epoch_losses[number])
+            done = end
+
+    def _adapt(self, seconds_per_batch: float) -> None:
+        self.batches_per_call = max(1, int(_SECONDS_PER_CALL / max(seconds_per_batch, 1e-9)))
+
+
+def train(
+    net: Network,
+    X: Any,
+    y: Any,
+    *,
+    epochs: int = 10,
+    batch_size: int = 256,
+    step_size: float = 0.1,
+    solver: str = "sgd",
+    shuffle: bool = True,
+    seed: int = 0,
+    **further: Any,
+) -> History:
+    """Train a network in place by mini-batch gradient descent: the article's loop.
+
+    With ``solver="sgd"`` and no momentum: for each epoch and each mini-batch of it, drawn without replacement, evaluate the gradient
+    (F1 to F4, B1 to B4) and step against it (U1).
+
+    Parameters
+    ----------
+    net : Network
+        Changed in place.
+    X : array_like of shape (n, n_features)
+        Converted to the network's dtype if need be.
+    y : array_like of shape (n,)
+        Labels if the network has classes, otherwise class indices.
+    epochs : int
+        Passes over the samples.
+    batch_size : int
+        Samples of a mini-batch; the last one of an epoch may be shorter. One that holds all rows isn't shuffled.
+    step_size : float
+    solver : {"sgd", "adam"}
+    shuffle : bool
+        A new order for each epoch; otherwise the rows' own.
+    seed : int
+        Of the shuffle.
+    **further
+        ``momentum``, ``nesterovs_momentum``, ``alpha``, ``beta_1``, ``beta_2``, ``epsilon``, ``n_threads``:
+        see `TrainOptions`.
+
+    Returns
+    -------
+    History
+        With the mean loss of each epoch.
+
+    Raises
+    ------
+    TrainingDivergedError
+        If the loss or a weight stops being finite. The network keeps its last finite weights.
+    TypeError, ValueError
+        If an argument doesn't fit; the message says what to do.
+    """
+    _check_whole("epochs", epochs, 0)
+    options = TrainOptions(
+        solver=solver, step_size=step_size, batch_size=batch_size, shuffle=shuffle, seed=seed, **further
+    )
+    return History([epoch.loss for epoch in Trainer(net, options).epochs(Samples(X, y), epochs)])

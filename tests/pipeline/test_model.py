@@ -1,0 +1,251 @@
+"""Model: training on a real table with strings, holes and booleans; prediction, files, refusals."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from sklearn.datasets import load_breast_cancer
+from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+
+from fastnn import modelfile
+from fastnn.modelfile import ModelFileError
+from fastnn.network import Network
+from fastnn.pipeline import DataError, Model, SchemaError
+from fastnn.pipeline import model as model_module
+from fastnn.pipeline.evaluate import evaluate
+from fastnn.pipeline.sources import read_table
+from fastnn.pipeline.train import Plan, held_out_rows, train
+from fastnn.trainer import TrainOptions
+
+PLAN = Plan(hidden=(16,), epochs=30, options=TrainOptions("adam", step_size=1e-2))
+
+
+def make_table() -> pa.Table:
+    """Breast cancer with string labels, holes in numbers, a string column with holes, a boolean and an id."""
+    data = load_breast_cancer()
+    columns = {name.replace(" ", "_"): data.data[:, i] for i, name in enumerate(data.feature_names[:10])}
+    rng = np.random.default_rng(0)
+    columns["mean_area"] = pa.array(columns["mean_area"], mask=rng.random(569) < 0.1)
+    size = np.where(data.data[:, 20] > 16.5, "large", np.where(data.data[:, 20] > 13, "medium", "small"))
+    columns["size"] = pa.array(size, mask=rng.random(569) < 0.05)
+    columns["smooth"] = data.data[:, 24] < 0.13
+    columns["count"] = rng.integers(0, 5, 569)
+    columns["id"] = [f"{i:05d}" for i in range(569)]
+    columns["diagnosis"] = data.target_names[data.target]
+    return pa.table(columns)
+
+
+TABLE = make_table()
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return train(TABLE, "diagnosis", PLAN, ignore=["id"]).model
+
+
+def test_learns(model):
+    assert model.classes.tolist() == ["benign", "malignant"]
+    result = evaluate(model, TABLE, "diagnosis")
+    proba = model.predict_proba(TABLE)
+    truth = TABLE["diagnosis"].to_pylist()
+    assert result.accuracy > 0.9
+    assert proba.dtype == np.float32 and proba.shape == (569, 2)
+    np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-6)
+    predicted = model.predict(TABLE)
+    assert result.accuracy == accuracy_score(truth, predicted)
+    np.testing.assert_array_equal(result.confusion, confusion_matrix(truth, predicted))
+    assert result.log_loss == pytest.approx(log_loss(truth, proba), rel=1e-5)
+
+
+def test_held_out_rows_stop_the_training_and_keep_the_best():
+    trained = train(TABLE, "diagnosis", dataclasses.replace(PLAN, epochs=500), ignore=["id"])
+    assert len(trained.epochs) < 500
+    best = trained.epochs[-12].validation_score  # ten epochs of patience after it, and the one that exhausts it
+    assert trained.accuracy == best
+    held_out = held_out_rows(569, 0.1, 0)
+    assert (trained.n_train, trained.n_validation) == (569 - held_out.sum(), held_out.sum())
+    result = evaluate(trained.model, TABLE.filter(pa.array(held_out)), "diagnosis")
+    assert result.accuracy == pytest.approx(trained.accuracy)
+
+
+def test_held_out_values_are_not_looked_at():
+    held_out = held_out_rows(569, 0.1, 0)
+    changed = np.where(held_out, 1e6, np.asarray(TABLE["mean_radius"]))
+    other = train(TABLE.set_column(0, "mean_radius", pa.array(changed)), "diagnosis", PLAN, ignore=["id"]).model
+    same = train(TABLE, "diagnosis", PLAN, ignore=["id"]).model
+    assert other.preprocessor == same.preprocessor
+
+
+def test_without_validation_every_epoch_is_run():
+    plan = dataclasses.replace(PLAN, validation=0, epochs=7)
+    trained = train(TABLE, "diagnosis", plan, ignore=["id"])
+    assert (len(trained.epochs), trained.n_train, trained.n_validation, trained.accuracy) == (7, 569, 0, None)
+
+
+def test_same_seed_same_bytes_however_the_table_is_cut(tmp_path):
+    pieces = pa.Table.from_batches(TABLE.to_batches(max_chunksize=37))
+    for name, table in (("a", TABLE), ("b", pieces)):
+        train(table, "diagnosis", PLAN, ignore=["id"]).model.save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    other = dataclasses.replace(PLAN, options=dataclasses.replace(PLAN.options, seed=1))
+    train(TABLE, "diagnosis", other, ignore=["id"]).model.save(tmp_path / "c")
+    assert (tmp_path / "a").read_bytes() != (tmp_path / "c").read_bytes()
+
+
+def test_split_is_a_function_of_seed_and_position():
+    rows = held_out_rows(100_000, 0.1, 3)
+    assert rows.mean() == pytest.approx(0.1, abs=0.005)
+    np.testing.assert_array_equal(rows[:1000], held_out_rows(1000, 0.1, 3))
+    assert (rows != held_out_rows(100_000, 0.1, 4)).any()
+    assert not held_out_rows(1000, 0, 0).any()
+
+
+def test_blocks_do_not_change_the_bits(model, monkeypatch):
+    whole = model.predict_proba(TABLE)
+    for rows in (1, 7, 100):
+        monkeypatch.setattr(model_module, "BLOCK_ROWS", rows)
+        assert model.predict_proba(TABLE).tobytes() == whole.tobytes()
+
+
+def test_tables_of_many_kinds_give_the_same(model, tmp_path):
+    expected = model.predict_proba(TABLE)
+    pq.write_table(TABLE, tmp_path / "t.parquet", row_group_size=100)
+    encoded = TABLE.set_column(TABLE.column_names.index("size"), "size", TABLE["size"].dictionary_encode()).select(
+        TABLE.column_names[::-1]
+    )
+    (batch,) = TABLE.combine_chunks().to_batches()
+    for data in (
+        read_table(tmp_path / "t.parquet"),
+        encoded,
+        batch,
+        TABLE.to_pandas(),
+        TABLE.drop_columns(["id", "diagnosis"]),
+    ):
+        np.testing.assert_array_equal(model.predict_proba(data), expected)
+    assert isinstance(TABLE.to_pandas(), pd.DataFrame)
+    for wrong in (expected, [[1.0]], None):
+        with pytest.raises(TypeError, match="speaks Arrow"):
+            model.predict_proba(wrong)
+
+
+def test_no_rows(model):
+    assert model.predict_proba(TABLE.slice(0, 0)).shape == (0, 2)
+    assert model.predict(TABLE.slice(0, 0)).shape == (0,)
+
+
+def test_save_and_load(model, tmp_path):
+    model.save(tmp_path / "m")
+    again = Model.load(tmp_path / "m")
+    assert again.predict_proba(TABLE).tobytes() == model.predict_proba(TABLE).tobytes()
+    assert (again.schema, again.preprocessor, again.target) == (model.schema, model.preprocessor, "diagnosis")
+    assert again.classes.tolist() == ["benign", "malignant"]
+
+
+@pytest.mark.parametrize("labels", [[3, 1, 7], ["α", "b", "c,"], [True, False]])
+def test_labels_survive_the_file_with_their_types(labels, tmp_path):
+    table = pa.table({"x": np.arange(60.0), "y": [labels[i % len(labels)] for i in range(60)]})
+    model = train(table, "y", dataclasses.replace(PLAN, epochs=1, validation=0)).model
+    model.save(tmp_path / "m")
+    again = Model.load(tmp_path / "m")
+    assert again.classes.tolist() == sorted(labels) and again.classes.dtype == model.classes.dtype
+    assert set(again.predict(table).tolist()) <= set(labels)
+
+
+def test_files_of_the_wrong_kind(model, tmp_path):
+    model.network.save(tmp_path / "network")
+    with pytest.raises(ModelFileError, match=r"fastnn\.Network\.load"):
+        Model.load(tmp_path / "network")
+    model.save(tmp_path / "model")
+    with pytest.raises(ModelFileError, match=r"fastnn\.pipeline\.Model\.load"):
+        Network.load(tmp_path / "model")
+    modelfile.save(tmp_path / "other", {}, {"kind": "something"})
+    with pytest.raises(ModelFileError, match="something"):
+        Model.load(tmp_path / "other")
+
+
+def test_parts_that_do_not_fit(model, tmp_path):
+    model.save(tmp_path / "m")
+    tensors, description = modelfile.load(tmp_path / "m")
+    first, *others = description["schema"]
+    changes = [
+        {"schema": others},
+        {"schema": [{**first, "name": "other"}, *others]},
+        {"schema": None},
+        {"preprocessing": description["preprocessing"][1:]},
+        {"preprocessing": {}},
+        {"network": {**description["network"], "classes": None}},
+        {"network": {**description["network"], "sizes": [1, 2]}},
+        {"network": 3},
+    ]
+    for change in changes:
+        modelfile.save(tmp_path / "broken", tensors, {**description, **change})
+        with pytest.raises(ModelFileError, match="don't fit together"):
+            Model.load(tmp_path / "broken")
+    for name in tensors:
+        modelfile.save(tmp_path / "broken", {n: a for n, a in tensors.items() if n != name}, description)
+        with pytest.raises(ModelFileError, match="don't fit together"):
+            Model.load(tmp_path / "broken")
+
+
+def test_truncated_or_flipped_file(model, tmp_path):
+    model.save(tmp_path / "m")
+    content = (tmp_path / "m").read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    for length in [*range(0, header, 11), *range(header, len(content), 101)]:
+        (tmp_path / "m").write_bytes(content[:length])
+        with pytest.raises(ModelFileError):
+            Model.load(tmp_path / "m")
+    for position in [*range(header), *range(header, len(content), 97)]:
+        (tmp_path / "m").write_bytes(content[:position] + bytes([content[position] ^ 0x10]) + content[position + 1 :])
+        with pytest.raises(ModelFileError):
+            Model.load(tmp_path / "m")
+
+
+def test_wrong_tables_are_refused_by_name(model):
+    renamed = TABLE.rename_columns([{"size": "Size"}.get(name, name) for name in TABLE.column_names])
+    with pytest.raises(SchemaError, match="no column 'size'"):
+        model.predict_proba(renamed)
+    retyped = TABLE.set_column(0, "mean_radius", TABLE["mean_radius"].cast(pa.string()))
+    with pytest.raises(SchemaError, match="'mean_radius' is string, but was double"):
+        model.predict(retyped)
+    infinite = TABLE.set_column(0, "mean_radius", pa.array([np.inf] * 569))
+    with pytest.raises(DataError, match="'mean_radius' holds an infinite value"):
+        model.predict(infinite)
+
+
+def test_scores_carry_columns_along(model):
+    schema = model.score_schema(TABLE.schema, ["id", "count"])
+    assert schema.names == ["id", "count", "prediction", "probability_benign", "probability_malignant"]
+    scored = pa.Table.from_batches(
+        model.score_batches(TABLE.to_batches(max_chunksize=50), TABLE.schema, ["id", "count"]), schema
+    )
+    assert scored["id"].to_pylist() == TABLE["id"].to_pylist()
+    assert scored["prediction"].to_pylist() == model.predict(TABLE).tolist()
+    np.testing.assert_array_equal(scored["probability_malignant"], model.predict_proba(TABLE)[:, 1])
+    with pytest.raises(DataError, match="no column 'x'"):
+        model.score_schema(TABLE.schema, ["x"])
+    with pytest.raises(DataError, match="'prediction'"):
+        model.score_schema(TABLE.append_column("prediction", TABLE["id"]).schema, ["prediction"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.slice(0, 0), "no rows"),
+        (lambda t: t.filter(pa.compute.equal(t["diagnosis"], "benign")), "one class only"),
+        (lambda t: t.drop_columns(["diagnosis"]), "no column 'diagnosis'"),
+        (lambda t: t.select(["diagnosis", "id"]), "no column to learn from"),
+        (lambda t: t.append_column("when", pa.array([0] * 569, pa.timestamp("s"))), "--ignore when"),
+        (lambda t: t.slice(100, 2), "Holding out 0.1 of 2 rows"),
+    ],
+)
+def test_data_that_can_t_be_learnt(change, message):
+    with pytest.raises(DataError, match=message):
+        train(change(TABLE), "diagnosis", PLAN, ignore=["id"])
+
+
+def test_features_are_named(model):
+    assert "size=large" in model.network.feature_names and "mean_area is missing" in model.network.feature_names
