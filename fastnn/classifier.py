@@ -32,8 +32,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Multilayer perceptron classifier with scikit-learn's interface, trained and served by compiled kernels.
 
     Every parameter means what it means in `sklearn.neural_network.MLPClassifier`, and has its default there, except
-    `activation`, which is the article's tanh. `dtype` and `n_threads` come on top; ``solver="lbfgs"`` and `max_fun` don't exist. A
-    binary problem has two softmax outputs where scikit-learn has one logistic output.
+    `activation`, which is the article's tanh. `dtype` and `n_threads` come on top; ``solver="lbfgs"`` and `max_fun`
+    don't exist. A binary problem has two softmax outputs where scikit-learn has one logistic output.
 
     Parameters
     ----------
@@ -123,6 +123,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     >>> clf.predict(X[:3])
     array([0, 0, 0])
     """
+
+    network_: Network
+    classes_: Array
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -112,7 +113,7 @@ class Network:
             raise TypeError(f"dtype must be float32 or float64, got {dtype}.")
         random = np.random.Generator(np.random.PCG64(seed))
         weights, biases = [], []
-        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for n_in, n_out in pairwise(sizes):
             bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (n_in + n_out))
             weights.append(random.uniform(-bound, bound, (n_in, n_out)).astype(dtype))
             biases.append(random.uniform(-bound, bound, n_out).astype(dtype))
@@ -126,7 +127,8 @@ class Network:
     @property
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
-        return self.layout.dtype
+        dtype: np.dtype[Any] = self.layout.dtype
+        return dtype
 
     @property
     def n_features(self) -> int:
@@ -203,7 +205,8 @@ class Network:
         labels : ndarray of shape (n,)
         """
         indices = self.predict_proba(X, n_threads=n_threads).argmax(axis=1)
-        return indices if self.classes is None else self.classes[indices]
+        labels: Array = indices if self.classes is None else self.classes[indices]
+        return labels
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file (safetensors): whole or not at all."""

@@ -23,8 +23,8 @@ from fastnn.stopping import Stopping
 
 Array = NDArray[Any]
 
-# A call of compiled code aims at this many seconds, so that Ctrl-C and progress needn't wait. The first call knows no speed
-# and supposes one that any machine reaches.
+# A call of compiled code aims at this many seconds, so that Ctrl-C and progress needn't wait. The first call knows
+# no speed and supposes one that any machine reaches.
 _SECONDS_PER_CALL = 0.1
 _SUPPOSED_OPERATIONS_PER_SECOND = 5e9
 
@@ -263,8 +263,8 @@ class _Slices:
             if reached < end or not np.isfinite(self.net.params).all():
                 self.net.params[:] = finite
                 raise TrainingDivergedError(
-                    f"training diverged in epoch {reached // self.n_batches + 1}: the loss or the weights are no longer "
-                    "finite. The network keeps its last finite weights. Standardise X, or lower the step size."
+                    f"training diverged in epoch {reached // self.n_batches + 1}: the loss or the weights are no "
+                    "longer finite. The network keeps its last finite weights. Standardise X, or lower the step size."
                 )
             np.copyto(finite, self.net.params)
             for number in range(epoch, end // self.n_batches):
@@ -290,8 +290,8 @@ def train(
 ) -> History:
     """Train a network in place by mini-batch gradient descent: the article's loop.
 
-    With ``solver="sgd"`` and no momentum: for each epoch and each mini-batch of it, drawn without replacement, evaluate the gradient
-    (F1 to F4, B1 to B4) and step against it (U1).
+    With ``solver="sgd"`` and no momentum: for each epoch and each mini-batch of it, drawn without replacement,
+    evaluate the gradient (F1 to F4, B1 to B4) and step against it (U1).
 
     Parameters
     ----------

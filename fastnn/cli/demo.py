@@ -42,9 +42,8 @@ def demo(
     check_replaceable(model_file)
     check_replaceable(plot_file)
     digits = _load_digits()
-    say(
-        f"digits: {len(digits.training.y)} images to learn from, {len(digits.y_test)} to test with, 8×8 pixels, 10 classes"
-    )
+    n_train, n_test = len(digits.training.y), len(digits.y_test)
+    say(f"digits: {n_train} images to learn from, {n_test} to test with, 8×8 pixels, 10 classes")
     _compile(digits)
 
     network, losses, seconds = _train(digits)

@@ -1,7 +1,7 @@
 """The hidden layers' activations (F2 is tanh) and their derivatives, over contiguous stretches, in place.
 
-Loops here and beside run over slices from 0: for an index like ``start + i`` Numba must allow for a negative one, and LLVM
-then gives up vectorising.
+Loops here and beside run over slices from 0: for an index like ``start + i`` Numba must allow for a negative one,
+and LLVM then gives up vectorising.
 
 Each derivative is a function of the activation's output, so the backward pass needs no `z`.
 """

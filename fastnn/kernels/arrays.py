@@ -63,7 +63,8 @@ def flat(array: Array) -> Array:
             return np.empty(0, array.dtype)
         memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
         memory._owner = array  # type: ignore[attr-defined]  # keeps the memory alive as long as the view
-        return np.frombuffer(memory, array.dtype)
+        view: Array = np.frombuffer(memory, array.dtype)  # type: ignore[call-overload]
+        return view
     return array.reshape(-1)
 
 

@@ -4,9 +4,9 @@
         rows      gather -> F1 F2 ... F1 F3 F4 -> B1 -> B4 down to the first hidden layer     (with the old weights)
         features  B2 B3 U1, layer by layer
 
-Each of the two phases is a parallel region. In the first a part owns rows of the batch, in the second features (rows of W), so no
-two parts add into one number, and neither their count nor their order shows in a result. Nothing is allocated
-per batch.
+Each of the two phases is a parallel region. In the first a part owns rows of the batch, in the second features
+(rows of W), so no two parts add into one number, and neither their count nor their order shows in a result. Nothing
+is allocated per batch.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from fastnn.kernels.loss import divide, ordered_sum, output_delta_row, row_loss,
 from fastnn.kernels.shuffle import shuffle
 from fastnn.kernels.solver import CODES, Rates, solver_step
 from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES, ROWS, Init, Left, Out, Right, fma, tile
-from fastnn.runtime.launch import Twins, get_mask, jit, keep_on_disk, set_mask, share
+from fastnn.runtime.compile_cache import keep_on_disk
+from fastnn.runtime.launch import Twins, get_mask, jit, jit_parallel, set_mask, share
 
 _ADAM = CODES["adam"]
 
-# The L2 penalty adds squares in blocks of this many weights and stripes of that many within one. Both fix the order of the sum;
-# 128 stripes keep eight vector registers' worth of additions in flight.
+# The L2 penalty adds squares in blocks of this many weights and stripes of that many within one. Both fix the order
+# of the sum; 128 stripes keep eight vector registers' worth of additions in flight.
 SQUARES_BLOCK = 4096
 SQUARES_STRIPES = 128
 
 # Entries of `Solver.numbers`; the powers are beta_1**t and beta_2**t, and
-# STEP_NOW is the step of the batch at hand, which for Adam is corrected for the moments' bias, and TOTAL_WEIGHT the sum of
-# its samples' weights: n without weights.
+# STEP_NOW is the step of the batch at hand, which for Adam is corrected for the moments' bias, and TOTAL_WEIGHT the
+# sum of its samples' weights: n without weights.
 STEP, MOMENTUM, BETA_1, BETA_2, EPSILON, ALPHA, POWER_1, POWER_2, STEP_NOW, TOTAL_WEIGHT = range(10)
 
 
@@ -47,8 +48,8 @@ class Run(NamedTuple):
     One flat tuple, since only arrays and numbers can enter a parallel region.
     """
 
-    # The samples: plain rows of X, class indices y, weights (none: all weigh 1), and the order of the epoch at hand (written
-    # by the run). The run's first epoch is number `first_epoch` of the training, which keys its shuffle.
+    # The samples: plain rows of X, class indices y, weights (none: all weigh 1), and the order of the epoch at hand
+    # (written by the run). The run's first epoch is number `first_epoch` of the training, which keys its shuffle.
     X: Array
     y: NDArray[np.int64]
     sample_weight: Array
@@ -65,8 +66,8 @@ class Run(NamedTuple):
     solver: int
     state: Array
     numbers: NDArray[np.float64]
-    # Memory: `Layout.workspace`'s buffer, `scratch_size` numbers for each part, a loss for each row of a batch, a sum of squares
-    # for each block of weights, and a loss for each epoch.
+    # Memory: `Layout.workspace`'s buffer, `scratch_size` numbers for each part, a loss for each row of a batch, a
+    # sum of squares for each block of weights, and a loss for each epoch.
     buffer: Array
     scratch: Array
     scratch_size: int
@@ -296,7 +297,8 @@ def start_batch(run: Run, number: int) -> None:
 def account_batch(run: Run, number: int) -> bool:
     """Add the batch's loss to its epoch's; False if it isn't finite, and no step may follow.
 
-    A batch's mean loss is (sum of weighted losses + alpha / 2 * sum W**2) / total weight; an epoch's is the mean over its samples.
+    A batch's mean loss is (sum of weighted losses + alpha / 2 * sum W**2) / total weight; an epoch's is the mean
+    over its samples.
     """
     epoch, _ = epoch_of(run, number)
     batch = batch_of(run, number)
@@ -305,7 +307,7 @@ def account_batch(run: Run, number: int) -> bool:
     if alpha > 0:
         loss += 0.5 * alpha * ordered_sum(run.squares)
     run.epoch_losses[epoch] += loss / run.numbers[TOTAL_WEIGHT] * batch.n / run.y.size
-    return np.isfinite(loss)
+    return bool(np.isfinite(loss))
 
 
 @jit
@@ -332,7 +334,7 @@ def run_serial(run: Run, first: int, last: int) -> int:
 
 
 @keep_on_disk
-@jit(parallel=True)
+@jit_parallel
 def run_parallel(run: Run, first: int, last: int, n_threads: int) -> int:
     """`run_serial` with each phase a parallel region: the same bits.
 
@@ -347,12 +349,12 @@ def run_parallel(run: Run, first: int, last: int, n_threads: int) -> int:
         if run.numbers[TOTAL_WEIGHT] == 0:
             continue
         for part in prange(n_threads):
-            rows_phase(run, number, np.int64(part), n_threads)
+            rows_phase(run, number, np.int64(part), n_threads)  # type: ignore[arg-type]
         if not account_batch(run, number):
             done = number
             break
         for part in prange(n_threads):
-            features_phase(run, number, np.int64(part), n_threads)
+            features_phase(run, number, np.int64(part), n_threads)  # type: ignore[arg-type]
     set_mask(caller)
     return done
 

@@ -45,7 +45,7 @@ def forward_rows(net: Net, left: Left, buffer: Array, first: int, rows: int) -> 
 
 
 class Predict(NamedTuple):
-    """What scoring reads and writes: a network (see `Net`), plain rows, and a buffer of ROW_BLOCK rows for each part."""
+    """What scoring reads and writes: a network (see `Net`), plain rows, a buffer of ROW_BLOCK rows for each part."""
 
     params: Array
     table: NDArray[np.int64]

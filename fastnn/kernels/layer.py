@@ -16,7 +16,8 @@ from fastnn.kernels.arrays import Array, check_shape, copy, deliver, destination
 from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES, ROWS, Init, Left, Out, Right, tile
 from fastnn.runtime.launch import jit, launch, share, threads_for, twins
 
-# Rows that go through all layers together: whole tiles of 8 and of 6 rows, and 48 rows of 512 float32 (96 KB) stay in L2.
+# Rows that go through all layers together: whole tiles of 8 and of 6 rows, and 48 rows of 512 float32 (96 KB) stay
+# in L2.
 ROW_BLOCK = 48
 
 
@@ -156,7 +157,7 @@ def _launch_affine(X: Array, W: Array, b: Array, out: Array | None, activation: 
 
 
 class HiddenDelta(NamedTuple):
-    """What B4 reads and writes: plain rows of `delta`, `a_prev` and `out`, packed transposed `W`, padded rows `product`."""
+    """What B4 reads and writes: plain `delta`, `a_prev`, `out`, packed transposed `W`, padded rows `product`."""
 
     delta: Array
     W_transposed: Array

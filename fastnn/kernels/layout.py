@@ -5,9 +5,10 @@ A line is 64 bytes. Rows of activations are padded to whole lines and weights ar
 
     W (n_in, n_out)  ->  panel 0: n_in rows of 32 float32   | panel 1: n_in rows of 32 | ... | the last: 16 or 32 wide
 
-All parameters of a network are one flat vector: for each layer the panels of W, then the padded b. So the optimiser's state,
-a copy of the best weights, or a check that all are finite, is one array operation. What a run of rows needs
-besides is one flat buffer. `Layout` says where the parts begin, in a table of integers that compiled code reads.
+All parameters of a network are one flat vector: for each layer the panels of W, then the padded b. So the
+optimiser's state, a copy of the best weights, or a check that all are finite, is one array operation. What a run of
+rows needs besides is one flat buffer. `Layout` says where the parts begin, in a table of integers that compiled
+code reads.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from fastnn.runtime.launch import jit
 
 def line_elements(dtype: Any) -> int:
     """How many numbers of `dtype` fit a line."""
-    return LINE_BYTES // np.dtype(dtype).itemsize
+    return int(LINE_BYTES // np.dtype(dtype).itemsize)
 
 
 def lines(n: int, dtype: Any) -> int:
@@ -126,8 +127,8 @@ class Layout:
     def workspace(self, rows: int, training: bool) -> tuple[NDArray[np.int64], Array]:
         """The table, and a buffer of zeros for `rows` rows of every layer's output.
 
-        For training it also holds the input rows (which a shuffle gathers), every hidden layer's delta, and the transposed
-        weights that B4 reads. It begins with a row of zeros as wide as the widest layer.
+        For training it also holds the input rows (which a shuffle gathers), every hidden layer's delta, and the
+        transposed weights that B4 reads. It begins with a row of zeros as wide as the widest layer.
         """
         table = self._table.copy()
         end = int(table[:, STRIDE].max())

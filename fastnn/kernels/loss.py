@@ -9,7 +9,8 @@ import numpy as np
 from fastnn.kernels.arrays import Array, class_indices, copy, deliver, destination, flat, operand
 from fastnn.kernels.elementary import exp_of, log_of
 from fastnn.kernels.tile import fma
-from fastnn.runtime.launch import jit, keep_on_disk, launch, share, threads_for, twins
+from fastnn.runtime.compile_cache import keep_on_disk
+from fastnn.runtime.launch import jit, launch, share, threads_for, twins
 
 # Floating-point operations that an exp and its share of a softmax cost.
 _OPERATIONS_PER_EXP = 30.0
@@ -19,8 +20,8 @@ _OPERATIONS_PER_EXP = 30.0
 def softmax_row(a: Array, n: int) -> tuple[float, float]:
     """F3 in place: ``a = exp(z - max z) / sum exp(z - max z)``; returns ``max z`` and the sum.
 
-    The first `n` numbers are logits; the rest (the padding) end as zeros. The rounding error of ``z - max z`` is put back
-    to first order: without, p = exp(-50) is off by up to 20 ULP in float32.
+    The first `n` numbers are logits; the rest (the padding) end as zeros. The rounding error of ``z - max z`` is
+    put back to first order: without, p = exp(-50) is off by up to 20 ULP in float32.
     """
     largest = a[0]
     for j in range(1, n):
@@ -44,7 +45,7 @@ def softmax_row(a: Array, n: int) -> tuple[float, float]:
 @jit
 def row_loss(z_true: float, largest: float, total: float) -> float:
     """F4 for one sample: ``-log p[y] = log(sum exp(z - max z)) - (z[y] - max z)``."""
-    return log_of(total) - (z_true - largest)
+    return log_of(total) - (z_true - largest)  # type: ignore[no-any-return]
 
 
 @jit
@@ -85,7 +86,8 @@ def ordered_sum(values: Array) -> float:
     rest = 0.0
     for i in range(whole, values.size):
         rest += values[i]
-    return ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7)) + rest
+    total: float = ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7)) + rest
+    return total
 
 
 class Softmax(NamedTuple):

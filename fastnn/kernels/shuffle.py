@@ -1,7 +1,7 @@
 """The order of an epoch: a Fisher-Yates shuffle keyed by (seed, epoch, index).
 
-The random numbers are a function of their key, without a state: the order depends on neither threads nor where a run was
-stopped and resumed.
+The random numbers are a function of their key, without a state: the order depends on neither threads nor where a
+run was stopped and resumed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def random_below(key: np.uint64, index: int, n: int) -> int:
     bits = mix(key + (np.uint64(index) + np.uint64(1)) * _GOLDEN)
     # The high word of the 128-bit product bits * n.
     low = (bits & _LOW) * np.uint64(n)
-    return np.int64(((bits >> np.uint64(32)) * np.uint64(n) + (low >> np.uint64(32))) >> np.uint64(32))
+    return np.int64(((bits >> np.uint64(32)) * np.uint64(n) + (low >> np.uint64(32))) >> np.uint64(32))  # type: ignore[return-value]
 
 
 @jit

@@ -53,7 +53,7 @@ def solver_step(solver: int, param: Array, grad: Array, slot_1: Array, slot_2: A
     """
     if solver == _SGD:
         step_down(param, grad, rates.step, rates.decay)
-    elif solver == _MOMENTUM or solver == _NESTEROV:
+    elif solver in (_MOMENTUM, _NESTEROV):
         for i in range(param.size):
             w = param[i]
             down = rates.step * fma(rates.decay, w, grad[i])
@@ -111,7 +111,7 @@ def sgd_step(param: Array, grad: Array, step_size: float) -> None:
     if not isinstance(param, np.ndarray):
         raise TypeError(f"param must be an array, to be changed in place, got {type(param).__name__}.")
     values = operand("param", param, 0)
-    if not np.shares_memory(values, param) and param.size or not param.flags.writeable:
+    if not param.flags.writeable or (param.size and not np.shares_memory(values, param)):
         raise ValueError("param must be writable, C-contiguous and of native byte order, to be changed in place.")
     grad = operand("grad", grad, 0, values.dtype)
     check_shape("grad", grad, param.shape, "the shape of param")

@@ -181,7 +181,7 @@ class _Emitter:
         builder.cbranch(builder.icmp_signed("<", k_next, self.n_sum), loop, done)
 
         builder.position_at_end(done)
-        result = []
+        result: list[list[Any]] = []
         for r in range(ROWS):
             result.append([])
             for v in range(n_vectors):
@@ -196,7 +196,7 @@ class _Emitter:
                     builder.store(result[r][v], self.vector_at(row, v), align=self.align)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def tile(typingctx: Any, out: Any, left: Any, right: Any, init: Any, n_sum: Any) -> Any:
     """Write ``out[r, :] = init + sum_k left[r, k] * right[k, :]``, each element one chain in order of k.
 
@@ -236,7 +236,7 @@ def tile(typingctx: Any, out: Any, left: Any, right: Any, init: Any, n_sum: Any)
     return types.void(out, left, right, init, types.int64), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """``a * b + c``, rounded once: the same bits on every machine and at every vector width."""
     if not (isinstance(a, types.Float) and a == b == c):
@@ -248,7 +248,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def polynomial(typingctx: Any, table: Any, x: Any) -> Any:
     """``table[0] * x**n + ... + table[n]``, one `fma` a step: a Numba loop over the table isn't always unrolled."""
 
@@ -261,14 +261,14 @@ def polynomial(typingctx: Any, table: Any, x: Any) -> Any:
     return x(table, x), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def float_bits(typingctx: Any, x: Any) -> Any:
     """The bits of a float32 or float64 number as an int32 or int64."""
     integer = {types.float32: types.int32, types.float64: types.int64}.get(x)
     return None if integer is None else _bitcast(x, integer)
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic  # type: ignore[untyped-decorator]
 def bits_float(typingctx: Any, bits: Any) -> Any:
     """The float32 or float64 number with these bits (an int32 or int64)."""
     number = {types.int32: types.float32, types.int64: types.float64}.get(bits)

@@ -10,6 +10,7 @@ This is the only file that touches Numba's private caching classes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -19,7 +20,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import llvmlite
 import numba
@@ -50,10 +51,8 @@ def cache_directory() -> Path | None:
     else:
         user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
         candidates = [Path(tempfile.gettempdir()) / f"fastnn-cache-{user}"]
-        try:
+        with contextlib.suppress(RuntimeError):  # no home directory
             candidates.insert(0, user_cache_root() / "fastnn")
-        except RuntimeError:  # no home directory
-            pass
     for candidate in candidates:
         if _make_private(candidate):
             return candidate
@@ -140,14 +139,16 @@ class KernelCache(FunctionCache):  # type: ignore[misc]
             self._discard()
 
     def _discard(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self.flush()
-        except OSError:
-            pass
 
 
-def keep_on_disk(dispatcher: Any) -> Any:
+Dispatcher = TypeVar("Dispatcher")
+
+
+def keep_on_disk(dispatcher: Dispatcher) -> Dispatcher:
     """Give a Numba dispatcher our cache; returns the dispatcher."""
     if cache_directory() is not None:
-        dispatcher._cache = KernelCache(dispatcher.py_func)
+        compiled: Any = dispatcher
+        compiled._cache = KernelCache(compiled.py_func)
     return dispatcher

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
@@ -26,16 +26,30 @@ from numba import get_num_threads, njit, prange, types
 from fastnn.runtime.compile_cache import keep_on_disk
 from fastnn.runtime.cost import threads_that_pay
 
-# error_model="numpy": under the default one division in a loop stops its vectorisation.
-# No fastmath: nothing may be reassociated, and NaN must survive.
-# _nrt=False: no reference counting. The launching Python frame holds every array, and the counters' atomic additions, in
-# two threads at once, made an epoch of 784-128-10 forty times slower. So no kernel may allocate.
-jit = functools.partial(njit, error_model="numpy", nogil=True, _nrt=False)
+Function = TypeVar("Function", bound=Callable[..., Any])
 
-# The threading layer's own functions: Numba's get_num_threads and set_num_threads hold a process's addresses, and a kernel
-# that calls them can't be kept on disk. The types are those that Numba's own parallel code declares for them.
-get_mask = types.ExternalFunction("get_num_threads", types.intp())
-set_mask = types.ExternalFunction("set_num_threads", types.void(types.intp))
+
+def jit(function: Function) -> Function:
+    """Compile a kernel for one thread, on first use.
+
+    ``error_model="numpy"``: under the default one division in a loop stops its vectorisation. No fastmath: nothing may
+    be reassociated, and NaN must survive. ``_nrt=False``: no reference counting. The launching Python frame holds every
+    array, and the counters' atomic additions, in two threads at once, made an epoch of 784-128-10 forty times
+    slower. So no kernel may allocate.
+    """
+    return cast(Function, njit(error_model="numpy", nogil=True, _nrt=False)(function))
+
+
+def jit_parallel(function: Function) -> Function:
+    """`jit` with parallel regions."""
+    return cast(Function, njit(error_model="numpy", nogil=True, _nrt=False, parallel=True)(function))
+
+
+# The threading layer's own functions: Numba's get_num_threads and set_num_threads hold a process's addresses, and a
+# kernel that calls them can't be kept on disk. The types are those that Numba's own parallel code declares for
+# them.
+get_mask: Any = types.ExternalFunction("get_num_threads", types.intp())
+set_mask: Any = types.ExternalFunction("set_num_threads", types.void(types.intp))
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,7 @@ def twins(body: Callable[[Any, int, int], None]) -> Twins:
     """The twins of a block body ``body(args, part, parts)``, which writes only what its part of the work owns."""
     return Twins(
         serial=keep_on_disk(jit(_instance(_serial, body))),
-        parallel=keep_on_disk(jit(parallel=True)(_instance(_parallel, body))),
+        parallel=keep_on_disk(jit_parallel(_instance(_parallel, body))),
     )
 
 
@@ -67,7 +81,8 @@ def _parallel(args: Any, n_threads: int) -> None:
     caller = get_mask()
     set_mask(n_threads)
     for part in prange(n_threads):
-        _body(args, np.int64(part), n_threads)  # prange counts unsigned, and unsigned with signed makes a float
+        # prange counts unsigned, and unsigned with signed makes a float.
+        _body(args, np.int64(part), n_threads)  # type: ignore[arg-type]
     set_mask(caller)
 
 

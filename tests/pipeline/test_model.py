@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sklearn.datasets import load_breast_cancer
+from breast_cancer import TABLE
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
 from fastnn import modelfile
@@ -21,24 +21,6 @@ from fastnn.pipeline.train import Plan, held_out_rows, train
 from fastnn.trainer import TrainOptions
 
 PLAN = Plan(hidden=(16,), epochs=30, options=TrainOptions("adam", step_size=1e-2))
-
-
-def make_table() -> pa.Table:
-    """Breast cancer with string labels, holes in numbers, a string column with holes, a boolean and an id."""
-    data = load_breast_cancer()
-    columns = {name.replace(" ", "_"): data.data[:, i] for i, name in enumerate(data.feature_names[:10])}
-    rng = np.random.default_rng(0)
-    columns["mean_area"] = pa.array(columns["mean_area"], mask=rng.random(569) < 0.1)
-    size = np.where(data.data[:, 20] > 16.5, "large", np.where(data.data[:, 20] > 13, "medium", "small"))
-    columns["size"] = pa.array(size, mask=rng.random(569) < 0.05)
-    columns["smooth"] = data.data[:, 24] < 0.13
-    columns["count"] = rng.integers(0, 5, 569)
-    columns["id"] = [f"{i:05d}" for i in range(569)]
-    columns["diagnosis"] = data.target_names[data.target]
-    return pa.table(columns)
-
-
-TABLE = make_table()
 
 
 @pytest.fixture(scope="module")
