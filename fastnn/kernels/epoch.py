@@ -359,4 +359,4 @@ def run_parallel(run: Run, first: int, last: int, n_threads: int) -> int:
     return done
 
 
-train_batches = Twins(run_serial, run_parallel)
+train_batches = Twins("train_batches", run_serial, run_parallel)

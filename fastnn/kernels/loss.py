@@ -195,7 +195,7 @@ def cross_entropy(z: Array, y: Array) -> float:
     losses = np.empty(n_rows, z.dtype)
     args = CrossEntropy(flat(z), flat(y), losses, np.empty(z.size, z.dtype), n_rows, n_classes)
     launch(_cross_entropy, args, threads=threads_for(_OPERATIONS_PER_EXP * z.size))
-    return float(ordered_sum(losses)) / n_rows
+    return float(ordered_sum(losses) / n_rows)
 
 
 class OutputDelta(NamedTuple):

@@ -52,17 +52,31 @@ get_mask: Any = types.ExternalFunction("get_num_threads", types.intp())
 set_mask: Any = types.ExternalFunction("set_num_threads", types.void(types.intp))
 
 
+all_twins: list[Twins] = []
+
+
 @dataclass(frozen=True)
 class Twins:
     """One kernel compiled twice, with the same bits: ``serial(args)`` and ``parallel(args, n_threads)``."""
 
-    serial: Callable[..., Any]
-    parallel: Callable[..., Any]
+    name: str
+    serial: Any
+    parallel: Any
+
+    def __post_init__(self) -> None:
+        all_twins.append(self)
+
+    def compile_parallel(self) -> None:
+        """Compile the parallel twin, or load it from disk, for each dtype that the serial one has run with."""
+        get_num_threads()  # parallel code refers to the threading layer's symbols
+        for signature in self.serial.signatures:
+            self.parallel.compile((*signature, types.int64))
 
 
 def twins(body: Callable[[Any, int, int], None]) -> Twins:
     """The twins of a block body ``body(args, part, parts)``, which writes only what its part of the work owns."""
     return Twins(
+        name=body.__name__,
         serial=keep_on_disk(jit(_instance(_serial, body))),
         parallel=keep_on_disk(jit_parallel(_instance(_parallel, body))),
     )

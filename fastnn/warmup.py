@@ -1,0 +1,46 @@
+"""Compile everything now and keep it on disk, so that nothing is compiled later: for container images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastnn import kernels
+from fastnn.kernels.arrays import Array
+from fastnn.network import Network
+from fastnn.runtime.launch import all_twins, available_threads
+from fastnn.trainer import train
+
+
+def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
+    """Compile every kernel for float32 and float64, serial and (where there is more than one thread) parallel.
+
+    Parameters
+    ----------
+    report : callable
+        Told of each step in a line.
+    """
+    for dtype in (np.float32, np.float64):
+        name = np.dtype(dtype).name
+        report(f"{name}: training and scoring")
+        X, y = np.zeros((2, 2), dtype), np.array([0, 1])
+        net = Network.create([2, 2, 2], dtype=dtype)
+        train(net, X, y, epochs=1, n_threads=1)
+        net.predict_proba(X, n_threads=1)
+        report(f"{name}: the equations")
+        _call_each_kernel(X, y)
+    if available_threads() > 1:
+        for twins in all_twins:
+            report(f"parallel: {twins.name}")
+            twins.compile_parallel()
+
+
+def _call_each_kernel(X: Array, y: Array) -> None:
+    a = kernels.tanh(kernels.linear(X, X, X[0]))
+    kernels.linear_tanh(X, X, X[0])
+    kernels.cross_entropy(a, y)
+    delta = kernels.output_delta(kernels.softmax(a), y)
+    kernels.bias_gradient(delta)
+    kernels.hidden_delta(delta, X, a)
+    kernels.sgd_step(X.copy(), kernels.weight_gradient(a, delta), 0.1)
