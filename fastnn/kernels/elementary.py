@@ -85,32 +85,31 @@ class _Constants(NamedTuple):
     integer: Any
     mantissa: Any  # bits of the fraction, as an integer
     bias: Any  # of the exponent
-    log2_e: Any
-    ln2_high: Any
-    ln2_low: Any
+    ln2: tuple[Any, Any]
     expm1: tuple[Any, ...]
     log1p: tuple[Any, ...]
 
 
-def _constants(number: Any, integer: Any, ln2: tuple[float, float], *tables: tuple[float, ...]) -> _Constants:
-    format_ = np.finfo(number)
-    expm1, log1p = (tuple(map(number, table)) for table in tables)
-    exponent = integer(format_.nmant), integer(format_.maxexp - 1)
-    return _Constants(number, integer, *exponent, number(1 / np.log(2)), *map(number, ln2), expm1, log1p)
+def _constants(number: Any, integer: Any, ln2: Any, expm1: Any, log1p: Any) -> _Constants:
+    digits = np.finfo(number)
+    high, low = map(number, ln2)
+    tables = tuple(map(number, expm1)), tuple(map(number, log1p))
+    return _Constants(number, integer, integer(digits.nmant), integer(digits.maxexp - 1), (high, low), *tables)
 
 
 _CONSTANTS = {
     types.float32: _constants(np.float32, np.int32, _LN2_32, _EXPM1_32, _LOG1P_32),
     types.float64: _constants(np.float64, np.int64, _LN2_64, _EXPM1_64, _LOG1P_64),
 }
+_LOG2_E = 1.4426950408889634
 _OPTIONS = {"error_model": "numpy", "forceinline": True}
 
 
 def tanh_of(x: Any) -> Any:
     """``tanh(x)`` (of F2), as ``(1 - e) / (1 + e)`` with ``e = exp(-2 * |x|)``, and the sign of x.
 
-    In [-1, 1], and odd to the last bit. At most 2.0 ULP from the truth in float32, 2.2 in float64; a subnormal x gives x,
-    -0.0 gives -0.0, NaN gives NaN.
+    In [-1, 1], and odd to the last bit. At most 2.0 ULP from the truth in float32, 2.2 in float64; a subnormal number
+    gives itself, -0.0 too, NaN gives NaN.
     """
     raise NotImplementedError("tanh_of is for compiled code")
 
@@ -119,10 +118,10 @@ def tanh_of(x: Any) -> Any:
 def _tanh_of(x: Any) -> Callable[[Any], Any] | None:
     if x not in _CONSTANTS:
         return None
-    number, integer, mantissa, bias, log2_e, ln2_high, ln2_low, table, _ = _CONSTANTS[x]
+    number, integer, mantissa, bias, (ln2_high, ln2_low), table, _ = _CONSTANTS[x]
     # Added to a number, it rounds to an integer, which plus the bias is in the lowest bits of the sum.
     rounder = number(1.5 * 2.0**mantissa + bias)
-    minus_ln2 = -(ln2_high + ln2_low)
+    log2_e, minus_ln2 = number(_LOG2_E), -(ln2_high + ln2_low)
     one, least = number(1), number(-40)  # from 20 on, tanh is 1 in both dtypes
     sign_bit = integer(np.iinfo(integer).min)
 
@@ -153,12 +152,12 @@ def exp_of(x: Any) -> Any:
 def _exp_of(x: Any) -> Callable[[Any], Any] | None:
     if x not in _CONSTANTS:
         return None
-    number, integer, mantissa, bias, log2_e, ln2_high, ln2_low, table, _ = _CONSTANTS[x]
+    number, integer, mantissa, bias, (ln2_high, ln2_low), table, _ = _CONSTANTS[x]
     rounder = number(1.5 * 2.0**mantissa + 2 * bias)
-    minus_high, minus_low = -ln2_high, -ln2_low
+    log2_e, minus_high, minus_low = number(_LOG2_E), -ln2_high, -ln2_low
     one = number(1)
     # From here on the result is inf, or 0.
-    most, least = number((bias + 1) * np.log(2) + 1), number(-(bias + mantissa + 1) * np.log(2) - 1)
+    most, least = number((bias + 1) * ln2_high + 1), number(-(bias + mantissa + 1) * ln2_high - 1)
 
     def exp(x: Any) -> Any:
         y = most if x > most else x
@@ -189,7 +188,7 @@ def log_of(x: Any) -> Any:
 def _log_of(x: Any) -> Callable[[Any], Any] | None:
     if x not in _CONSTANTS:
         return None
-    number, integer, mantissa, bias, _, ln2_high, ln2_low, _, table = _CONSTANTS[x]
+    number, integer, mantissa, bias, (ln2_high, ln2_low), _, table = _CONSTANTS[x]
     zero, one, inf, nan = number(0), number(1), number(np.inf), number(np.nan)
     exponent_bits = inf.view(integer)
     lowest = number(np.sqrt(0.5)).view(integer)  # 1 + f is from sqrt(1/2) to sqrt(2)
