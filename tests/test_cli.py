@@ -420,3 +420,22 @@ def test_reader_that_has_gone(files):
     os.close(writing)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1 and err == ""
+
+
+def test_warmup_compiles_everything_once(tmp_path, capsys, monkeypatch):
+    """The real thing takes minutes; here it is replaced, to see what is said of it."""
+    monkeypatch.setattr("fastnn.warmup.warm_up", lambda report: report("float32: training"))
+    summary = succeed(capsys, "warmup")
+    assert summary["seconds"] < 1 and summary["compile_cache"]
+    assert main(["warmup"]) == 0
+    assert capsys.readouterr().err == "float32: training\n"
+
+
+def test_the_first_run_on_a_machine_says_that_it_compiles(files, tmp_path):
+    environment = {**os.environ, "FASTNN_CACHE_DIR": str(tmp_path / "cache")}
+    command = ["train", files / CSV, *TRAIN, "--model", tmp_path / "m", "--json"]
+    done = run(*command, env=environment)
+    said = re.search(r"^compiling \(once per machine\): (\d+\.\d) s$", done.stderr, re.MULTILINE)
+    assert said is not None, done.stderr
+    # The time of training has no compiling in it.
+    assert json.loads(done.stdout)["seconds"] < float(said[1])

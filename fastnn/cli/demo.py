@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastnn.atomic import check_replaceable
-from fastnn.cli.terminal import epoch_progress, say, show
+from fastnn.cli.terminal import COMPILING, epoch_progress, said_when_slow, say, show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,12 +102,10 @@ def _compile(digits: _Digits) -> None:
     """Run once what is timed later: compiling happens once per machine and is no part of training."""
     from fastnn.trainer import Trainer
 
-    say("compiling (once per machine) ...")
-    began = perf_counter()
     network, options = _create(digits)
-    for _ in Trainer(network, options).epochs(digits.training, 1):
-        network.predict(digits.X_test)
-    say(f"ready after {perf_counter() - began:.1f} s")
+    with said_when_slow(COMPILING):
+        for _ in Trainer(network, options).epochs(digits.training, 1):
+            network.predict(digits.X_test)
 
 
 def _train(digits: _Digits) -> tuple[Network, list[float], float]:

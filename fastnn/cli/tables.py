@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastnn.atomic import check_replaceable
-from fastnn.cli.terminal import epoch_progress, say, show
+from fastnn.cli.terminal import COMPILING, epoch_progress, said_when_slow, say, show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +75,7 @@ def train(
     Numbers are standardised, strings one-hot encoded, holes filled; all of that goes into the model file.
     """
     from fastnn.pipeline.sources import read_table
-    from fastnn.pipeline.train import train as train_on_table
+    from fastnn.pipeline.train import prepare
     from fastnn.plot import plot_loss
 
     options = {
@@ -103,8 +103,12 @@ def train(
 
     table = read_table(data)
     say(f"{data}: {table.num_rows} rows, {table.num_columns} columns")
+    training = prepare(table, target, plan, ignore or ())
+    del table  # its rows are in `training` now
+    with said_when_slow(COMPILING):
+        training.compile()
     with epoch_progress(epochs) as report:
-        trained = train_on_table(table, target, plan, ignore or (), report)
+        trained = training.run(report)
     trained.model.save(model)
     losses = [epoch.loss for epoch in trained.epochs]
     if plot is not None:

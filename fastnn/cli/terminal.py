@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastnn.trainer import Epoch
 
+COMPILING = "compiling (once per machine)"
 _LINES_IN_A_LOG = 20
+_MOMENT = 1.0  # seconds
 
 
 def complain(message: str) -> None:
@@ -27,6 +31,22 @@ def say(message: str) -> None:
 def show(summary: dict[str, Any], as_json: bool, text: str) -> None:
     """Print a command's result on stdout: as one JSON object, or as text for people."""
     print(json.dumps(summary) if as_json else text)
+
+
+@contextmanager
+def said_when_slow(what: str) -> Iterator[None]:
+    """Say what is going on in the ``with`` block, and at its end how long it took, if it takes more than a moment."""
+    began = perf_counter()
+    timer = threading.Timer(_MOMENT, say, [f"{what} ..."])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+    seconds = perf_counter() - began
+    if seconds > _MOMENT:
+        say(f"{what}: {seconds:.1f} s")
 
 
 @contextmanager

@@ -82,14 +82,55 @@ class Trained:
     seconds: float
 
 
-def train(
-    table: pa.Table,
-    target: str,
-    plan: Plan,
-    ignore: Collection[str] = (),
-    report: Callable[[Epoch], None] | None = None,
-) -> Trained:
-    """Train a model on a table.
+@dataclass(frozen=True)
+class Training:
+    """A training that can begin: everything that the table had to give has been taken from it."""
+
+    model: Model
+    plan: Plan
+    options: TrainOptions
+    samples: Samples
+    stopping: HeldOutStopping | None
+
+    def compile(self) -> None:
+        """Run every kernel that `run` needs, on a network of the same size: its time has no compiling in it."""
+        net = Network.create(self.model.network.sizes, self.plan.activation, dtype=self.plan.dtype)
+        n = self.options.batch_size
+        some = Samples(self.samples.X[:n], np.zeros(len(self.samples.y[:n]), np.int64))
+        for _ in Trainer(net, self.options).epochs(some, 1):
+            if self.stopping is not None:
+                net.predict_proba(self.stopping.X)
+
+    def run(self, report: Callable[[Epoch], None] | None = None) -> Trained:
+        """Train.
+
+        Parameters
+        ----------
+        report : callable, optional
+            Called with each epoch when it is done.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the loss stops being finite.
+        """
+        network, stopping = self.model.network, self.stopping
+        epochs = []
+        began = perf_counter()
+        for epoch in Trainer(network, self.options).epochs(self.samples, self.plan.epochs, stopping):
+            epochs.append(epoch)
+            if report is not None:
+                report(epoch)
+        if stopping is not None:
+            stopping.restore_best(network)
+        seconds = perf_counter() - began
+        n_validation = 0 if stopping is None else len(stopping.indices)
+        accuracy = None if stopping is None else stopping.best_accuracy
+        return Trained(self.model, epochs, len(self.samples.y), n_validation, accuracy, seconds)
+
+
+def prepare(table: pa.Table, target: str, plan: Plan, ignore: Collection[str] = ()) -> Training:
+    """Learn the preprocessing and create the network.
 
     Parameters
     ----------
@@ -101,19 +142,11 @@ def train(
         What to build.
     ignore : collection of str
         Columns that are neither target nor feature.
-    report : callable, optional
-        Called with each epoch when it is done.
-
-    Returns
-    -------
-    Trained
 
     Raises
     ------
     DataError
         If there are no rows, a column is missing or can't be used, or the target has missing values or a single class.
-    TrainingDivergedError
-        If the loss stops being finite.
     """
     check_names(table.schema, [target, *ignore])
     classes = learn_classes(target, table.column(target))
@@ -139,24 +172,17 @@ def train(
         feature_names=preprocessor.inputs,
     )
     model = Model(schema, preprocessor, network, target)
-
+    batch_size = plan.batch_size or min(AUTO_BATCH, training.num_rows)
     stopping = None
     if n_validation:
         stopping = HeldOutStopping(_inputs(model, features.filter(pa.array(held_out))), indices[held_out])
-    batch_size = plan.batch_size or min(AUTO_BATCH, training.num_rows)
-    trainer = Trainer(network, dataclasses.replace(plan.options, batch_size=batch_size))
-    samples = Samples(_inputs(model, training), classes[indices[~held_out]])
-    epochs = []
-    began = perf_counter()
-    for epoch in trainer.epochs(samples, plan.epochs, stopping):
-        epochs.append(epoch)
-        if report is not None:
-            report(epoch)
-    if stopping is not None:
-        stopping.restore_best(network)
-    seconds = perf_counter() - began
-    accuracy = None if stopping is None else stopping.best_accuracy
-    return Trained(model, epochs, training.num_rows, n_validation, accuracy, seconds)
+    return Training(
+        model=model,
+        plan=plan,
+        options=dataclasses.replace(plan.options, batch_size=batch_size),
+        samples=Samples(_inputs(model, training), classes[indices[~held_out]]),
+        stopping=stopping,
+    )
 
 
 class HeldOutStopping(Stopping):

@@ -17,10 +17,14 @@ from fastnn.pipeline import DataError, Model, SchemaError
 from fastnn.pipeline import model as model_module
 from fastnn.pipeline.evaluate import evaluate
 from fastnn.pipeline.sources import read_table
-from fastnn.pipeline.train import Plan, held_out_rows, train
+from fastnn.pipeline.train import Plan, Trained, held_out_rows, prepare
 from fastnn.trainer import TrainOptions
 
 PLAN = Plan(hidden=(16,), epochs=30, options=TrainOptions("adam", step_size=1e-2))
+
+
+def train(table: pa.Table, target: str, plan: Plan, ignore: list[str] | tuple[()] = ()) -> Trained:
+    return prepare(table, target, plan, ignore).run()
 
 
 @pytest.fixture(scope="module")
@@ -231,3 +235,12 @@ def test_data_that_can_t_be_learnt(change, message):
 
 def test_features_are_named(model):
     assert "size=large" in model.network.feature_names and "mean_area is missing" in model.network.feature_names
+
+
+def test_compiling_beforehand_leaves_no_trace(tmp_path):
+    for name in ("a", "b"):
+        training = prepare(TABLE, "diagnosis", PLAN, ["id"])
+        if name == "b":
+            training.compile()
+        training.run().model.save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
