@@ -54,10 +54,24 @@ class Stopping:
         return True
 
 
-class ValidationStopping(Stopping):
-    """Stop when the accuracy on held-out samples hasn't risen by `tol` for more than `n_iter_no_change` epochs.
+class BestWeightsStopping(Stopping):
+    """A rule that keeps a copy of the best weights; `restore_best` puts them back."""
 
-    Keeps a copy of the best weights; `restore_best` puts them back.
+    def __init__(self, tol: float = 1e-4, n_iter_no_change: float = 10, schedule: Schedule | None = None) -> None:
+        super().__init__(tol, n_iter_no_change, schedule)
+        self._best_params: NDArray[Any] | None = None
+
+    def _remember(self, net: Network) -> None:
+        self._best_params = net.params.copy()
+
+    def restore_best(self, net: Network) -> None:
+        """Give the network the weights of its best epoch."""
+        if self._best_params is not None:
+            net.params[:] = self._best_params
+
+
+class ValidationStopping(BestWeightsStopping):
+    """Stop when the accuracy on held-out samples hasn't risen by `tol` for more than `n_iter_no_change` epochs.
 
     Parameters
     ----------
@@ -76,7 +90,6 @@ class ValidationStopping(Stopping):
         super().__init__(tol, n_iter_no_change, schedule)
         self.held_out = held_out
         self.best_score = -np.inf
-        self._best_params: NDArray[Any] | None = None
 
     def judge(self, net: Network, loss: float) -> Verdict:
         """Score the network on the held-out samples; remember its weights if it is the best so far."""
@@ -85,10 +98,5 @@ class ValidationStopping(Stopping):
         improved = score >= self.best_score + self.tol
         if score > self.best_score:
             self.best_score = score
-            self._best_params = net.params.copy()
+            self._remember(net)
         return Verdict(self._plateau(improved), score)
-
-    def restore_best(self, net: Network) -> None:
-        """Give the network the weights of its best epoch."""
-        if self._best_params is not None:
-            net.params[:] = self._best_params

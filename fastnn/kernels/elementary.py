@@ -4,7 +4,7 @@ They are polynomials of our own, with every multiply-add an explicit `fma`: a ca
 and gives other bits on other machines. Each function is one source for both dtypes, which differ in constants only.
 Selections are written so that NaN, for which a comparison is false, passes through.
 
-docs/accuracy.md tells how the functions work and were measured.
+The errors given here were measured: over every float32, and over 10**8 numbers in float64 (docs/accuracy.md).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from numba.extending import overload
 from fastnn.kernels.tile import bits_float, float_bits, fma, polynomial
 
 # The tables down to _LN2_64 are printed by `python tools/fit_elementary.py`; its --check compares them.
-# ..._EXPM1: the polynomial p of expm1(x) = x + x**2 * p(x), for |x| <= ln(2)/2, the highest coefficient first.
-# ..._LOG1P: the same of log1p(x), for sqrt(1/2) - 1 <= x <= sqrt(2) - 1.
-# ..._LN2: ln(2) in two parts; the high one, times any exponent, has no rounding error.
+# _EXPM1_...: the polynomial p of expm1(x) = x + x**2 * p(x), for |x| <= ln(2)/2, the highest coefficient first.
+# _LOG1P_...: the same of log1p(x), for sqrt(1/2) - 1 <= x <= sqrt(2) - 1.
+# _LN2_...: ln(2) in two parts; the high one, times any exponent, has no rounding error.
 _EXPM1_32 = (  # relative error 1.36e-8
     0.0013869784,
     0.008366258,

@@ -6,7 +6,10 @@ run was stopped and resumed.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from fastnn.runtime.launch import jit
@@ -17,9 +20,9 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _LOW = np.uint64(0xFFFFFFFF)
 
 
-@jit
-def mix(x: np.uint64) -> np.uint64:
-    """A permutation of the 64-bit numbers in which every input bit moves every output bit.
+@register_jitable  # type: ignore[untyped-decorator]
+def mix(x: Any) -> Any:
+    """A permutation of the 64-bit numbers in which every input bit moves every output bit; of arrays too, in Python.
 
     The finaliser of SplitMix64 (Steele, Lea and Flood, 2014, with Stafford's constants).
     """
@@ -28,10 +31,16 @@ def mix(x: np.uint64) -> np.uint64:
     return x ^ (x >> np.uint64(31))
 
 
+@register_jitable  # type: ignore[untyped-decorator]
+def random_bits(key: Any, index: Any) -> Any:
+    """64 random bits: number `index` (uint64) of stream `key`."""
+    return mix(key + (index + np.uint64(1)) * _GOLDEN)
+
+
 @jit
 def random_below(key: np.uint64, index: int, n: int) -> int:
     """Number `index` of stream `key`, from 0 to n - 1; n below 2**32 (the bias is below n / 2**64)."""
-    bits = mix(key + (np.uint64(index) + np.uint64(1)) * _GOLDEN)
+    bits = random_bits(key, np.uint64(index))
     # The high word of the 128-bit product bits * n.
     low = (bits & _LOW) * np.uint64(n)
     return np.int64(((bits >> np.uint64(32)) * np.uint64(n) + (low >> np.uint64(32))) >> np.uint64(32))  # type: ignore[return-value]

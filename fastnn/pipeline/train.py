@@ -10,6 +10,7 @@ from time import perf_counter
 import numpy as np
 import pyarrow as pa
 
+from fastnn.kernels.shuffle import mix, random_bits
 from fastnn.network import Network
 from fastnn.pipeline.evaluate import mean_log_loss
 from fastnn.pipeline.labels import class_indices, learn_classes
@@ -18,7 +19,7 @@ from fastnn.pipeline.preprocess import BLOCK_ROWS, Preprocessor
 from fastnn.pipeline.schema import DataError, Schema, check_names
 from fastnn.pipeline.sources import in_blocks
 from fastnn.samples import Samples
-from fastnn.stopping import Stopping, Verdict
+from fastnn.stopping import BestWeightsStopping, Verdict
 from fastnn.trainer import Epoch, Trainer, TrainOptions
 
 AUTO_BATCH = 200  # as scikit-learn's batch_size="auto"
@@ -185,7 +186,7 @@ def prepare(table: pa.Table, target: str, plan: Plan, ignore: Collection[str] = 
     )
 
 
-class HeldOutStopping(Stopping):
+class HeldOutStopping(BestWeightsStopping):
     """Stop when the loss on held-out rows hasn't fallen for ten epochs, and remember the best weights.
 
     The loss, since accuracy is a coarse measure: on fifty rows it stands still long before the network has learnt, and
@@ -204,7 +205,6 @@ class HeldOutStopping(Stopping):
         self.X = X
         self.indices = indices
         self.best_accuracy = 0.0
-        self._best_params: np.ndarray | None = None
 
     def judge(self, net: Network, loss: float) -> Verdict:
         """Look at the network after an epoch; its training loss is of no interest."""
@@ -213,13 +213,8 @@ class HeldOutStopping(Stopping):
         held_out_loss = mean_log_loss(proba, self.indices)
         if held_out_loss < self.best_loss:
             self.best_accuracy = accuracy
-            self._best_params = net.params.copy()
+            self._remember(net)
         return dataclasses.replace(super().judge(net, held_out_loss), score=accuracy)
-
-    def restore_best(self, net: Network) -> None:
-        """Give the network the weights of its best epoch."""
-        if self._best_params is not None:
-            net.params[:] = self._best_params
 
 
 def held_out_rows(n_rows: int, share: float, seed: int) -> np.ndarray:
@@ -229,19 +224,10 @@ def held_out_rows(n_rows: int, share: float, seed: int) -> np.ndarray:
     -------
     ndarray of bool, shape (n_rows,)
     """
-    # SplitMix64 (Steele, Lea and Flood, 2014): the stream of the mixed seed.
-    position = np.arange(1, n_rows + 1, dtype=np.uint64)
-    key = _mix(np.array([seed], np.uint64))
-    uniform = _mix(key + position * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)
+    position = np.arange(n_rows, dtype=np.uint64)
+    uniform = random_bits(mix(np.array([seed], np.uint64)), position) >> np.uint64(11)
     held_out: np.ndarray = uniform < np.uint64(round(share * 2**53))
     return held_out
-
-
-def _mix(x: np.ndarray) -> np.ndarray:
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: np.ndarray = x ^ (x >> np.uint64(31))
-    return mixed
 
 
 def _inputs(model: Model, table: pa.Table) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-# Seconds that one parallel region is taken to cost, by Numba's threading layer. On two idle cores omp takes 0.5 to 1.2 µs
-# and workqueue 76 to 100; but with other work on the machine the threads wait for each other's time slice: 1,400 regions of 20 µs
-# took 6.6 s instead of 0.09. So only work that gains clearly is split.
+# Seconds that one parallel region is taken to cost, by Numba's threading layer. On two idle cores omp takes 0.5 to
+# 1.2 µs and workqueue 76 to 100; but with other work on the machine the threads wait for each other's time slice:
+# 1,400 regions of 20 µs took 6.6 s instead of 0.09. So only work that gains clearly is split.
 REGION_SECONDS = {"omp": 20e-6, "tbb": 20e-6, "workqueue": 200e-6}
 # Our kernels' rate on one core, in float32 (175 to 235 GFLOP/s were measured on Zen 5).
 SECONDS_PER_OPERATION = 1.0 / 150e9
