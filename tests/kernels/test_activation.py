@@ -1,0 +1,95 @@
+"""F2 and its relatives: errors in ULP, and derivatives that fit the functions."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+import reference
+from cases import SIZES, assert_same_bits, each_dtype, needs_threads, run, same_bytes, ulps, wide
+
+from fastnn import kernels
+from fastnn.kernels import activation
+
+each_activation = pytest.mark.parametrize("name", activation.CODES)
+
+
+def numbers(dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    """Of every magnitude that makes a difference to tanh, subnormal ones too, of both signs."""
+    rng = np.random.default_rng(shape)
+    return (rng.choice([-1.0, 1.0], shape) * 2.0 ** rng.uniform(-140, 6, shape)).astype(dtype)
+
+
+@each_dtype
+def test_tanh_error(dtype: type) -> None:
+    for shape in product(SIZES, repeat=2):
+        z = numbers(dtype, shape)
+        a = run("tanh", {"z": z})
+        assert a.shape == shape
+        assert a.dtype == dtype
+        assert (ulps(a, np.tanh(wide(z))) <= 4).all()
+    assert kernels.tanh(dtype(0.5)).shape == ()
+    assert kernels.tanh(numbers(dtype, (3, 0, 2, 5))).shape == (3, 0, 2, 5)
+
+
+@needs_threads
+@each_dtype
+def test_same_bits(dtype: type) -> None:
+    assert_same_bits("tanh", dtype)
+
+
+@each_dtype
+def test_an_element_depends_on_itself_only(dtype: type) -> None:
+    """Vector lanes, the loop's tail and the blocks of a long array give the same bits."""
+    z = numbers(dtype, (20_000,))
+    a = kernels.tanh(z)
+    for first in (0, 1, 31, 4095, 4096, 8191):
+        for size in (1, 7, 33, 4097):
+            assert same_bytes(kernels.tanh(z[first : first + size]), a[first : first + size])
+
+
+@each_dtype
+@each_activation
+def test_activate(name: str, dtype: type) -> None:
+    """Each activation, at its specials and at a sample, over stretches that end anywhere."""
+    function, _ = reference.ACTIVATIONS[name]
+    specials = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-30, -1e-30, 1000.0, -1000.0], dtype)
+    z = np.concatenate([specials, 30 * np.tanh(numbers(dtype, (500,)))])
+    with np.errstate(over="ignore"):
+        exact = function(wide(z))
+    for size in (0, 1, 7, 9, 33, z.size):
+        a = z[:size].copy()
+        activation.activate(activation.CODES[name], a)
+        assert (np.isnan(a) == np.isnan(z[:size])).all()
+        finite = np.isfinite(exact[:size])
+        # exp of the logistic function is one ULP, and so is its argument where it is large.
+        assert (ulps(a[finite], exact[:size][finite]) <= 4).all()
+        assert (a[~finite & ~np.isnan(a)] == exact[:size][~finite & ~np.isnan(a)]).all()
+
+
+@each_dtype
+@each_activation
+def test_multiply_by_derivative(name: str, dtype: type) -> None:
+    """The derivative, a function of what the activation put out."""
+    function, derivative = reference.ACTIVATIONS[name]
+    rng = np.random.default_rng(0)
+    z = 3 * rng.standard_normal(501)
+    a = function(z).astype(dtype)
+    delta = rng.standard_normal(501).astype(dtype)
+    product = delta.copy()
+    activation.multiply_by_derivative(activation.CODES[name], product, a)
+    assert (ulps(product, wide(delta) * derivative(wide(a))) <= 4).all()
+
+
+@each_activation
+def test_derivative_is_the_slope(name: str) -> None:
+    """What is multiplied is the derivative of what `activate` computes."""
+    code, h = activation.CODES[name], 1e-6
+    z = np.linspace(-4, 4, 100)  # without 0, where relu has none
+    above, a, below = z + h, z.copy(), z - h
+    for values in (above, a, below):
+        activation.activate(code, values)
+    slope = np.ones(100)
+    activation.multiply_by_derivative(code, slope, a)
+    assert np.allclose(slope, (above - below) / (2 * h), rtol=1e-8, atol=1e-9)
