@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -230,15 +231,19 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         TypeError, ValueError
             If the data or a parameter doesn't fit.
         """
-        samples = self._validate(X, y, sample_weight, restart=not (self.warm_start and hasattr(self, "network_")))
+        restart = not (self.warm_start and hasattr(self, "network_"))
+        samples = self._validate(X, y, sample_weight, restart)
         seed = self._seed()
-        if not (self.warm_start and hasattr(self, "network_")):
-            self._start(samples, seed)
         held_out = None
         if self.early_stopping:
             samples, held_out = self._hold_out(samples, seed)
+        if restart:
+            self._start(samples, seed)
         self._trainer = Trainer(self.network_, self._options(seed, samples))
-        self._stopping = self._stopping_rule(held_out)
+        stopping = self._stopping_rule(held_out)
+        if not restart:
+            stopping.go_on_from(self._stopping)
+        self._stopping: Stopping = stopping
         self.n_iter_ = 0
         try:
             for epoch in self._trainer.epochs(samples, self.max_iter, self._stopping):
@@ -252,8 +257,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
-        if isinstance(self._stopping, ValidationStopping):
-            self._stopping.restore_best(self.network_)
+        if isinstance(stopping, ValidationStopping):
+            stopping.restore_best(self.network_)
+            stopping.held_out = Samples([], [])  # a pickle of the estimator shall not hold its training data
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -281,6 +287,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed = self._seed()
             self._start(samples, seed)
             self._trainer = Trainer(self.network_, self._options(seed, samples))
+        if restart or isinstance(self._stopping, ValidationStopping):
             self._stopping = self._stopping_rule(None)
         self.n_iter_ = 0
         for epoch in self._trainer.epochs(samples, 1, self._stopping):
@@ -298,7 +305,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         -------
         y : ndarray of shape (n_samples,)
         """
-        labels: Array = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        indices = self.predict_proba(X).argmax(axis=1)
+        labels: Array = self.classes_[indices]
         return labels
 
     def predict_proba(self, X: Any) -> Array:
@@ -319,7 +327,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 return self.network_.predict_proba(X, n_threads=self.n_threads)
             except ValueError:
                 pass  # scikit-learn's own words for what is wrong
-        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        X = validate_data(self, X, reset=False)
         return self.network_.predict_proba(X, n_threads=self.n_threads)
 
     def predict_log_proba(self, X: Any) -> Array:
@@ -395,7 +403,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _start(self, samples: Samples, seed: int) -> None:
         """A new network, and empty records."""
         hidden = self.hidden_layer_sizes
-        hidden = [int(n) for n in hidden] if hasattr(hidden, "__iter__") else [int(hidden)]
+        hidden = [operator.index(n) for n in hidden] if hasattr(hidden, "__iter__") else [int(hidden)]
         if any(n <= 0 for n in hidden):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         names = getattr(self, "feature_names_in_", None)
@@ -409,9 +417,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _options(self, seed: int, samples: Samples) -> TrainOptions:
         n_samples = samples.X.shape[0]
-        if self.batch_size == "auto":
-            batch_size = min(_AUTO_BATCH_SIZE, n_samples)
-        else:
+        batch_size = _AUTO_BATCH_SIZE
+        if self.batch_size != "auto":
             batch_size = int(self.batch_size)
             if batch_size > n_samples:
                 warnings.warn(
@@ -437,13 +444,16 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         schedule = Schedule(kind, self.learning_rate_init, self.power_t)
         if held_out is None:
             return Stopping(self.tol, self.n_iter_no_change, schedule)
-        return ValidationStopping(held_out, self.tol, self.n_iter_no_change, schedule)
+        return ValidationStopping(held_out, self.tol, self.n_iter_no_change, schedule, self.n_threads)
 
     def _hold_out(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
-        """Split off the validation samples, in the classes' proportions."""
+        """Split off the validation samples: two classes in their proportions; of more, some may be rare."""
         arrays = [samples.X, samples.y] + ([] if samples.sample_weight is None else [samples.sample_weight])
         split = train_test_split(
-            *arrays, random_state=seed % 2**32, test_size=self.validation_fraction, stratify=samples.y
+            *arrays,
+            random_state=seed % 2**32,
+            test_size=self.validation_fraction,
+            stratify=samples.y if len(self.classes_) <= 2 else None,
         )
         if split[1].shape[0] < 2:
             raise ValueError(
@@ -462,7 +472,8 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if epoch.validation_score is None:
             self.best_loss_ = min(self.loss_curve_)
         else:
-            assert self.validation_scores_ is not None
+            if self.validation_scores_ is None:  # a warm start from a fit without early stopping
+                self.validation_scores_ = []
             self.validation_scores_.append(epoch.validation_score)
             self.best_validation_score_ = max(self.validation_scores_)
             if self.verbose:

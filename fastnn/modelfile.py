@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from fastnn.atomic import replacing
 
@@ -58,6 +56,8 @@ def save(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], descripti
     OSError
         If the file can't be written. The old file, if any, is untouched and no temporary one is left.
     """
+    import safetensors.numpy  # `import fastnn` loads numpy and numba only
+
     arrays = {name: _storable(name, array) for name, array in tensors.items()}
     document = {"format_version": FORMAT_VERSION, "fastnn_version": _fastnn_version(), "description": description}
     # Through JSON once, so that what is hashed is what a reader will see (tuples have become lists).
@@ -88,6 +88,8 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     ModelFileError
         If there is no such file, or it is anything else than an undamaged model file of a known format version.
     """
+    import safetensors.numpy
+
     header, body = _read(Path(path))
     document, text = _document(path, header)
     try:

@@ -66,7 +66,7 @@ def plain(X: Array, dtype: np.dtype[Any]) -> Array:
 
     Raises a ValueError if a number isn't finite, or is too large for `dtype`.
     """
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         rows = np.require(X, dtype, ["C", "A"])
         # One pass without a temporary; a sum that overflows says nothing yet.
         suspicious = not np.isfinite(rows.sum(dtype=dtype))
@@ -105,8 +105,8 @@ def as_class_indices(y: Any, n_rows: int, n_classes: int, classes: Array | None)
     try:
         indices = order[np.minimum(np.searchsorted(classes, labels, sorter=order), n_classes - 1)]
         known = classes[indices] == labels
-    except TypeError:
-        known = np.zeros(n_rows, bool)
+    except TypeError:  # numbers among strings, or None: they have no order
+        known = np.array([label in classes.tolist() for label in labels.tolist()])
     if not np.all(known):
         strangers = np.unique(labels[~known].astype(str))[:5]
         raise ValueError(f"y holds labels that the network doesn't have: {', '.join(strangers)}.")
@@ -120,9 +120,10 @@ def as_weights(sample_weight: Any, n_rows: int, dtype: np.dtype[Any]) -> Array:
     """
     if sample_weight is None:
         return np.empty(0, dtype)
-    weights = np.array(sample_weight, dtype)
+    with np.errstate(over="ignore"):
+        weights = np.array(sample_weight, dtype)
     if weights.shape != (n_rows,):
         raise ValueError(f"sample_weight must have shape ({n_rows},), one weight for each row, got {weights.shape}.")
     if not np.isfinite(weights).all():
-        raise ValueError("sample_weight holds NaN or infinity.")
+        raise ValueError(f"sample_weight holds NaN, infinity, or values too large for {dtype}.")
     return weights

@@ -46,6 +46,11 @@ class Stopping:
         self.best_loss = min(self.best_loss, loss)
         return Verdict(self._plateau(improved))
 
+    def go_on_from(self, earlier: Stopping) -> None:
+        """Take over what the rule of an earlier fit has seen, as scikit-learn's warm start does."""
+        self.best_loss = earlier.best_loss
+        self._idle = earlier._idle
+
     def _plateau(self, improved: bool) -> bool:
         self._idle = 0 if improved else self._idle + 1
         if self._idle <= self.n_iter_no_change:
@@ -78,6 +83,8 @@ class ValidationStopping(BestWeightsStopping):
     held_out : Samples
     tol, n_iter_no_change, schedule
         As in `Stopping`.
+    n_threads : int, optional
+        The most threads to score with.
     """
 
     def __init__(
@@ -86,17 +93,25 @@ class ValidationStopping(BestWeightsStopping):
         tol: float = 1e-4,
         n_iter_no_change: float = 10,
         schedule: Schedule | None = None,
+        n_threads: int | None = None,
     ) -> None:
         super().__init__(tol, n_iter_no_change, schedule)
         self.held_out = held_out
+        self.n_threads = n_threads
         self.best_score = -np.inf
 
     def judge(self, net: Network, loss: float) -> Verdict:
         """Score the network on the held-out samples; remember its weights if it is the best so far."""
-        right = net.predict(self.held_out.X) == np.asarray(self.held_out.y)
+        right = net.predict(self.held_out.X, n_threads=self.n_threads) == np.asarray(self.held_out.y)
         score = float(np.average(right, weights=self.held_out.sample_weight))
         improved = score >= self.best_score + self.tol
         if score > self.best_score:
             self.best_score = score
             self._remember(net)
         return Verdict(self._plateau(improved), score)
+
+    def go_on_from(self, earlier: Stopping) -> None:
+        """Take over what the rule of an earlier fit has seen, the best weights included."""
+        super().go_on_from(earlier)
+        if isinstance(earlier, ValidationStopping):
+            self.best_score, self._best_params = earlier.best_score, earlier._best_params

@@ -101,9 +101,8 @@ def operands(name: str, sizes: Sizes, dtype: Any, seed: int = 0) -> dict[str, Ar
     arrays: dict[str, Array] = {
         key: rng.standard_normal(shape).astype(dtype) for key, shape in case.shapes(sizes).items()
     }
-    for key in arrays:
-        if key == "a_prev":
-            arrays[key] = np.tanh(arrays[key])  # what a layer puts out
+    if "a_prev" in arrays:
+        arrays["a_prev"] = np.tanh(arrays["a_prev"])  # what a layer puts out
     if case.y:
         arrays["y"] = rng.integers(max(1, sizes.n_out), size=sizes.n)
     return arrays

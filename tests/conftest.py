@@ -1,4 +1,4 @@
-"""Slow tests run only when asked for; and this file's presence puts its folder, with the helpers, on the import path."""
+"""Slow tests run only when asked for. This file also puts its folder, with the helpers, on the import path."""
 
 import pytest
 

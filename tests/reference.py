@@ -73,7 +73,7 @@ def sgd_step(param: Array, grad: Array, step_size: float) -> Array:
 
 # What may stand for tanh in F2 and B4: the function, and its derivative by its output.
 ACTIVATIONS = {
-    "identity": (lambda z: z, lambda a: np.ones_like(a)),
+    "identity": (lambda z: z, np.ones_like),
     "tanh": (np.tanh, lambda a: 1 - a**2),
     "relu": (lambda z: np.maximum(z, 0), lambda a: (a > 0).astype(a.dtype)),
     "logistic": (lambda z: 1 / (1 + np.exp(-z)), lambda a: a * (1 - a)),
@@ -114,14 +114,14 @@ class Solver:
                 m[...] = r.beta_1 * m + (1 - r.beta_1) * grad
                 v[...] = r.beta_2 * v + (1 - r.beta_2) * grad**2
                 step_size = r.step_size * np.sqrt(1 - r.beta_2**self.t) / (1 - r.beta_1**self.t)
-                param -= step_size * m / (np.sqrt(v) + r.epsilon)
+                param[...] -= step_size * m / (np.sqrt(v) + r.epsilon)
             else:
                 m[...] = r.momentum * m - r.step_size * grad
-                param += r.momentum * m - r.step_size * grad if r.nesterovs_momentum else m
+                param[...] += r.momentum * m - r.step_size * grad if r.nesterovs_momentum else m
 
 
 def gradients(params: list[Array], samples: tuple[Array, Array, Array], recipe: Recipe) -> tuple[float, list[Array]]:
-    """The loss of a mini-batch with its L2 penalty, and its gradients: F1 to F4, B1 to B4. Weights and biases alternate."""
+    """The loss of a mini-batch with its L2 penalty, and its gradients, in the order of `params`: F1 to F4, B1 to B4."""
     X, y, weight = samples
     function, derivative = ACTIVATIONS[recipe.activation]
     weights, biases = params[::2], params[1::2]

@@ -55,7 +55,7 @@ def test_extreme_logits(dtype: type) -> None:
 @each_dtype
 @pytest.mark.parametrize("scale", [1, 40, 1000])
 def test_cross_entropy_error(scale: float, dtype: type) -> None:
-    """A sample's loss is a difference of the logits and the log of a sum, which is off by as much as the sum relatively."""
+    """A sample's loss is a difference of logits and the log of a sum, which is off by the sum's relative error."""
     for n, n_classes in product(SIZES[1:], repeat=2):
         arrays = operands("cross_entropy", Sizes(n, 0, n_classes), dtype)
         z, y = arrays["z"] * dtype(scale), arrays["y"]

@@ -1,0 +1,110 @@
+"""Where numbers lie: nothing lost between a matrix and its panels, nothing overlaps, whole lines everywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from cases import DTYPES, each_dtype, same_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastnn.kernels import layout
+from fastnn.kernels.layout import Layout
+from fastnn.kernels.tile import LINE_BYTES
+
+# One line has 8 or 16 numbers, a panel twice as many.
+WIDTHS = st.integers(1, 70) | st.sampled_from([127, 512, 784, 1024])
+dtypes = st.sampled_from(DTYPES)
+
+
+@settings(deadline=None)
+@given(n_in=st.integers(0, 40), n_out=WIDTHS, dtype=dtypes)
+def test_pack_and_unpack(n_in: int, n_out: int, dtype: type) -> None:
+    """Each number has one place, which `place` knows, and the padding is left alone."""
+    W = np.arange(1, 1 + n_in * n_out, dtype=dtype).reshape(n_in, n_out)
+    data = np.zeros(n_in * layout.width(n_out, dtype), dtype)
+    layout.pack(W, data)
+    assert same_bytes(layout.unpack(data, n_in, n_out), W)
+    assert (np.sort(data[data != 0]) == W.ravel()).all()
+    line = layout.line_elements(dtype)
+    for k, j in np.ndindex(W.shape) if n_in < 5 else ((0, 0), (n_in - 1, n_out - 1), (n_in // 2, n_out // 2)):
+        assert data[layout.place(k, j, n_in, n_out, line)] == W[k, j]
+    # A matrix in another form packs to the same numbers.
+    again = np.zeros_like(data)
+    layout.pack(np.asfortranarray(W)[::-1][::-1], again)
+    assert same_bytes(again, data)
+
+
+@settings(deadline=None)
+@given(n=st.integers(1, 5000), dtype=dtypes)
+def test_widths(n: int, dtype: type) -> None:
+    """Whole lines, as few as can be; a row's stride is no multiple of 4096 bytes."""
+    itemsize = np.dtype(dtype).itemsize
+    assert layout.width(n, dtype) * itemsize % LINE_BYTES == 0
+    assert n <= layout.width(n, dtype) < n + layout.line_elements(dtype)
+    assert layout.width(n, dtype) == layout.lines(n, dtype) * layout.line_elements(dtype)
+    stride = layout.row_stride(n, dtype)
+    assert stride >= layout.width(n, dtype)
+    assert stride * itemsize % LINE_BYTES == 0
+    assert stride * itemsize % 4096
+
+
+@settings(deadline=None)
+@given(sizes=st.lists(WIDTHS, min_size=2, max_size=5), dtype=dtypes)
+def test_parameters_share_nothing(sizes: list[int], dtype: type) -> None:
+    """The flat vector is W, b, W, b, ... without a gap or an overlap, each beginning on a line."""
+    where = Layout(sizes, dtype)
+    params = layout.aligned_zeros(where.n_params, dtype)
+    for layer, n_in, n_out in zip(range(1, len(sizes)), sizes[:-1], sizes[1:], strict=False):
+        W, b = where.weights(params, layer), where.biases(params, layer)
+        assert W.size == n_in * layout.width(n_out, dtype)
+        assert b.size == n_out
+        assert np.shares_memory(W, params)
+        W += 1
+        b += 1
+        assert W.ctypes.data % LINE_BYTES == b.ctypes.data % LINE_BYTES == 0
+    assert set(np.unique(params)) <= {0, 1}
+    padding = sum(layout.width(n, dtype) - n for n in sizes[1:])
+    assert (params == 0).sum() == padding
+
+
+@settings(deadline=None)
+@given(sizes=st.lists(WIDTHS, min_size=2, max_size=5), dtype=dtypes, rows=st.integers(1, 50), training=st.booleans())
+def test_workspace_shares_nothing(sizes: list[int], dtype: type, rows: int, training: bool) -> None:
+    """A row of zeros, rows of every layer, of its deltas, transposed weights: all apart, inside, and on lines."""
+    where = Layout(sizes, dtype)
+    table, buffer = where.workspace(rows, training)
+    n, lines, strides, _, _, a, delta, transposed = table.T
+    assert n.tolist() == sizes
+    assert lines.tolist() == [layout.lines(size, dtype) for size in sizes]
+    last = len(sizes) - 1
+    regions = [(0, strides.max())]
+    for layer in range(last + 1):
+        if layer or training:
+            regions.append((a[layer], rows * strides[layer]))
+        if 0 < layer < last and training:
+            regions.append((delta[layer], rows * strides[layer]))
+        if layer > 1 and training:
+            regions.append((transposed[layer], sizes[layer] * layout.width(sizes[layer - 1], dtype)))
+    assert delta[last] == a[last]
+    regions.sort()
+    for (start, size), (after, _) in zip(regions, [*regions[1:], (buffer.size, 0)], strict=True):
+        assert start + size <= after
+        assert start * buffer.itemsize % LINE_BYTES == 0
+    assert not buffer.any()
+    # A second one doesn't change the first one's table.
+    before = table.copy()
+    where.workspace(rows + 1, not training)
+    assert (table == before).all()
+
+
+@each_dtype
+@pytest.mark.parametrize("n", [0, 1, 1000])
+def test_aligned_zeros(n: int, dtype: type) -> None:
+    for _ in range(20):
+        zeros = layout.aligned_zeros(n, dtype)
+        assert zeros.shape == (n,)
+        assert zeros.dtype == dtype
+        assert not zeros.any()
+        assert zeros.flags.writeable
+        assert n == 0 or zeros.ctypes.data % LINE_BYTES == 0
