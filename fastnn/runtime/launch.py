@@ -140,7 +140,8 @@ if hasattr(os, "register_at_fork"):
 
 def launch(kernel: Twins, *args: Any, threads: int) -> Any:
     """Run `kernel` on `args` (the serial twin's) with this many threads (see `threads_for`), or on one if need be."""
-    if threads > 1 and _process.launching.acquire(blocking=False):
+    # The number may be older than the fork.
+    if threads > 1 and not _process.forked and _process.launching.acquire(blocking=False):
         try:
             return kernel.parallel(*args, threads)
         finally:

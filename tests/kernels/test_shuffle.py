@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn.kernels.shuffle import mix, random_below, shuffle
+from fastnn.kernels.shuffle import mix, random_below, random_bits, shuffle
 
 SEEDS = st.integers(0, 2**64 - 1)
 EPOCHS = st.integers(0, 2**40)
@@ -42,9 +42,14 @@ def test_a_permutation_that_its_key_decides(n: int, seed: int, epoch: int) -> No
 @settings(deadline=None)
 @given(key=SEEDS, index=st.integers(0, 2**32), n=st.integers(1, 2**32 - 1))
 def test_random_below_is_the_high_word_of_a_product(key: int, index: int, n: int) -> None:
-    """In 64-bit arithmetic that wraps the result is that of exact whole numbers, up to the largest n."""
-    assert int(mix(np.uint64(key))) == splitmix(key)
+    """In 64-bit arithmetic that wraps the result is that of exact whole numbers, up to the largest n.
+
+    Compiled, and in Python over arrays, which wrap without a warning.
+    """
+    keys, indices = np.array([key], np.uint64), np.array([index], np.uint64)
+    assert mix(keys).tolist() == [splitmix(key)]
     bits = splitmix((key + (index + 1) * 0x9E3779B97F4A7C15) % 2**64)
+    assert random_bits(keys, indices).tolist() == [bits]
     assert random_below(np.uint64(key), index, n) == bits * n >> 64
 
 

@@ -1,0 +1,290 @@
+"""What callers pass: any memory form gives the same bits, overlaps are safe, mistakes are named, edges are kept."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import (
+    CASES,
+    DISGUISES,
+    MOST_THREADS,
+    STEP_SIZE,
+    Sizes,
+    each_case,
+    each_dtype,
+    operands,
+    poisoned,
+    run,
+    same_bytes,
+    threads,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numba import types
+
+import fastnn
+from fastnn import kernels
+from fastnn.kernels.arrays import flat
+from fastnn.runtime.launch import all_twins
+
+HERE = Path(__file__).parent
+SMALL = st.integers(0, 40)
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@each_dtype
+@each_case
+@given(data=st.data())
+def test_any_memory_form(name: str, dtype: type, data: st.DataObject) -> None:
+    """Operands read-only, strided, misaligned, ...: the same bytes, in any writable `out`; nothing else is written."""
+    sizes = data.draw(st.builds(Sizes, SMALL, SMALL, st.integers(1, 40)))
+    arrays = operands(name, sizes, dtype)
+    if name == "cross_entropy" and sizes.n == 0:
+        return  # an error: see the tests of the loss
+    plain = run(name, arrays)
+    disguised = {key: DISGUISES[data.draw(st.sampled_from([*DISGUISES]), key)](arrays[key]) for key in arrays}
+    assert same_bytes(run(name, disguised), plain)
+    if CASES[name].out:
+        form = data.draw(st.sampled_from(["Fortran", "every second", "backwards", "misaligned", "plain"]), "out")
+        out = DISGUISES[form](poisoned(plain.shape, dtype))
+        around = out.base.copy() if form == "every second" and out.base is not None else None
+        assert CASES[name].kernel(*disguised.values(), out=out) is out
+        assert same_bytes(out, plain)
+        if around is not None:
+            assert (out.base[1::2] == around[1::2]).all(), "what lies between out's elements is untouched"
+
+
+@each_case
+def test_array_likes(name: str) -> None:
+    """Nested lists of floats are float64 arrays."""
+    arrays = operands(name, Sizes(7, 5, 3), np.float64)
+    assert same_bytes(CASES[name].kernel(*(array.tolist() for array in arrays.values())), run(name, arrays))
+
+
+@each_dtype
+@each_case
+@pytest.mark.parametrize("width", [32, 33])  # of whole lines, where kernels write into `out` at once, and not
+def test_out_may_overlap_operands(width: int, name: str, dtype: type) -> None:
+    """`out` is an operand itself, a view of it, or shifted against it by a few elements."""
+    case, sizes = CASES[name], Sizes(width, width, width)
+    arrays = operands(name, sizes, dtype)
+    expected = run(name, arrays)
+    if not case.out:
+        return
+    for key, array in arrays.items():
+        for shift in (0, 1, width - 1, width):
+            # The operand and `out`, in one memory; with a shift of 0 they are one array, or one ends inside the other.
+            memory = np.zeros(max(array.size, expected.size) + width, array.dtype)
+            operand = memory[: array.size].reshape(array.shape)
+            operand[...] = array
+            target = memory[shift:].view(dtype)[: expected.size].reshape(expected.shape)
+            if shift == 0 and target.shape == operand.shape and array.dtype == dtype:
+                target = operand
+            assert case.kernel(*(arrays | {key: operand}).values(), out=target) is target
+            assert same_bytes(target, expected), (key, shift)
+    if case.reference in (CASES["tanh"].reference, CASES["softmax"].reference):
+        backwards = arrays["z"].copy()
+        case.kernel(backwards, out=backwards[::-1, ::-1])
+        assert same_bytes(backwards[::-1, ::-1], expected)
+
+
+@each_dtype
+def test_sgd_step_may_overlap(dtype: type) -> None:
+    """The gradient may be the parameters themselves, or lie a little before or after them."""
+    for before, after in ((0, 0), (0, 5), (5, 0)):
+        memory = np.arange(100, dtype=dtype)
+        param, grad = memory[before : before + 90].reshape(9, 10), memory[after : after + 90].reshape(9, 10)
+        expected = param - dtype(STEP_SIZE) * grad
+        kernels.sgd_step(param, grad, STEP_SIZE)
+        assert same_bytes(param, expected)
+
+
+@each_dtype
+@each_case
+def test_what_is_not_finite_stays_so(name: str, dtype: type) -> None:
+    """NaN and infinities come out where NumPy has them, and nowhere else."""
+    case, sizes = CASES[name], Sizes(9, 6, 5)
+    for value in (np.nan, np.inf, -np.inf):
+        arrays = operands(name, sizes, dtype)
+        for key in list(arrays)[: -1 if case.y else None]:
+            poisoned_one = arrays[key].copy()
+            poisoned_one.flat[poisoned_one.size // 2] = value
+            given_ = arrays | {key: poisoned_one}
+            with np.errstate(invalid="ignore", divide="ignore"):
+                exact = np.asarray(case.reference(*(a.astype(np.float64) if a.dtype == dtype else a for a in given_.values())))
+            result = np.asarray(run(name, given_))
+            assert (np.isnan(result) == np.isnan(exact)).all(), (key, value)
+            infinite = np.isinf(exact)
+            assert (np.isinf(result) == infinite).all(), (key, value)
+            assert (result[infinite] == exact[infinite]).all(), (key, value)
+
+
+@each_case
+def test_mistakes_in_operands_are_named(name: str) -> None:
+    """Another dtype is a TypeError, another shape a ValueError, and each begins with the name of an operand."""
+    case, sizes = CASES[name], Sizes(4, 3, 5)
+    arrays = operands(name, sizes, np.float64)
+    floats = [key for key in arrays if key != "y"]
+    for key in floats:
+        array = arrays[key]
+        for other in (np.int64, np.float16, np.complex128, bool, object, str):
+            with pytest.raises(TypeError, match=rf"^{key} must be float32 or float64, got "):
+                case.kernel(*(arrays | {key: array.astype(other)}).values())
+        if key != floats[0]:
+            with pytest.raises(TypeError, match=rf"^{key} is float32, but the operands before it are float64"):
+                case.kernel(*(arrays | {key: array.astype(np.float32)}).values())
+        if name in ("tanh", "sgd_step"):  # which take any shape
+            continue
+        for wrong in (array[np.newaxis], array[0]):
+            with pytest.raises(ValueError, match=rf"^({'|'.join(arrays)}) must have \d dimension"):
+                case.kernel(*(arrays | {key: wrong}).values())
+    if len(arrays) > 1:
+        for key, array in arrays.items():
+            for axis in range(array.ndim):
+                if name in ("cross_entropy", "output_delta") and (key, axis) in (("z", 1), ("p", 1)):
+                    continue  # fewer classes, all of them right
+                if (name, key, axis) in (("linear", "X", 1), ("linear_tanh", "X", 1)):
+                    array, axis = arrays["X"], 1  # the columns of X are held against the rows of W
+                free = {("linear", "X", 0), ("linear_tanh", "X", 0), ("weight_gradient", "a_prev", 1)}
+                free |= {("weight_gradient", "delta", 1)}
+                if (name, key, axis) in free:
+                    continue  # decides the result's shape
+                with pytest.raises(ValueError, match=rf"^({'|'.join(arrays)}) must have shape"):
+                    case.kernel(*(arrays | {key: np.delete(array, 0, axis)}).values())
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].out])
+def test_mistakes_in_out_are_named(name: str) -> None:
+    case = CASES[name]
+    arrays = operands(name, Sizes(4, 3, 5), np.float64)
+    shape = run(name, arrays).shape
+    read_only = np.zeros(shape)
+    read_only.flags.writeable = False
+    masked = np.ma.zeros(shape)
+    for out, error in (
+        (np.zeros(shape, np.float32), TypeError),
+        (np.zeros(shape, ">f8"), TypeError),
+        (np.zeros(shape).tolist(), TypeError),
+        (masked, TypeError),
+        (np.zeros((*shape[:-1], shape[-1] + 1)), ValueError),
+        (np.zeros((1, *shape)), ValueError),
+        (read_only, ValueError),
+    ):
+        with pytest.raises(error, match=r"^out "):
+            case.kernel(*arrays.values(), out=out)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (0, 4), (5,), ()])
+def test_flat(shape: tuple[int, ...]) -> None:
+    """One Numba type: writable in its eyes, one-dimensional; and a read-only array's memory outlives the array."""
+    array = np.ones(shape)
+    assert flat(array).size == array.size
+    assert array.size == 0 or np.shares_memory(flat(array), array)
+    array.flags.writeable = False
+    view = flat(array)
+    assert view.flags.writeable
+    assert view.ndim == 1
+    assert array.size == 0 or np.shares_memory(view, array)
+    del array
+    assert (view == 1).all()
+
+
+def float_dtypes(signatures: list[Any]) -> list[Any]:
+    """The dtype of the first floating-point array in the first argument of each signature."""
+    found = []
+    for signature in signatures:
+        members = getattr(signature[0], "types", [signature[0]])
+        arrays = [member.dtype for member in members if isinstance(member, types.Array)]
+        found.append(next(dtype for dtype in arrays if isinstance(dtype, types.Float)))
+    return found
+
+
+def test_one_signature_a_dtype() -> None:
+    """Nothing that a caller may pass compiles a kernel again: serial or parallel, all have one signature a dtype."""
+    for dtype in (np.float32, np.float64):
+        for n in range(1, min(MOST_THREADS, 2) + 1):
+            with threads(n):
+                for name, case in CASES.items():
+                    arrays = operands(name, Sizes(9, 5, 3), dtype)
+                    for disguise in DISGUISES.values():
+                        changed = {key: disguise(array) for key, array in arrays.items()}
+                        result = case.kernel(*changed.values())
+                        if case.out:
+                            case.kernel(*changed.values(), out=DISGUISES["every second"](result))
+                            mapped = np.memmap(
+                                mmap.mmap(-1, max(1, result.nbytes)), dtype, mode="r+", shape=result.shape
+                            ) if False else result
+                            case.kernel(*changed.values(), out=mapped)
+                X, y = np.random.default_rng(0).standard_normal((20, 5)), np.arange(20) % 3
+                net = fastnn.Network.create([5, 4, 3], dtype=dtype)
+                for disguise in DISGUISES.values():
+                    net.predict_proba(disguise(X.astype(dtype)))
+                    fastnn.train(net, disguise(X), disguise(y), epochs=1, batch_size=7)
+    for twins in all_twins:
+        for dispatcher in (twins.serial, twins.parallel):
+            found = float_dtypes(dispatcher.signatures)
+            assert len(found) == len(set(found)), (twins.name, dispatcher.signatures)
+        assert set(float_dtypes(twins.serial.signatures)) == {types.float32, types.float64}, twins.name
+
+
+def guarded(array: np.ndarray, at_end: bool) -> np.ndarray:
+    """A copy of the array in memory of its own that ends (or begins) where touching the next byte kills the process."""
+    page = mmap.PAGESIZE
+    n_pages = -(-max(1, array.nbytes) // page)
+    memory = mmap.mmap(-1, (n_pages + 2) * page)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for forbidden in (address, address + (n_pages + 1) * page):
+        if libc.mprotect(ctypes.c_void_p(forbidden), ctypes.c_size_t(page), 0):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    start = (n_pages + 1) * page - array.nbytes if at_end else page
+    copy = np.frombuffer(memory, array.dtype, array.size, start).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def call_all_within_guards() -> None:
+    """Every kernel, scoring and training on arrays between forbidden pages."""
+    every = [Sizes(1, 1, 1), Sizes(7, 33, 31), Sizes(9, 32, 33), Sizes(50, 17, 32), Sizes(33, 127, 16)]
+    for dtype in (np.float32, np.float64):
+        for at_end in (True, False):
+            for sizes in every:
+                for name, case in CASES.items():
+                    arrays = {key: guarded(array, at_end) for key, array in operands(name, sizes, dtype).items()}
+                    result = case.kernel(*arrays.values())
+                    if case.out:
+                        out = guarded(np.zeros_like(result), at_end)
+                        case.kernel(*arrays.values(), out=out)
+                    if name == "sgd_step":
+                        kernels.sgd_step(*arrays.values(), STEP_SIZE)
+                X = guarded(np.ones((sizes.n, sizes.n_in), dtype), at_end)
+                for activation in ("tanh", "relu", "logistic"):
+                    net = fastnn.Network.create([sizes.n_in, 17, sizes.n_out], activation, dtype=dtype)
+                    net.params = guarded(net.params, at_end)
+                    net.predict_proba(X)
+                    for solver in ("sgd", "adam"):
+                        y = guarded(np.zeros(sizes.n, int), at_end)
+                        fastnn.train(net, X, y, epochs=2, batch_size=7, solver=solver, alpha=0.1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mprotect as Linux has it")
+@pytest.mark.parametrize("n_threads", sorted({1, min(2, MOST_THREADS)}))
+def test_nothing_beyond_the_edges(n_threads: int) -> None:
+    """No kernel reads or writes a byte before or behind its operands. In a process of its own: it would be killed."""
+    script = (
+        "from test_arrays import call_all_within_guards\n"
+        "from cases import threads\n"
+        f"with threads({n_threads}): call_all_within_guards()\n"
+        "print('whole')"
+    )
+    path = f"import sys; sys.path[:0] = [{str(HERE)!r}, {str(HERE.parent)!r}]\n"
+    child = subprocess.run([sys.executable, "-c", path + script], capture_output=True, text=True, check=False)
+    assert child.stdout == "whole\n", f"exit code {child.returncode}\n{child.stderr}"

@@ -1,0 +1,200 @@
+"""The compile cache: private, found again, rebuilt when it is stale or broken, done without when it can't be had."""
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from child import run
+
+import fastnn
+from fastnn.runtime import compile_cache
+
+# In a child: one small kernel, right, and how often it came from disk and from the compiler.
+WORK = """
+import numpy as np
+import fastnn
+from fastnn.kernels.activation import _tanh
+z = np.linspace(-3, 3, 100, dtype=np.float32)
+np.testing.assert_allclose(fastnn.kernels.tanh(z), np.tanh(z), rtol=1e-6)
+stats = _tanh.serial.stats
+print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+"""
+LOADED, COMPILED = "1 0\n", "0 1\n"
+posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners and modes are POSIX's")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory) -> Path:
+    """A cache that holds the kernel of `WORK`."""
+    directory = tmp_path_factory.mktemp("cache") / "of" / "mine"
+    assert run(WORK, FASTNN_CACHE_DIR=str(directory)) == COMPILED
+    return directory
+
+
+@pytest.fixture
+def cache(filled, tmp_path) -> Path:
+    """A copy of it, to be harmed."""
+    return Path(shutil.copytree(filled, tmp_path / "cache"))
+
+
+def files(cache: Path, kind: str) -> list[Path]:
+    """The cache's index files (nbi), or its files of machine code (nbc)."""
+    found = sorted(cache.glob(f"*/*.{kind}"))
+    assert found
+    return found
+
+
+def test_the_next_process_loads_what_the_last_one_compiled(cache):
+    assert run(WORK, FASTNN_CACHE_DIR=str(cache)) == LOADED
+
+
+@posix
+def test_the_directory_is_the_users_own(filled, cache):
+    assert stat.S_IMODE(filled.stat().st_mode) == 0o700
+    for mode in (0o777, 0o770):  # whoever may write here may run code as this user
+        cache.chmod(mode)
+        assert run(WORK, FASTNN_CACHE_DIR=str(cache)) == LOADED
+        assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+
+
+@posix
+def test_somebody_elses_directory_is_not_used(cache, monkeypatch):
+    assert compile_cache._make_private(cache)
+    monkeypatch.setattr(os, "getuid", lambda: os.stat(cache).st_uid + 1)
+    assert not compile_cache._make_private(cache)
+
+
+@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda content: b"",
+        lambda content: content[:1],
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1],
+        lambda content: b"garbage" * 100,
+        lambda content: b"\0" * len(content),
+        lambda content: content[: len(content) // 2] + b"\0" * (len(content) - len(content) // 2),
+        lambda content: content[: len(content) // 3] + b"\0" * (len(content) // 3) + content[len(content) // 3 * 2 :],
+    ],
+    ids=["empty", "one byte", "half", "one byte short", "garbage", "zeros", "half zeros", "zeros inside"],
+)
+def test_a_broken_file_is_compiled_anew(cache, kind, harm):
+    for path in files(cache, kind):
+        path.write_bytes(harm(path.read_bytes()))
+    assert run(WORK, FASTNN_CACHE_DIR=str(cache)) == COMPILED
+    assert run(WORK, FASTNN_CACHE_DIR=str(cache)) == LOADED
+
+
+def test_missing_code_and_strange_files_are_no_error(cache):
+    for path in files(cache, "nbc"):
+        path.unlink()
+    assert run(WORK, FASTNN_CACHE_DIR=str(cache)) == COMPILED
+    for path in files(cache, "nbi"):
+        path.unlink()
+        path.mkdir()
+    assert run(WORK, FASTNN_CACHE_DIR=str(cache)) == COMPILED
+
+
+@pytest.mark.parametrize(
+    ("edited", "before", "after"),
+    [
+        ("kernels/elementary.py", "return bits_float(integer(float_bits(e / (e + two))", "return number(2) * bits_float("),
+        ("kernels/tile.py", "value = builder.fma(value, args[1], coefficient)", "value = coefficient"),
+    ],
+)
+def test_an_edit_in_a_file_that_the_kernel_calls_is_noticed(cache, tmp_path, edited, before, after):
+    """Numba looks at the kernel's own file only, and would run the old code."""
+    package = shutil.copytree(Path(fastnn.__file__).parent, tmp_path / "edited" / "fastnn")
+    asks = """
+    import numpy as np
+    import fastnn
+    print(fastnn.__file__)
+    print(float(fastnn.kernels.tanh(np.full(1, 0.7, np.float32))[0]))
+    """
+
+    def answer() -> float:
+        where, value = run(asks, FASTNN_CACHE_DIR=str(cache), PYTHONPATH=str(package.parent)).split()
+        assert Path(where).parent == package
+        return float(value)
+
+    assert answer() == pytest.approx(np.tanh(0.7), rel=1e-6)
+    source = (package / edited).read_text()
+    assert before in source
+    (package / edited).write_text(source.replace(before, after))
+    assert abs(answer() - np.tanh(0.7)) > 1e-4
+
+
+def test_processes_may_fill_one_cache_at_once(tmp_path):
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda _: run(WORK, FASTNN_CACHE_DIR=str(tmp_path / "shared")), range(3)))
+    assert set(answers) <= {LOADED, COMPILED}
+    assert run(WORK, FASTNN_CACHE_DIR=str(tmp_path / "shared")) == LOADED
+
+
+def test_without_a_directory_it_compiles_and_warns_once(tmp_path):
+    (tmp_path / "file").touch()  # a directory below a file: nobody can make it, root included
+    directory = str(tmp_path / "file" / "cache")
+    environment = {**os.environ, "FASTNN_CACHE_DIR": directory}
+    finished = subprocess.run(
+        [sys.executable, "-P", "-W", "always", "-c", WORK], env=environment, capture_output=True, text=True, check=True
+    )
+    assert finished.stdout == "0 0\n"  # compiled, without a cache to miss
+    warned = re.findall(r"RuntimeWarning: (.*)", finished.stderr)
+    assert len(warned) == 1
+    assert directory in warned[0]
+    assert "FASTNN_CACHE_DIR" in warned[0]
+
+
+@posix
+def test_without_a_home_it_is_kept_below_the_temporary_directory(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    environment = {"HOME": str(tmp_path / "file"), "XDG_CACHE_HOME": str(tmp_path / "file"), "TMPDIR": str(tmp_path)}
+    monkeypatch.delenv("FASTNN_CACHE_DIR", raising=False)
+    assert run(WORK, **environment) == COMPILED
+    assert run(WORK, **environment) == LOADED
+    kept = tmp_path / f"fastnn-cache-{os.getuid()}"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+    assert files(kept, "nbc")
+
+
+def test_the_cache_belongs_where_the_platform_keeps_caches(monkeypatch):
+    home = Path.home()
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert compile_cache.user_cache_root() == home / ".cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", tempfile.gettempdir())
+    assert compile_cache.user_cache_root() == Path(tempfile.gettempdir())
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert compile_cache.user_cache_root() == home / "Library" / "Caches"
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("LOCALAPPDATA", "C:/Local")
+    assert compile_cache.user_cache_root() == Path("C:/Local")
+
+
+def test_twins_have_files_of_their_own(tmp_path):
+    """Serial and parallel code of one function has one key in Numba's index: only the names tell them apart."""
+    code = """
+    import numpy as np
+    from fastnn.runtime import cost
+    cost.REGION_SECONDS.update(dict.fromkeys(cost.REGION_SECONDS, 0.0))
+    from fastnn.kernels.activation import Elementwise, _tanh
+    from fastnn.runtime.launch import launch
+    z = np.linspace(-3, 3, 100, dtype=np.float32)
+    for threads in (1, 2):
+        launch(_tanh, Elementwise(z, np.empty_like(z)), threads=threads)
+        twin = _tanh.parallel if threads > 1 else _tanh.serial
+        print(sum(twin.stats.cache_hits.values()))
+    """
+    environment = {"FASTNN_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "2"}
+    assert run(code, **environment) == "0\n0\n"
+    assert run(code, **environment) == "1\n1\n"
+    assert len(files(tmp_path, "nbi")) == 2

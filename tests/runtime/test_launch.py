@@ -1,0 +1,313 @@
+"""Threads: how many, serial or parallel, and that no launch ends the process or leaves a trace in it."""
+
+import dataclasses
+import os
+import threading
+
+import numba
+import numpy as np
+import pytest
+from child import ALWAYS_PARALLEL, run
+
+import fastnn
+from fastnn.runtime import launch as launching
+from fastnn.runtime.launch import Twins, available_threads, check_n_threads, launch, share, threads_for
+
+NUMBA_THREADS = int(numba.config.NUMBA_NUM_THREADS)
+ENOUGH = 1e15  # operations that pay on any number of threads
+
+# In a child: `digest(n_threads)` trains and scores, `launched()` counts the parallel twins that have run.
+WORK = (
+    ALWAYS_PARALLEL
+    + """
+import hashlib, os, sys, threading
+import numba
+import numpy as np
+import fastnn
+from fastnn.kernels.epoch import train_batches
+from fastnn.kernels.forward import predict
+
+X = np.random.default_rng(0).standard_normal((300, 20)).astype(np.float32)
+y = np.arange(300) % 3
+
+def digest(n_threads):
+    net = fastnn.Network.create([20, 33, 3], seed=0)
+    fastnn.train(net, X, y, epochs=2, batch_size=64, n_threads=n_threads)
+    return hashlib.sha256(net.params.tobytes() + net.predict_proba(X, n_threads=n_threads).tobytes()).hexdigest()
+
+def launched():
+    return len(train_batches.parallel.signatures) + len(predict.parallel.signatures)
+"""
+)
+TWO = {"NUMBA_NUM_THREADS": "2"}
+each_layer = pytest.mark.parametrize("layer", ["omp", "workqueue"])
+
+
+def run_on(layer: str, code: str) -> str:
+    """Run `WORK` and more code in a child with two threads of this layer."""
+    return run(WORK + code, NUMBA_THREADING_LAYER=layer, timeout=120, **TWO)
+
+
+@pytest.fixture
+def no_limits(monkeypatch):
+    """Neither variables nor processors nor a container limit the threads; Numba has eight."""
+    for variable in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(launching, "_process_limit", lambda: 1000)
+    monkeypatch.setattr(launching, "_numba_threads", lambda: 8)
+
+
+@pytest.mark.parametrize("variable", ["FASTNN_NUM_THREADS", "OMP_NUM_THREADS"])
+@pytest.mark.parametrize(
+    ("value", "threads"),
+    [("3", 3), (" 2 ", 2), ("5,3,1", 5), ("64", 8), ("", 8), ("0", 8), ("-2", 8), ("many", 8), ("²", 8), (",3", 8)],
+)
+def test_variables_limit_the_threads(no_limits, monkeypatch, variable, value, threads):
+    monkeypatch.setenv(variable, value)
+    assert available_threads() == threads
+
+
+def test_the_least_of_all_limits_holds(no_limits, monkeypatch):
+    assert available_threads() == 8
+    monkeypatch.setenv("OMP_NUM_THREADS", "6")
+    monkeypatch.setenv("FASTNN_NUM_THREADS", "5")
+    assert available_threads() == 5
+    monkeypatch.setattr(launching, "_process_limit", lambda: 4)
+    assert available_threads() == 4
+    monkeypatch.setattr(launching, "_numba_threads", lambda: 3)
+    assert available_threads() == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system doesn't pin processes")
+def test_a_process_on_one_processor_has_one_thread():
+    code = """
+    import os
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    from fastnn.runtime.launch import available_threads
+    assert available_threads() == 1, available_threads()
+    """
+    run(code, NUMBA_NUM_THREADS="4")
+
+
+@pytest.mark.parametrize(
+    ("files", "processors"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "20000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({}, None),
+    ],
+)
+def test_a_container_may_limit_the_processors(monkeypatch, tmp_path, files, processors):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(launching, "Path", lambda path: tmp_path)
+    quota = launching._container_quota()
+    assert quota == processors if processors else quota > 10_000
+
+
+def test_more_threads_than_numba_has_are_as_many_as_it_has():
+    assert threads_for(ENOUGH, n_threads=10**6) == NUMBA_THREADS
+    assert threads_for(ENOUGH, n_threads=1) == 1
+    assert threads_for(0.0, n_threads=10**6) == 1
+    net = fastnn.Network.create([3, 4, 2])
+    X = np.ones((5, 3), np.float32)
+    assert net.predict_proba(X, n_threads=10**6).tobytes() == net.predict_proba(X, n_threads=np.int64(1)).tobytes()
+
+
+@pytest.mark.parametrize(("n_threads", "error"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError)])
+def test_a_senseless_number_of_threads_is_refused(n_threads, error):
+    net = fastnn.Network.create([3, 4, 2])
+    X, y = np.ones((5, 3), np.float32), np.zeros(5, int)
+    for call in (
+        lambda: check_n_threads(n_threads),
+        lambda: net.predict_proba(X, n_threads=n_threads),
+        lambda: fastnn.train(net, X, y, n_threads=n_threads),
+    ):
+        with pytest.raises(error, match="n_threads must be"):
+            call()
+
+
+@pytest.mark.parametrize("unit", [1, 6, 8])
+@pytest.mark.parametrize("parts", [1, 2, 3, 7])
+def test_parts_share_all_items_in_whole_units(unit, parts):
+    for n_items in (0, 1, 5, 6, 7, 48, 100):
+        bounds = [share(n_items, unit, part, parts) for part in range(parts)]
+        assert [bounds[0][0], *(last for _, last in bounds)] == [*(first for first, _ in bounds), n_items]
+        assert all(first <= last and (first % unit == 0 or first == n_items) for first, last in bounds)
+        units = [-(-(last - first) // unit) for first, last in bounds]
+        assert max(units) - min(units) <= 1
+
+
+@pytest.fixture
+def recorder(monkeypatch) -> tuple[Twins, list[str]]:
+    """Twins, unknown to the warm-up, and a list of which of them ran, and with what."""
+    monkeypatch.setattr(launching, "all_twins", [])
+    calls: list[str] = []
+    serial, parallel = (lambda *args, name=name: calls.append(f"{name}{args}") for name in ("serial", "parallel"))
+    return Twins("recorder", serial, parallel), calls
+
+
+def test_launch_chooses_the_twin(recorder):
+    kernel, calls = recorder
+    launch(kernel, "a", threads=1)
+    launch(kernel, "a", threads=2)
+    with launching._process.launching:  # another thread is launching
+        launch(kernel, "a", threads=2)
+    launch(kernel, "a", threads=2)
+    assert calls == ["serial('a',)", "parallel('a', 2)", "serial('a',)", "parallel('a', 2)"]
+
+
+def test_a_launch_that_raises_lets_the_next_one_in(recorder):
+    def fails(*args: object) -> None:
+        assert launching._process.launching.locked()
+        raise ZeroDivisionError
+
+    kernel, _ = recorder
+    with pytest.raises(ZeroDivisionError):
+        launch(dataclasses.replace(kernel, parallel=fails), threads=2)
+    assert not launching._process.launching.locked()
+
+
+def test_a_forked_child_launches_nothing_in_parallel(recorder, monkeypatch):
+    """Even work whose threads were counted before the fork."""
+    kernel, calls = recorder
+    forked = launching._Process()
+    forked.after_fork()
+    monkeypatch.setattr(launching, "_process", forked)
+    assert threads_for(ENOUGH, n_threads=8) == 1
+    launch(kernel, threads=2)
+    assert calls == ["serial()"]
+
+
+@each_layer
+def test_python_threads_may_launch_at_once(layer):
+    """Under workqueue, two launches at once would abort the process."""
+    run_on(
+        layer,
+        """
+alone = digest(1)
+together, start = [], threading.Barrier(4)
+def work():
+    start.wait()
+    together.extend(digest(2) for _ in range(20))
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert together == [alone] * 80
+assert launched() == 2
+""",
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+@each_layer
+def test_a_fork_after_a_parallel_launch_trains_and_scores(layer):
+    """GNU omp would kill the child; the bits are the parent's. The child's own child, and the parent, go on too."""
+    run_on(
+        layer,
+        """
+parent = digest(2)
+assert launched() == 2
+def forked(then):
+    child = os.fork()
+    if child == 0:
+        try:
+            then()
+            os._exit(0)
+        except BaseException as error:
+            print(repr(error), file=sys.stderr)
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"status {status}: killed by signal {os.WTERMSIG(status)}"
+def child():
+    assert digest(2) == parent
+    assert digest(None) == parent
+    forked(grandchild)
+def grandchild():
+    assert digest(2) == parent
+forked(child)
+assert digest(2) == parent
+""",
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system doesn't fork")
+def test_a_fork_in_the_midst_of_training_may_go_on_with_it():
+    run_on(
+        "omp",
+        """
+net = fastnn.Network.create([20, 33, 3], seed=0)
+options = fastnn.trainer.TrainOptions(n_threads=2, batch_size=64)
+epochs = fastnn.trainer.Trainer(net, options).epochs(fastnn.samples.Samples(X, y), 3, fastnn.stopping.Stopping())
+next(epochs)
+assert launched() == 1
+child = os.fork()
+if child == 0:
+    list(epochs)
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert status == 0, f"status {status}"
+list(epochs)
+""",
+    )
+
+
+def test_workqueue_stays_serial_unless_threads_are_named():
+    run_on(
+        "workqueue",
+        """
+os.environ.pop("OMP_NUM_THREADS", None)
+from fastnn.runtime import launch
+launch._process_limit = lambda: 2
+serial = digest(None)
+assert numba.threading_layer() == "workqueue"
+assert launched() == 0
+assert digest(2) == serial
+assert launched() == 2
+""",
+    )
+
+
+@each_layer
+def test_the_callers_thread_mask_is_left_alone(layer):
+    run_on(
+        layer,
+        """
+for mask in (1, 2):
+    numba.set_num_threads(mask)
+    digest(2)
+    fastnn.kernels.tanh(X.copy())
+    assert numba.get_num_threads() == mask
+assert launched() == 2
+# In another Python thread, whose mask is its own.
+def work():
+    numba.set_num_threads(1)
+    digest(2)
+    masks.append(numba.get_num_threads())
+masks = []
+thread = threading.Thread(target=work)
+thread.start(); thread.join()
+assert masks == [1]
+assert numba.get_num_threads() == 2
+""",
+    )
+
+
+def test_a_long_launch_lets_other_python_threads_run():
+    """The kernels release the GIL: the main thread counts while another one trains."""
+    net = fastnn.Network.create([64, 256, 10], seed=0)
+    X = np.random.default_rng(0).standard_normal((5000, 64)).astype(np.float32)
+    fastnn.train(net, X[:10], np.arange(10), epochs=1, n_threads=1)  # compiled
+    thread = threading.Thread(
+        target=fastnn.train, args=(net, X, np.arange(5000) % 10), kwargs={"epochs": 20, "n_threads": 1}
+    )
+    thread.start()
+    turns = 0
+    while thread.is_alive():
+        turns += 1
+        thread.join(0.001)
+    assert turns > 20
