@@ -120,7 +120,7 @@ def as_weights(sample_weight: Any, n_rows: int, dtype: np.dtype[Any]) -> Array:
     """
     if sample_weight is None:
         return np.empty(0, dtype)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         weights = np.array(sample_weight, dtype)
     if weights.shape != (n_rows,):
         raise ValueError(f"sample_weight must have shape ({n_rows},), one weight for each row, got {weights.shape}.")

@@ -286,7 +286,13 @@ def train(
     solver: str = "sgd",
     shuffle: bool = True,
     seed: int = 0,
-    **further: Any,
+    momentum: float = 0.0,
+    nesterovs_momentum: bool = False,
+    alpha: float = 0.0,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-8,
+    n_threads: int | None = None,
 ) -> History:
     """Train a network in place by mini-batch gradient descent: the article's loop.
 
@@ -311,9 +317,16 @@ def train(
         A new order for each epoch; otherwise the rows' own.
     seed : int
         Of the shuffle.
-    **further
-        ``momentum``, ``nesterovs_momentum``, ``alpha``, ``beta_1``, ``beta_2``, ``epsilon``, ``n_threads``:
-        see `TrainOptions`.
+    momentum : float
+        For ``solver="sgd"``.
+    nesterovs_momentum : bool
+        For ``solver="sgd"`` with momentum.
+    alpha : float
+        Strength of the L2 penalty, ``alpha / 2 * sum W**2``, divided by a batch's samples.
+    beta_1, beta_2, epsilon : float
+        For ``solver="adam"``.
+    n_threads : int, optional
+        The most threads to use; by default all that the process may. The result is the same.
 
     Returns
     -------
@@ -329,6 +342,17 @@ def train(
     """
     _check_whole("epochs", epochs, 0)
     options = TrainOptions(
-        solver=solver, step_size=step_size, batch_size=batch_size, shuffle=shuffle, seed=seed, **further
+        solver=solver,
+        step_size=step_size,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        momentum=momentum,
+        nesterovs_momentum=nesterovs_momentum,
+        alpha=alpha,
+        beta_1=beta_1,
+        beta_2=beta_2,
+        epsilon=epsilon,
+        n_threads=n_threads,
     )
     return History([epoch.loss for epoch in Trainer(net, options).epochs(Samples(X, y), epochs)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from unittest import mock
 
 import numba
@@ -51,7 +51,7 @@ class Case(NamedTuple):
 
 def _sgd_step(param: Array, grad: Array) -> Array:
     """U1 on a copy: like its siblings a function of its operands."""
-    stepped = np.array(param)
+    stepped = np.array(param, np.asarray(param).dtype.newbyteorder("="), order="C")
     kernels.sgd_step(stepped, grad, STEP_SIZE)
     return stepped
 
@@ -199,13 +199,13 @@ def _misaligned(array: Array) -> Array:
     return view
 
 
-def _memory_mapped(array: Array) -> Array:
+def memory_mapped(array: Array, mode: Literal["r", "c"] = "r") -> Array:
     if array.size == 0:  # which can't be mapped
         return _read_only(array)
     with tempfile.TemporaryFile() as file:
         file.write(array.tobytes())
         file.flush()
-        return np.memmap(file, array.dtype, "r", shape=array.shape)
+        return np.memmap(file, array.dtype, mode, shape=array.shape)
 
 
 # The same numbers, lying in memory in another way.
@@ -217,5 +217,5 @@ DISGUISES: dict[str, Callable[[Array], Array]] = {
     "backwards": _backwards,
     "misaligned": _misaligned,
     "big-endian": lambda array: array.astype(array.dtype.newbyteorder(">")),
-    "memory-mapped": _memory_mapped,
+    "memory-mapped": memory_mapped,
 }
