@@ -168,5 +168,3 @@ def test_the_seed_decides():
 
     assert params(0, 0) == params(0, 0)
     assert len({params(0, 0), params(1, 0), params(0, 1), params(0, 2**64 - 1)}) == 4
-
-

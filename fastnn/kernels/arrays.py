@@ -65,7 +65,7 @@ def flat(array: Array) -> Array:
         memory._owner = array  # type: ignore[attr-defined]  # keeps the memory alive as long as the view
         view: Array = np.frombuffer(memory, array.dtype)  # type: ignore[call-overload]
         return view
-    return array.reshape(-1)
+    return np.asarray(array).reshape(-1)  # a matrix stays two-dimensional
 
 
 def class_indices(y: Any, n_rows: int, n_classes: int) -> NDArray[np.int64]:
@@ -86,8 +86,9 @@ def destination(out: Array | None, shape: tuple[int, ...], dtype: np.dtype[Any],
     """
     if out is None:
         return np.empty(shape, dtype)
-    if not isinstance(out, np.ndarray) or out.dtype != dtype:
-        raise TypeError(f"out must be an array of {dtype}, got {getattr(out, 'dtype', type(out).__name__)}.")
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray) or out.dtype != dtype:
+        given = f"{type(out).__name__} of {getattr(out, 'dtype', 'another kind')}"
+        raise TypeError(f"out must be an ndarray of {dtype}, got {given}.")
     check_shape("out", out, shape, "the result's shape")
     if not out.flags.writeable:
         raise ValueError("out must be writable.")

@@ -24,7 +24,7 @@ from fastnn.kernels.layer import ROW_BLOCK, Panels, multiply, sum_rows
 from fastnn.kernels.layout import A_START, B_START, DELTA_START, LINES, STRIDE, W_START, WT_START, N, place
 from fastnn.kernels.loss import divide, ordered_sum, output_delta_row, row_loss, scale, softmax_row
 from fastnn.kernels.shuffle import shuffle
-from fastnn.kernels.solver import CODES, Rates, solver_step
+from fastnn.kernels.solver import CODES, Rates, add_penalty, solver_step
 from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES, ROWS, Init, Left, Out, Right, fma, tile
 from fastnn.runtime.compile_cache import keep_on_disk
 from fastnn.runtime.launch import Twins, get_mask, jit, jit_parallel, set_mask, share
@@ -222,7 +222,7 @@ def transpose(run: Run, layer: int, k: int, rows: int) -> None:
 
 
 @jit
-def rates_now(run: Run, decay: float) -> Rates:
+def rates_now(run: Run) -> Rates:
     """The numbers of the batch's step, in the parameters' dtype."""
     numbers = run.numbers
     dtype = run.params.dtype.type
@@ -232,7 +232,6 @@ def rates_now(run: Run, decay: float) -> Rates:
         dtype(numbers[BETA_1]),
         dtype(numbers[BETA_2]),
         dtype(numbers[EPSILON]),
-        dtype(decay),
     )
 
 
@@ -245,8 +244,8 @@ def features_phase(run: Run, number: int, part: int, parts: int) -> None:
     slot_1, slot_2 = run.state[: params.size], run.state[params.size :]
     line = LINE_BYTES // params.itemsize
     alpha = run.numbers[ALPHA]
-    rates = rates_now(run, alpha / run.numbers[TOTAL_WEIGHT])
-    bias_rates = rates_now(run, 0.0)  # the penalty is on weights only
+    decay = params.dtype.type(alpha / run.numbers[TOTAL_WEIGHT])
+    rates = rates_now(run)
     for layer in range(1, table.shape[0]):
         n_in, stride = table[layer - 1, N], table[layer, STRIDE]
         inputs = input_rows(run, batch, 0)
@@ -263,6 +262,8 @@ def features_phase(run: Run, number: int, part: int, parts: int) -> None:
                 out = Out(scratch, 0, wide, rows, n_lines)
                 tile(out, Left(inputs.data, inputs.start + k, 1, inputs.row), delta, Init(buffer, 0), batch.n)
                 here = slice(weights + k * wide, weights + (k + rows) * wide)
+                if decay > 0:  # on weights only, not on biases
+                    add_penalty(scratch, params[here], decay)
                 solver_step(run.solver, params[here], scratch, slot_1[here], slot_2[here], rates)
         if layer > 1:
             transpose(run, layer, first, last - first)
@@ -270,7 +271,7 @@ def features_phase(run: Run, number: int, part: int, parts: int) -> None:
             n = table[layer, LINES] * line
             sum_rows(buffer[table[layer, DELTA_START] :], stride, batch.n, scratch[:n])
             here = slice(table[layer, B_START], table[layer, B_START] + n)
-            solver_step(run.solver, params[here], scratch, slot_1[here], slot_2[here], bias_rates)
+            solver_step(run.solver, params[here], scratch, slot_1[here], slot_2[here], rates)
 
 
 @jit

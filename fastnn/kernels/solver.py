@@ -21,25 +21,27 @@ SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}
 
 
 class Rates(NamedTuple):
-    """The numbers of one step, in the parameters' dtype.
-
-    `step` is Adam's bias-corrected rate where the solver is Adam; `decay` is alpha / n, the L2 penalty's.
-    """
+    """The numbers of one step, in the parameters' dtype; `step` is bias-corrected where the solver is Adam."""
 
     step: float
     momentum: float
     beta_1: float
     beta_2: float
     epsilon: float
-    decay: float
 
 
 @jit
-def step_down(param: Array, grad: Array, step: float, decay: float) -> None:
-    """U1: ``param -= step * (grad + decay * param)``."""
+def step_down(param: Array, grad: Array, step: float) -> None:
+    """U1: ``param -= step * grad``."""
     for i in range(param.size):
-        w = param[i]
-        param[i] = fma(-step, fma(decay, w, grad[i]), w)
+        param[i] = fma(-step, grad[i], param[i])
+
+
+@jit
+def add_penalty(grad: Array, param: Array, decay: float) -> None:
+    """The L2 penalty's gradient: ``grad += decay * param``."""
+    for i in range(param.size):
+        grad[i] = fma(decay, param[i], grad[i])
 
 
 @jit
@@ -52,24 +54,22 @@ def solver_step(solver: int, param: Array, grad: Array, slot_1: Array, slot_2: A
               param -= step * m / (sqrt(v) + epsilon)
     """
     if solver == _SGD:
-        step_down(param, grad, rates.step, rates.decay)
+        step_down(param, grad, rates.step)
     elif solver in (_MOMENTUM, _NESTEROV):
         for i in range(param.size):
-            w = param[i]
-            down = rates.step * fma(rates.decay, w, grad[i])
+            down = rates.step * grad[i]
             v = fma(rates.momentum, slot_1[i], -down)
             slot_1[i] = v
-            param[i] = w + (fma(rates.momentum, v, -down) if solver == _NESTEROV else v)
+            param[i] += fma(rates.momentum, v, -down) if solver == _NESTEROV else v
     else:
         one = param.dtype.type(1)
         for i in range(param.size):
-            w = param[i]
-            g = fma(rates.decay, w, grad[i])
+            g = grad[i]
             m = fma(rates.beta_1, slot_1[i], (one - rates.beta_1) * g)
             v = fma(rates.beta_2, slot_2[i], (one - rates.beta_2) * g * g)
             slot_1[i] = m
             slot_2[i] = v
-            param[i] = w - rates.step * m / (np.sqrt(v) + rates.epsilon)
+            param[i] -= rates.step * m / (np.sqrt(v) + rates.epsilon)
 
 
 class SgdStep(NamedTuple):
@@ -85,7 +85,7 @@ def sgd_step_block(args: SgdStep, part: int, parts: int) -> None:
     """U1 for this part's parameters."""
     first, last = share(args.param.size, LINE_BYTES // args.param.itemsize, part, parts)
     dtype = args.param.dtype.type
-    step_down(args.param[first:last], args.grad[first:last], dtype(args.step_size), dtype(0))
+    step_down(args.param[first:last], args.grad[first:last], dtype(args.step_size))
 
 
 _sgd_step = twins(sgd_step_block)

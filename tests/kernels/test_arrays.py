@@ -6,7 +6,6 @@ import ctypes
 import mmap
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -179,13 +178,21 @@ def test_mistakes_in_out_are_named(name: str) -> None:
         (np.zeros(shape, np.float32), TypeError),
         (np.zeros(shape, ">f8"), TypeError),
         (np.zeros(shape).tolist(), TypeError),
-        (np.ma.zeros(shape), TypeError),
         (np.zeros((*shape[:-1], shape[-1] + 1)), ValueError),
         (np.zeros((1, *shape)), ValueError),
         (read_only, ValueError),
     ):
         with pytest.raises(error, match=r"^out "):
             case.kernel(*arrays.values(), out=out)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if CASES[name].out])
+def test_masked_out_is_refused(name: str) -> None:
+    """Its mask would go on hiding what was written; and to Numba it is no array, or is one, as the day may be."""
+    arrays = operands(name, Sizes(4, 3, 5), np.float64)
+    result = run(name, arrays)
+    with pytest.raises(TypeError, match=r"^out "):
+        CASES[name].kernel(*arrays.values(), out=np.ma.array(np.zeros_like(result), mask=result > 0))
 
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
@@ -267,7 +274,7 @@ def guarded(array: np.ndarray, at_end: bool) -> np.ndarray:
 
 def call_all_within_guards() -> None:
     """Every kernel, scoring and training on arrays between forbidden pages."""
-    every = [Sizes(1, 1, 1), Sizes(7, 33, 31), Sizes(9, 32, 33), Sizes(50, 17, 32), Sizes(33, 127, 16)]
+    every = [Sizes(1, 1, 1), Sizes(7, 33, 31), Sizes(50, 17, 32), Sizes(33, 127, 16)]
     for dtype in (np.float32, np.float64):
         for at_end in (True, False):
             for sizes in every:
@@ -280,13 +287,12 @@ def call_all_within_guards() -> None:
                     if name == "sgd_step":
                         kernels.sgd_step(*arrays.values(), STEP_SIZE)
                 X = guarded(np.ones((sizes.n, sizes.n_in), dtype), at_end)
-                for activation in ("tanh", "relu", "logistic"):
-                    net = fastnn.Network.create([sizes.n_in, 17, sizes.n_out], activation, dtype=dtype)
-                    net.params = guarded(net.params, at_end)
-                    net.predict_proba(X)
-                    for solver in ("sgd", "adam"):
-                        y = guarded(np.zeros(sizes.n, int), at_end)
-                        fastnn.train(net, X, y, epochs=2, batch_size=7, solver=solver, alpha=0.1)
+                y = guarded(np.zeros(sizes.n, int), at_end)
+                net = fastnn.Network.create([sizes.n_in, 17, sizes.n_out], dtype=dtype)
+                net.params = guarded(net.params, at_end)
+                net.predict_proba(X)
+                for solver in ("sgd", "adam"):
+                    fastnn.train(net, X, y, epochs=2, batch_size=7, solver=solver, alpha=0.1)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mprotect as Linux has it")

@@ -10,7 +10,7 @@ import reference
 from cases import SIZES, STEP_SIZE, Sizes, assert_same_bits, each_dtype, needs_threads, operands, run, ulps, wide
 
 from fastnn import kernels
-from fastnn.kernels.solver import CODES, SLOTS, Rates, solver_step
+from fastnn.kernels.solver import CODES, SLOTS, Rates, add_penalty, solver_step
 
 
 @each_dtype
@@ -84,7 +84,7 @@ def test_solver_step(solver: str, dtype: type) -> None:
             step_size = recipe.step_size
             if solver == "adam":
                 step_size *= np.sqrt(1 - recipe.beta_2**t) / (1 - recipe.beta_1**t)
-            rates = map(dtype, (step_size, recipe.momentum, recipe.beta_1, recipe.beta_2, recipe.epsilon, decay))
+            rates = map(dtype, (step_size, recipe.momentum, recipe.beta_1, recipe.beta_2, recipe.epsilon))
             oracle.step([grad + decay * expected[0]])
             solver_step(CODES[solver], param, grad, *slots, Rates(*rates))
         # In float32, 1 - beta_2 is off by 6e-8 / 0.01, and Adam divides by its root.

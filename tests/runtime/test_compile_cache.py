@@ -9,6 +9,7 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -75,23 +76,46 @@ def test_somebody_elses_directory_is_not_used(cache, monkeypatch):
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
 @pytest.mark.parametrize(
     "harm",
-    [
-        lambda content: b"",
-        lambda content: content[:1],
-        lambda content: content[: len(content) // 2],
-        lambda content: content[:-1],
-        lambda content: b"garbage" * 100,
-        lambda content: b"\0" * len(content),
-        lambda content: content[: len(content) // 2] + b"\0" * (len(content) - len(content) // 2),
-        lambda content: content[: len(content) // 3] + b"\0" * (len(content) // 3) + content[len(content) // 3 * 2 :],
-    ],
-    ids=["empty", "one byte", "half", "one byte short", "garbage", "zeros", "half zeros", "zeros inside"],
+    [lambda content: b"", lambda content: content[:-1], lambda content: b"\0" * len(content)],
+    ids=["empty", "one byte short", "zeros"],
 )
 def test_a_broken_file_is_compiled_anew(cache, kind, harm):
     for path in files(cache, kind):
         path.write_bytes(harm(path.read_bytes()))
     assert run(WORK, FASTNN_CACHE_DIR=str(cache)) == COMPILED
     assert run(WORK, FASTNN_CACHE_DIR=str(cache)) == LOADED
+
+
+@pytest.mark.parametrize(
+    ("kind", "harm"),
+    [("nbi", "content[:at]"), ("nbc", "content[:at]"), ("nbc", "content[:at] + bytes(64) + content[at + 64:]")],
+    ids=["index cut", "code cut", "code damaged"],
+)
+def test_no_broken_file_is_loaded(cache, kind, harm):
+    """Wherever it is broken: damaged code, run or even linked, ends the process."""
+    code = """
+    import sys
+    from pathlib import Path
+    import numpy as np
+    import fastnn
+    from fastnn.kernels.activation import _tanh
+    fastnn.kernels.tanh(np.ones(1, np.float32))
+    kernel = _tanh.serial
+    [signature] = kernel.signatures
+    index, machine_code = map(Path, sys.argv[1:])
+    whole = {path: path.read_bytes() for path in (index, machine_code)}
+    broken = index if "KIND" == "nbi" else machine_code
+    content = whole[broken]
+    for at in range(0, len(content), max(1, len(content) // 50)):
+        for path in whole:
+            path.write_bytes(whole[path])
+        if at == 0:
+            assert kernel._cache.load_overload(signature, kernel.targetctx) is not None
+        broken.write_bytes(HARM)
+        assert kernel._cache.load_overload(signature, kernel.targetctx) is None, at
+    """
+    paths = map(str, files(cache, "nbi") + files(cache, "nbc"))
+    run(code.replace("KIND", kind).replace("HARM", harm), *paths, FASTNN_CACHE_DIR=str(cache))
 
 
 def test_missing_code_and_strange_files_are_no_error(cache):
@@ -105,16 +129,31 @@ def test_missing_code_and_strange_files_are_no_error(cache):
 
 
 @pytest.mark.parametrize(
-    ("edited", "before", "after"),
+    ("edited", "more"),
     [
-        ("kernels/elementary.py", "return bits_float(integer(float_bits(e / (e + two))", "return number(2) * bits_float("),
-        ("kernels/tile.py", "value = builder.fma(value, args[1], coefficient)", "value = coefficient"),
+        (
+            "kernels/elementary.py",
+            """
+            from numba.extending import register_jitable
+            @register_jitable
+            def tanh_of(x):
+                return -x
+            """,
+        ),
+        (
+            "kernels/tile.py",
+            """
+            @intrinsic
+            def fma(typingctx, a, b, c):
+                return a(a, b, c), lambda context, builder, signature, args: args[0]
+            """,
+        ),
     ],
 )
-def test_an_edit_in_a_file_that_the_kernel_calls_is_noticed(cache, tmp_path, edited, before, after):
+def test_an_edit_in_a_file_that_the_kernel_calls_is_noticed(cache, tmp_path, edited, more):
     """Numba looks at the kernel's own file only, and would run the old code."""
     package = shutil.copytree(Path(fastnn.__file__).parent, tmp_path / "edited" / "fastnn")
-    asks = """
+    ask = """
     import numpy as np
     import fastnn
     print(fastnn.__file__)
@@ -122,15 +161,14 @@ def test_an_edit_in_a_file_that_the_kernel_calls_is_noticed(cache, tmp_path, edi
     """
 
     def answer() -> float:
-        where, value = run(asks, FASTNN_CACHE_DIR=str(cache), PYTHONPATH=str(package.parent)).split()
+        where, value = run(ask, FASTNN_CACHE_DIR=str(cache), PYTHONPATH=str(package.parent)).split()
         assert Path(where).parent == package
         return float(value)
 
     assert answer() == pytest.approx(np.tanh(0.7), rel=1e-6)
-    source = (package / edited).read_text()
-    assert before in source
-    (package / edited).write_text(source.replace(before, after))
-    assert abs(answer() - np.tanh(0.7)) > 1e-4
+    with open(package / edited, "a") as source:
+        source.write(dedent(more))
+    assert abs(answer() - np.tanh(0.7)) > 1e-2
 
 
 def test_processes_may_fill_one_cache_at_once(tmp_path):
@@ -147,7 +185,7 @@ def test_without_a_directory_it_compiles_and_warns_once(tmp_path):
     finished = subprocess.run(
         [sys.executable, "-P", "-W", "always", "-c", WORK], env=environment, capture_output=True, text=True, check=True
     )
-    assert finished.stdout == "0 0\n"  # compiled, without a cache to miss
+    assert finished.stdout == COMPILED
     warned = re.findall(r"RuntimeWarning: (.*)", finished.stderr)
     assert len(warned) == 1
     assert directory in warned[0]

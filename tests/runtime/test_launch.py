@@ -118,7 +118,9 @@ def test_more_threads_than_numba_has_are_as_many_as_it_has():
     assert net.predict_proba(X, n_threads=10**6).tobytes() == net.predict_proba(X, n_threads=np.int64(1)).tobytes()
 
 
-@pytest.mark.parametrize(("n_threads", "error"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError)])
+@pytest.mark.parametrize(
+    ("n_threads", "error"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError)]
+)
 def test_a_senseless_number_of_threads_is_refused(n_threads, error):
     net = fastnn.Network.create([3, 4, 2])
     X, y = np.ones((5, 3), np.float32), np.zeros(5, int)
