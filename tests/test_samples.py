@@ -143,7 +143,7 @@ def test_labels_that_the_network_does_not_have_are_named(classes, y, strangers):
         ([[0], [1], [2]], ValueError, r"got \(3, 1\)"),
         ([0, 1, 3], ValueError, "from 0 to 2, got 0 to 3"),
         ([-1, 0, 1], ValueError, "from 0 to 2, got -1 to 1"),
-        ([2**63, 0, 0], ValueError, "from 0 to 2"),
+        (np.array([2**63, 0, 0], np.uint64), ValueError, "from 0 to 2"),
         ([0.0, 1.0, 2.0], TypeError, "integer dtype, got float64.*classes="),
         ([True, False, True], TypeError, "integer dtype, got bool"),
         (["0", "1", "2"], TypeError, "integer dtype, got <U1"),

@@ -96,7 +96,7 @@ def test_large_inputs(activation: str, dtype: type) -> None:
 
 
 def test_every_layer_is_read_where_it_was_packed() -> None:
-    """With weights that pass each input on, a network is the softmax of its input: a number in another place would show."""
+    """With weights that pass each input on, a network is the softmax of its input: a misplaced number would show."""
     sizes = [33, 48, 40, 33]
     weights = [np.eye(n_in, n_out) for n_in, n_out in pairwise(sizes)]
     biases = [np.zeros(n_out) for n_out in sizes[1:]]

@@ -86,6 +86,7 @@ def test_solver_step(solver: str, dtype: type) -> None:
                 step_size *= np.sqrt(1 - recipe.beta_2**t) / (1 - recipe.beta_1**t)
             rates = map(dtype, (step_size, recipe.momentum, recipe.beta_1, recipe.beta_2, recipe.epsilon))
             oracle.step([grad + decay * expected[0]])
+            add_penalty(grad, param, dtype(decay))
             solver_step(CODES[solver], param, grad, *slots, Rates(*rates))
         # In float32, 1 - beta_2 is off by 6e-8 / 0.01, and Adam divides by its root.
         assert np.allclose(param, expected[0], rtol=0, atol=1e-14 if dtype == np.float64 else 1e-6)
