@@ -237,10 +237,11 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         held_out = None
         if self.early_stopping:
             samples, held_out = self._hold_out(samples, seed)
+        options, stopping = self._options(seed, samples), self._stopping_rule(held_out)
         if restart:
             self._start(samples, seed)
-        self._trainer = Trainer(self.network_, self._options(seed, samples))
-        stopping = self._stopping_rule(held_out)
+        self._trainer = Trainer(self.network_, options)
+        self._trainer.samples_seen = self.t_
         if not restart:
             stopping.go_on_from(self._stopping)
         self._stopping: Stopping = stopping
@@ -257,9 +258,10 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 )
         except KeyboardInterrupt:
             warnings.warn("Training interrupted by user.", stacklevel=2)
-        if isinstance(stopping, ValidationStopping):
-            stopping.restore_best(self.network_)
-            stopping.held_out = Samples([], [])  # a pickle of the estimator shall not hold its training data
+        finally:
+            if isinstance(stopping, ValidationStopping):
+                stopping.restore_best(self.network_)
+                stopping.held_out = Samples([], [])  # a pickle of the estimator shall not hold its training data
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -285,8 +287,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         samples = self._validate(X, y, sample_weight, restart=restart, known_classes=True)
         if restart:
             seed = self._seed()
+            options = self._options(seed, samples)
             self._start(samples, seed)
-            self._trainer = Trainer(self.network_, self._options(seed, samples))
+            self._trainer = Trainer(self.network_, options)
         if restart or isinstance(self._stopping, ValidationStopping):
             self._stopping = self._stopping_rule(None)
         self.n_iter_ = 0
@@ -318,10 +321,10 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         Returns
         -------
-        p : ndarray of shape (n_samples, n_classes), of the parameter `dtype`
+        p : ndarray of shape (n_samples, n_classes), of the network's dtype
             Columns in the order of `classes_`.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "network_")
         if self._is_plain(X):
             try:
                 return self.network_.predict_proba(X, n_threads=self.n_threads)
@@ -428,10 +431,10 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             solver=self.solver,
             step_size=self.learning_rate_init,
             batch_size=batch_size,
-            shuffle=self.shuffle,
+            shuffle=bool(self.shuffle),
             seed=seed,
             momentum=self.momentum,
-            nesterovs_momentum=self.nesterovs_momentum,
+            nesterovs_momentum=bool(self.nesterovs_momentum),
             beta_1=self.beta_1,
             beta_2=self.beta_2,
             epsilon=self.epsilon,
@@ -459,7 +462,10 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        return Samples(*split[0::2]), Samples(*split[1::2])
+        training, held_out = Samples(*split[0::2]), Samples(*split[1::2])
+        if held_out.sample_weight is not None and not np.any(held_out.sample_weight):
+            raise ValueError("Sample weights must contain at least one non-zero number: those held out are all zero.")
+        return training, held_out
 
     def _record(self, epoch: Epoch, samples: Samples) -> None:
         """Write an epoch into the fitted attributes, and print it if asked to."""
@@ -470,12 +476,13 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if self.verbose:
             print(f"Iteration {self.n_iter_}, loss = {epoch.loss:.8f}")
         if epoch.validation_score is None:
-            self.best_loss_ = min(self.loss_curve_)
+            self.best_loss_ = epoch.loss if self.best_loss_ is None else min(self.best_loss_, epoch.loss)
         else:
             if self.validation_scores_ is None:  # a warm start from a fit without early stopping
                 self.validation_scores_ = []
             self.validation_scores_.append(epoch.validation_score)
-            self.best_validation_score_ = max(self.validation_scores_)
+            best = self.best_validation_score_
+            self.best_validation_score_ = epoch.validation_score if best is None else max(best, epoch.validation_score)
             if self.verbose:
                 print(f"Validation score: {epoch.validation_score:f}")
 

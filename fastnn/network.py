@@ -221,7 +221,11 @@ class Network:
         ModelFileError
             If it isn't a whole and unharmed model file of a network.
         """
-        return cls.from_parts(*modelfile.load(path))
+        try:
+            return cls.from_parts(*modelfile.load(path))
+        except ModelFileError as error:
+            message = str(error)
+            raise ModelFileError(message if message.startswith(str(path)) else f"{path}: {message}") from None
 
     def tensors(self) -> dict[str, Array]:
         """The arrays of the model file: ``weights.0``, ``biases.0``, ``weights.1``, ..."""
@@ -271,7 +275,7 @@ class Network:
                 _read_classes(description["classes"]),
                 description["feature_names"],
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, ModelFileError):
                 raise
             raise ModelFileError(f"the file's description doesn't make a network: {error}") from error

@@ -106,7 +106,9 @@ def as_class_indices(y: Any, n_rows: int, n_classes: int, classes: Array | None)
         indices = order[np.minimum(np.searchsorted(classes, labels, sorter=order), n_classes - 1)]
         known = classes[indices] == labels
     except TypeError:  # numbers among strings, or None: they have no order
-        known = np.array([label in classes.tolist() for label in labels.tolist()])
+        names = classes.tolist()
+        indices = np.array([names.index(label) if label in names else -1 for label in labels.tolist()])
+        known = indices >= 0
     if not np.all(known):
         strangers = np.unique(labels[~known].astype(str))[:5]
         raise ValueError(f"y holds labels that the network doesn't have: {', '.join(strangers)}.")
@@ -122,8 +124,13 @@ def as_weights(sample_weight: Any, n_rows: int, dtype: np.dtype[Any]) -> Array:
         return np.empty(0, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         weights = np.array(sample_weight, dtype)
+        total = weights.sum(dtype=dtype)
     if weights.shape != (n_rows,):
         raise ValueError(f"sample_weight must have shape ({n_rows},), one weight for each row, got {weights.shape}.")
     if not np.isfinite(weights).all():
         raise ValueError(f"sample_weight holds NaN, infinity, or values too large for {dtype}.")
+    if n_rows and not weights.any():
+        raise ValueError(f"Sample weights must contain at least one non-zero number (in {dtype}).")
+    if not np.isfinite(total):
+        raise ValueError(f"The sum of sample_weight is too large for {dtype}: divide the weights by their mean.")
     return weights

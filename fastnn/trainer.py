@@ -27,6 +27,7 @@ Array = NDArray[Any]
 # no speed and supposes one that any machine reaches.
 _SECONDS_PER_CALL = 0.1
 _SUPPOSED_OPERATIONS_PER_SECOND = 5e9
+_MOST_EPOCHS_A_CALL = 4096
 
 
 class TrainingDivergedError(ValueError):
@@ -74,8 +75,11 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if self.solver not in ("sgd", "adam"):
             raise ValueError(f"solver must be 'sgd' or 'adam', got {self.solver!r}.")
-        _check_whole("batch_size", self.batch_size, 1)
-        _check_whole("seed", self.seed, 0)
+        # Plain Python numbers: NumPy's are other types to Numba, and the kernels would be compiled again.
+        object.__setattr__(self, "batch_size", _check_whole("batch_size", self.batch_size, 1))
+        object.__setattr__(self, "seed", _check_whole("seed", self.seed, 0))
+        for name in ("shuffle", "nesterovs_momentum"):
+            object.__setattr__(self, name, _check_boolean(name, getattr(self, name)))
         if self.seed >= 2**64:
             raise ValueError(f"seed must be below 2**64, got {self.seed}.")
         positive = {"step_size": self.step_size, "epsilon": self.epsilon}
@@ -95,11 +99,18 @@ class TrainOptions:
         return "nesterov" if self.nesterovs_momentum else "momentum"
 
 
-def _check_whole(name: str, value: Any, least: int) -> None:
+def _check_boolean(name: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}.")
+    return bool(value)
+
+
+def _check_whole(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be a whole number, got {value!r}.")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, got {value}.")
+    return int(value)
 
 
 def _check_range(numbers: dict[str, Any], fits: Any, wanted: str) -> None:
@@ -146,11 +157,15 @@ class Trainer:
         self.net = net
         self.options = options
         self.epochs_done = 0
+        self.samples_seen = 0
         self._state = aligned_zeros(solvers.SLOTS[options.kernel] * net.params.size, net.dtype)
         o = options
+        in_dtype = {name: net.dtype.type(getattr(o, name)) for name in ("epsilon", "beta_1", "beta_2")}
+        if in_dtype["epsilon"] == 0 or in_dtype["beta_1"] == 1 or in_dtype["beta_2"] == 1:
+            raise ValueError(f"epsilon must be above 0 and the betas below 1 in {net.dtype}, too: got {in_dtype}.")
         # In the order of the entries that kernels.epoch names.
         self._numbers = np.array(
-            [o.step_size, o.momentum, o.beta_1, o.beta_2, o.epsilon, o.alpha, 1, 1, o.step_size, 0]
+            [o.step_size, o.momentum, o.beta_1, o.beta_2, o.epsilon, o.alpha, 1, 1, o.step_size, 0], np.float64
         )
 
     @property
@@ -184,11 +199,12 @@ class Trainer:
         # A rule wants to see the weights of each epoch; without one, short epochs share a call.
         for number, loss in slices.run(one_epoch_a_call=stopping is not None):
             self.epochs_done += 1
+            self.samples_seen += slices.n_rows
             epoch = Epoch(number, loss)
             if stopping is not None:
                 verdict = stopping.judge(self.net, loss)
                 epoch = replace(epoch, validation_score=verdict.score)
-                self.step_size = stopping.schedule.after_epoch(self.step_size, self.epochs_done * slices.n_rows)
+                self.step_size = stopping.schedule.after_epoch(self.step_size, self.samples_seen)
                 if verdict.plateau:
                     lower = stopping.schedule.after_plateau(self.step_size)
                     if lower is None:
@@ -212,9 +228,9 @@ class _Slices:
         batch_size = min(options.batch_size, self.n_rows)
         shuffled = options.shuffle and batch_size < self.n_rows
         self.n_batches = -(-self.n_rows // batch_size)
-        self.n_epochs = n_epochs
-        self.net = net
-        self.epoch_losses = np.zeros(n_epochs)
+        self.n_epochs = int(n_epochs)
+        self.trainer = trainer
+        self.epoch_losses = np.zeros(min(self.n_epochs, _MOST_EPOCHS_A_CALL))
         # Forward, B4 and B2 are two operations each for every weight and sample; two regions a batch.
         operations = 6.0 * batch_size * net.params.size
         self.threads = threads_for(operations, regions=2, n_threads=options.n_threads)
@@ -246,30 +262,42 @@ class _Slices:
             losses=np.zeros(batch_size, net.dtype),
             squares=np.zeros(n_squares),
             epoch_losses=self.epoch_losses,
+            good_params=net.params.copy(),
+            good_state=trainer._state.copy(),
+            good_numbers=trainer._numbers.copy(),
         )
 
     def run(self, one_epoch_a_call: bool) -> Iterator[tuple[int, float]]:
         """Yield the number (from 1) and loss of each epoch when it is done."""
-        finite = self.net.params.copy()
         done, last = 0, self.n_epochs * self.n_batches
+        most = 1 if one_epoch_a_call else _MOST_EPOCHS_A_CALL
         while done < last:
             epoch = done // self.n_batches
-            end = min(done + self.batches_per_call, last)
-            if one_epoch_a_call:
-                end = min(end, (epoch + 1) * self.n_batches)
+            end = min(done + self.batches_per_call, last, (epoch + most) * self.n_batches)
             began = time.perf_counter()
-            reached = launch(train_batches, self._run, done, end, threads=self.threads)
+            try:
+                reached = launch(train_batches, self._run, done, end, threads=self.threads)
+            except KeyboardInterrupt:
+                self._fall_back()
+                raise
             self._adapt((time.perf_counter() - began) / max(1, reached - done))
-            if reached < end or not np.isfinite(self.net.params).all():
-                self.net.params[:] = finite
+            if reached < end:
+                self._fall_back()
+            for number in range(epoch, reached // self.n_batches):
+                yield number + 1, float(self.epoch_losses[number % self.epoch_losses.size])
+            if reached < end:
                 raise TrainingDivergedError(
                     f"training diverged in epoch {reached // self.n_batches + 1}: the loss or the weights are no "
-                    "longer finite. The network keeps its last finite weights. Standardise X, or lower the step size."
+                    "longer finite. The network keeps the weights of the epoch before. Standardise X, or lower the "
+                    "step size."
                 )
-            np.copyto(finite, self.net.params)
-            for number in range(epoch, end // self.n_batches):
-                yield number + 1, float(self.epoch_losses[number])
             done = end
+
+    def _fall_back(self) -> None:
+        """Give network and solver back what they had at the end of the last epoch, or at the start."""
+        self._run.params[:] = self._run.good_params
+        self._run.state[:] = self._run.good_state
+        self._run.numbers[:] = self._run.good_numbers
 
     def _adapt(self, seconds_per_batch: float) -> None:
         self.batches_per_call = max(1, int(_SECONDS_PER_CALL / max(seconds_per_batch, 1e-9)))
@@ -340,7 +368,7 @@ def train(
     TypeError, ValueError
         If an argument doesn't fit; the message says what to do.
     """
-    _check_whole("epochs", epochs, 0)
+    epochs = _check_whole("epochs", epochs, 0)
     options = TrainOptions(
         solver=solver,
         step_size=step_size,

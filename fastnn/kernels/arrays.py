@@ -32,6 +32,8 @@ def operand(name: str, value: Any, ndim: int, dtype: np.dtype[Any] | None = None
     dtype : numpy.dtype, optional
         The dtype that it must have: that of the operands before it.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name} is a masked array: fill its holes first, for example with {name}.filled(0).")
     array = np.asarray(value)
     native = array.dtype.newbyteorder("=")
     if native not in FLOATS:
@@ -71,7 +73,7 @@ def flat(array: Array) -> Array:
 def class_indices(y: Any, n_rows: int, n_classes: int) -> NDArray[np.int64]:
     """`y` as int64 class indices, one a row, each at least 0 and below `n_classes`."""
     array = np.asarray(y)
-    if array.dtype.kind not in "iu":
+    if array.size and array.dtype.kind not in "iu":
         raise TypeError(f"y must hold class indices of an integer dtype, got {array.dtype}.")
     check_shape("y", array, (n_rows,), "one class index a row")
     if n_rows and (array.min() < 0 or array.max() >= n_classes):

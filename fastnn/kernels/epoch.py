@@ -36,7 +36,7 @@ _ADAM = CODES["adam"]
 SQUARES_BLOCK = 4096
 SQUARES_STRIPES = 128
 
-# Entries of `Solver.numbers`; the powers are beta_1**t and beta_2**t, and
+# Entries of `Run.numbers`; the powers are beta_1**t and beta_2**t, and
 # STEP_NOW is the step of the batch at hand, which for Adam is corrected for the moments' bias, and TOTAL_WEIGHT the
 # sum of its samples' weights: n without weights.
 STEP, MOMENTUM, BETA_1, BETA_2, EPSILON, ALPHA, POWER_1, POWER_2, STEP_NOW, TOTAL_WEIGHT = range(10)
@@ -67,13 +67,18 @@ class Run(NamedTuple):
     state: Array
     numbers: NDArray[np.float64]
     # Memory: `Layout.workspace`'s buffer, `scratch_size` numbers for each part, a loss for each row of a batch, a
-    # sum of squares for each block of weights, and a loss for each epoch.
+    # sum of squares for each block of weights, and a loss for
+    # each epoch (a ring: a call has no more epochs than it has places).
     buffer: Array
     scratch: Array
     scratch_size: int
     losses: Array
     squares: NDArray[np.float64]
     epoch_losses: NDArray[np.float64]
+    # What was good at the end of the last epoch: parameters (all finite), state and numbers, to fall back on.
+    good_params: Array
+    good_state: Array
+    good_numbers: NDArray[np.float64]
 
 
 class Batch(NamedTuple):
@@ -278,8 +283,10 @@ def features_phase(run: Run, number: int, part: int, parts: int) -> None:
 def start_batch(run: Run, number: int) -> None:
     """What comes before a batch: an epoch's first shuffles, and Adam's powers move on by one."""
     epoch, within = epoch_of(run, number)
-    if within == 0 and run.shuffled:
-        shuffle(run.order, run.seed, run.first_epoch + epoch)
+    if within == 0:
+        run.epoch_losses[epoch % run.epoch_losses.size] = 0.0
+        if run.shuffled:
+            shuffle(run.order, run.seed, run.first_epoch + epoch)
     numbers = run.numbers
     numbers[STEP_NOW] = numbers[STEP]
     if run.solver == _ADAM:
@@ -307,8 +314,25 @@ def account_batch(run: Run, number: int) -> bool:
     alpha = run.numbers[ALPHA]
     if alpha > 0:
         loss += 0.5 * alpha * ordered_sum(run.squares)
-    run.epoch_losses[epoch] += loss / run.numbers[TOTAL_WEIGHT] * batch.n / run.y.size
+    run.epoch_losses[epoch % run.epoch_losses.size] += loss / run.numbers[TOTAL_WEIGHT] * batch.n / run.y.size
     return bool(np.isfinite(loss))
+
+
+@jit
+def finish_batch(run: Run, number: int) -> bool:
+    """What comes after a batch: an epoch's last keeps what is good. False if a parameter isn't finite then."""
+    batch = batch_of(run, number)
+    if batch.first + batch.n < run.y.size:
+        return True
+    strangers = 0
+    for i in range(run.params.size):
+        strangers += 0 if abs(run.params[i]) < np.inf else 1
+    if strangers:
+        return False
+    copy(run.params, run.good_params)
+    copy(run.state, run.good_state)
+    copy(run.numbers, run.good_numbers)
+    return True
 
 
 @jit
@@ -321,16 +345,17 @@ def prepare(run: Run) -> None:
 @keep_on_disk
 @jit
 def run_serial(run: Run, first: int, last: int) -> int:
-    """Batches `first` to `last` - 1 on this thread; returns the number of the first one not done."""
+    """Batches `first` to `last` - 1 on this thread; returns `last`, or the number of the batch that diverged."""
     prepare(run)
     for number in range(first, last):
         start_batch(run, number)
-        if run.numbers[TOTAL_WEIGHT] == 0:
-            continue
-        rows_phase(run, number, 0, 1)
-        if not account_batch(run, number):
+        if run.numbers[TOTAL_WEIGHT] != 0:
+            rows_phase(run, number, 0, 1)
+            if not account_batch(run, number):
+                return number
+            features_phase(run, number, 0, 1)
+        if not finish_batch(run, number):
             return number
-        features_phase(run, number, 0, 1)
     return last
 
 
@@ -347,15 +372,17 @@ def run_parallel(run: Run, first: int, last: int, n_threads: int) -> int:
     done = last
     for number in range(first, last):
         start_batch(run, number)
-        if run.numbers[TOTAL_WEIGHT] == 0:
-            continue
-        for part in prange(n_threads):
-            rows_phase(run, number, np.int64(part), n_threads)  # type: ignore[arg-type]
-        if not account_batch(run, number):
+        if run.numbers[TOTAL_WEIGHT] != 0:
+            for part in prange(n_threads):
+                rows_phase(run, number, np.int64(part), n_threads)  # type: ignore[arg-type]
+            if not account_batch(run, number):
+                done = number
+                break
+            for part in prange(n_threads):
+                features_phase(run, number, np.int64(part), n_threads)  # type: ignore[arg-type]
+        if not finish_batch(run, number):
             done = number
             break
-        for part in prange(n_threads):
-            features_phase(run, number, np.int64(part), n_threads)  # type: ignore[arg-type]
     set_mask(caller)
     return done
 

@@ -1,7 +1,7 @@
 """Where every number lies: weights in panels, rows in lines.
 
 A line is 64 bytes. Rows of activations are padded to whole lines and weights are kept in panels of two lines (see
-`tile`), the same on every processor. Padding is zero and stays zero.
+`tile`), the same on every processor. The padding of parameters and deltas is zero and stays zero.
 
     W (n_in, n_out)  ->  panel 0: n_in rows of 32 float32   | panel 1: n_in rows of 32 | ... | the last: 16 or 32 wide
 

@@ -42,8 +42,9 @@ def user_cache_root() -> Path:
 def cache_directory() -> Path | None:
     """The directory of compiled kernels, made private to this user, or None where no directory can be had.
 
-    ``FASTNN_CACHE_DIR`` names it; otherwise it is ``fastnn`` in the user's cache directory, or, where that can't be
-    written, a directory of this user's below the system's temporary one.
+    It is ``kernels`` (of our own making: nobody else's directory changes its mode) in ``FASTNN_CACHE_DIR``; otherwise in
+    ``fastnn`` in the user's cache directory, or, where that can't be written, in a directory of this user's below the
+    system's temporary one.
     """
     configured = os.environ.get("FASTNN_CACHE_DIR")
     if configured:
@@ -54,8 +55,9 @@ def cache_directory() -> Path | None:
         with contextlib.suppress(RuntimeError):  # no home directory
             candidates.insert(0, user_cache_root() / "fastnn")
     for candidate in candidates:
-        if _make_private(candidate):
-            return candidate
+        directory = candidate / "kernels"
+        if _make_private(directory):
+            return directory
     warnings.warn(
         f"fastnn can't keep compiled kernels in {candidates[0]}: each process will compile them anew. "
         "Set FASTNN_CACHE_DIR to a writable directory of your own.",
@@ -69,13 +71,11 @@ def _make_private(directory: Path) -> bool:
     """Make `directory` with mode 0700; False if it can't be written or belongs to somebody else."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = directory.lstat()
         if hasattr(os, "getuid"):
-            if not stat.S_ISDIR(status.st_mode) and not directory.is_dir():
+            status = directory.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
                 return False
-            if directory.stat().st_uid != os.getuid():
-                return False
-            if stat.S_IMODE(directory.stat().st_mode) & 0o022:
+            if stat.S_IMODE(status.st_mode) != 0o700:
                 directory.chmod(0o700)
         with tempfile.TemporaryFile(dir=directory):
             return True
@@ -147,8 +147,8 @@ Dispatcher = TypeVar("Dispatcher")
 
 
 def keep_on_disk(dispatcher: Dispatcher) -> Dispatcher:
-    """Give a Numba dispatcher our cache; returns the dispatcher."""
-    if cache_directory() is not None:
+    """Give a Numba dispatcher our cache; returns the dispatcher (under NUMBA_DISABLE_JIT a plain function)."""
+    if hasattr(dispatcher, "py_func") and cache_directory() is not None:
         compiled: Any = dispatcher
         compiled._cache = KernelCache(compiled.py_func)
     return dispatcher

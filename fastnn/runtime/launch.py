@@ -13,6 +13,7 @@ import functools
 import math
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,8 +169,10 @@ def threads_for(operations: float, regions: int = 1, n_threads: int | None = Non
     if threads_that_pay(operations, regions, most, "omp") == 1:
         return 1
     layer = _threading_layer()
-    if layer == "workqueue" and n_threads is None:
+    if layer is None or (layer == "workqueue" and n_threads is None):
         return 1
+    if n_threads is None:
+        most = min(most, get_num_threads())  # what numba.set_num_threads said, if anybody called it
     return threads_that_pay(operations, regions, most, layer)
 
 
@@ -224,6 +227,11 @@ def _container_quota() -> int:
 
 
 @functools.cache
-def _threading_layer() -> str:
-    get_num_threads()  # starts Numba's threads: the layer has no name before
-    return str(numba.threading_layer())
+def _threading_layer() -> str | None:
+    """The name of Numba's threading layer, or None if the one that is asked for can't be had."""
+    try:
+        get_num_threads()  # starts Numba's threads: the layer has no name before
+        return str(numba.threading_layer())
+    except ValueError as error:
+        warnings.warn(f"Numba has no threads for fastnn, which goes on with one: {error}", RuntimeWarning, stacklevel=2)
+        return None

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from itertools import cycle, pairwise, product
 
 import numpy as np
 import pytest
 import reference
 from cases import DISGUISES, DTYPES, MOST_THREADS, each_dtype, needs_threads, same_bytes, threads
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import fastnn
 from fastnn.kernels.activation import CODES
 from fastnn.kernels.layer import ROW_BLOCK
 
-WIDTHS = st.sampled_from([1, 5, 15, 16, 17, 31, 32, 33, 47, 48, 49])
-NETWORKS = st.builds(
-    fastnn.Network.create,
-    st.lists(WIDTHS, min_size=2, max_size=5),
-    activation=st.sampled_from([*CODES]),
-    seed=st.integers(0, 9),
-    dtype=st.sampled_from(DTYPES),
-)
-ROWS = st.integers(0, 3 * ROW_BLOCK) | st.sampled_from([ROW_BLOCK - 1, ROW_BLOCK, ROW_BLOCK + 1])
+
+def networks(dtypes: Iterable[type]) -> Iterator[tuple[fastnn.Network, int]]:
+    """Networks of any depth, width and activation, each with a number of rows; drawn by lot."""
+    rng = np.random.default_rng(0)
+    widths = [1, 5, 15, 16, 17, 31, 32, 33, 47, 48, 49]
+    for dtype, activation, n_layers in product(dtypes, CODES, (1, 2, 3, 4)):
+        for n in (0, 1, ROW_BLOCK - 1, ROW_BLOCK, ROW_BLOCK + 1, int(rng.integers(3 * ROW_BLOCK))):
+            sizes = rng.choice(widths, n_layers + 1).tolist()
+            yield fastnn.Network.create(sizes, activation, seed=n, dtype=dtype), n
 
 
 def probabilities(net: fastnn.Network, X: np.ndarray) -> np.ndarray:
@@ -39,36 +38,35 @@ def rows_for(net: fastnn.Network, n: int) -> np.ndarray:
     return np.random.default_rng(n).standard_normal((n, net.n_features)).astype(net.dtype)
 
 
-@settings(deadline=None)
-@given(net=NETWORKS, n=ROWS)
-def test_against_numpy(net: fastnn.Network, n: int) -> None:
+def test_against_numpy() -> None:
     """Any depth, width, activation and number of rows; and X isn't touched."""
-    X = rows_for(net, n)
-    before = X.copy()
-    p = net.predict_proba(X)
-    assert p.shape == (n, net.n_classes)
-    assert p.dtype == net.dtype
-    assert same_bytes(X, before)
-    exact = probabilities(net, X)
-    # Errors in the logits, a few roundings of each layer, are relative errors of the probabilities.
-    assert np.allclose(p, exact, rtol=1e-12 if net.dtype == np.float64 else 1e-4, atol=0)
-    assert (net.predict(X) == p.argmax(axis=1)).all()
-
-
-@settings(deadline=None)
-@given(net=NETWORKS, n=ROWS, data=st.data())
-def test_same_bits(net: fastnn.Network, n: int, data: st.DataObject) -> None:
-    """Whatever the number of threads, the rows that are scored together, and the form that X comes in."""
-    X = rows_for(net, n)
-    with threads(1):
+    for net, n in networks(DTYPES):
+        X = rows_for(net, n)
+        before = X.copy()
         p = net.predict_proba(X)
-        first, last = sorted((data.draw(st.integers(0, n)), data.draw(st.integers(0, n))))
-        assert same_bytes(net.predict_proba(X[first:last]), p[first:last])
-        assert same_bytes(net.predict_proba(DISGUISES[data.draw(st.sampled_from([*DISGUISES]))](X)), p)
-    n_threads = data.draw(st.integers(1, MOST_THREADS))
-    with threads(n_threads):
-        assert same_bytes(net.predict_proba(X), p)
-        assert same_bytes(net.predict_proba(X, n_threads=n_threads), p)
+        assert p.shape == (n, net.n_classes)
+        assert p.dtype == net.dtype
+        assert same_bytes(X, before)
+        # Errors of the logits, a few roundings of each layer, are relative errors of the probabilities.
+        exact = probabilities(net, X)
+        assert np.allclose(p, exact, rtol=1e-12 if net.dtype == np.float64 else 1e-4, atol=0), (net, n)
+        assert (net.predict(X) == p.argmax(axis=1)).all()
+
+
+@each_dtype
+def test_same_bits(dtype: type) -> None:
+    """Whatever the number of threads, the rows that are scored together, and the form that X comes in."""
+    for (net, n), disguise in zip(networks([dtype]), cycle(DISGUISES.values()), strict=False):
+        X = rows_for(net, n)
+        with threads(1):
+            p = net.predict_proba(X)
+            assert same_bytes(net.predict_proba(disguise(X)), p)
+            for first, last in ((0, n // 3), (n // 3, n), (n // 2, n // 2 + 1)):
+                assert same_bytes(net.predict_proba(X[first:last]), p[first:last])
+        for n_threads in range(2, MOST_THREADS + 1):
+            with threads(n_threads):
+                assert same_bytes(net.predict_proba(X), p)
+                assert same_bytes(net.predict_proba(disguise(X), n_threads=n_threads), p)
 
 
 @needs_threads

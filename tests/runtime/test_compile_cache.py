@@ -48,7 +48,7 @@ def cache(filled, tmp_path) -> Path:
 
 def files(cache: Path, kind: str) -> list[Path]:
     """The cache's index files (nbi), or its files of machine code (nbc)."""
-    found = sorted(cache.glob(f"*/*.{kind}"))
+    found = sorted(cache.rglob(f"*.{kind}"))
     assert found
     return found
 
@@ -59,11 +59,14 @@ def test_the_next_process_loads_what_the_last_one_compiled(cache):
 
 @posix
 def test_the_directory_is_the_users_own(filled, cache):
-    assert stat.S_IMODE(filled.stat().st_mode) == 0o700
+    ours = cache / "kernels"
+    assert stat.S_IMODE((filled / "kernels").stat().st_mode) == 0o700
     for mode in (0o777, 0o770):  # whoever may write here may run code as this user
         cache.chmod(mode)
+        ours.chmod(mode)
         assert run(WORK, FASTNN_CACHE_DIR=str(cache)) == LOADED
-        assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+        assert stat.S_IMODE(ours.stat().st_mode) == 0o700
+        assert stat.S_IMODE(cache.stat().st_mode) == mode  # the user's own, and none of our business
 
 
 @posix
@@ -199,7 +202,7 @@ def test_without_a_home_it_is_kept_below_the_temporary_directory(tmp_path, monke
     monkeypatch.delenv("FASTNN_CACHE_DIR", raising=False)
     assert run(WORK, **environment) == COMPILED
     assert run(WORK, **environment) == LOADED
-    kept = tmp_path / f"fastnn-cache-{os.getuid()}"
+    kept = tmp_path / f"fastnn-cache-{os.getuid()}" / "kernels"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o700
     assert files(kept, "nbc")
 
