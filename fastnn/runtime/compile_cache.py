@@ -14,6 +14,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import pickle
 import stat
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from typing import Any, TypeVar
 
 import llvmlite
 import numba
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -42,8 +43,8 @@ def user_cache_root() -> Path:
 def cache_directory() -> Path | None:
     """The directory of compiled kernels, made private to this user, or None where no directory can be had.
 
-    It is ``kernels`` (of our own making: nobody else's directory changes its mode) in ``FASTNN_CACHE_DIR``; otherwise in
-    ``fastnn`` in the user's cache directory, or, where that can't be written, in a directory of this user's below the
+    It is ``kernels`` (of our own making: nobody else's directory changes its mode) in ``FASTNN_CACHE_DIR``; otherwise
+    in ``fastnn`` in the user's cache directory, or, where that can't be written, in a directory of this user's below the
     system's temporary one.
     """
     configured = os.environ.get("FASTNN_CACHE_DIR")
@@ -120,10 +121,30 @@ class _Impl(CompileResultCacheImpl):  # type: ignore[misc]
         self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
 
 
+class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
+    """Numba's cache file with a SHA-256 before the code: damaged code would end the process."""
+
+    def _save_data(self, name: str, data: Any) -> None:
+        content = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(hashlib.sha256(content).digest() + content)
+
+    def _load_data(self, name: str) -> Any:
+        stored = Path(self._data_path(name)).read_bytes()
+        size = hashlib.sha256().digest_size
+        if hashlib.sha256(stored[size:]).digest() != stored[:size]:
+            raise ValueError(f"{name} is damaged")
+        return pickle.loads(stored[size:])
+
+
 class KernelCache(FunctionCache):  # type: ignore[misc]
     """Numba's function cache in our directory, with our stamp, that never raises."""
 
     _impl_class = _Impl
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _CheckedFile(self._cache_path, self._impl.filename_base, source_stamp())
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
