@@ -159,7 +159,7 @@ def _document(path: str | os.PathLike[str], header: bytes) -> tuple[dict[str, An
     try:
         document = json.loads(text)
         version = document["format_version"]
-        if version.__class__ is not int or not isinstance(document["description"], dict):
+        if version.__class__ is not int or version < 1 or not isinstance(document["description"], dict):
             raise TypeError
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ModelFileError(f"{path} is damaged: its description can't be read.") from None

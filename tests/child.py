@@ -1,4 +1,4 @@
-"""Python code in a process of its own: what may abort, hang or need another environment fails a test, not the runner."""
+"""Python code in a process of its own: what may abort, hang or need another environment fails a test only."""
 
 import os
 import subprocess

@@ -55,7 +55,8 @@ ONLY = {
     "scipy": set(),
     "pandas": set(),
 }
-# What a module may import at its top, beside the standard library and fastnn; the rest waits for the function that needs it.
+# What a module may import at its top, beside the standard library and fastnn; the rest waits for the function that
+# needs it.
 EAGER = {"cli": {"typer"}, "pipeline": {"numpy", "pyarrow"}, "classifier": {"numpy", "sklearn"}}
 EAGER_ELSEWHERE = {"numpy", "numba", "llvmlite"}
 

@@ -1,4 +1,4 @@
-"""The same data, seed and options give the same bytes: for any threads, layer, processor, chunks, slices, and from a file."""
+"""The same data, seed and options give the same bytes, for any threads, layer, processor, chunks or slices."""
 
 import copy
 import json
@@ -140,7 +140,7 @@ def test_a_network_scores_alike_after_save_pickle_and_copy(dtype, tmp_path):
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_calls_of_compiled_code_may_be_cut_anywhere(solver, monkeypatch):
-    """One call for all epochs, one for each (as a stopping rule wants), one for each batch, and in a second `epochs`."""
+    """One call for all epochs, for each (as a stopping rule wants), for each batch, and in a second `epochs`."""
     rng = np.random.default_rng(0)
     samples = Samples(rng.standard_normal((103, 9)).astype(np.float32), np.arange(103) % 4)
     options = TrainOptions(solver=solver, step_size=0.01, momentum=0.9, batch_size=10, alpha=1e-3, seed=11)

@@ -187,7 +187,7 @@ def test_a_diverging_run_keeps_the_last_finite_weights(dtype, solver, slow):
     top = np.finfo(dtype).max
     step_size = float(top) / (1e6 if slow else 2)
     net = Network.create(SIZES, "identity", dtype=dtype)
-    with pytest.raises(TrainingDivergedError, match="diverged in epoch .*Standardise X, or lower the step size"):
+    with pytest.raises(TrainingDivergedError, match=r"diverged in epoch .*Standardise X, or lower the step size"):
         train(net, X * 1e3, y, epochs=500, batch_size=10, step_size=step_size, solver=solver)
     assert np.isfinite(net.params).all()
     assert issubclass(TrainingDivergedError, ValueError)

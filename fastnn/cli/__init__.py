@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code. Nothing is raised, whatever goes wrong.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    # A cron job may have closed them; nothing that is printed then is worth dying for.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     try:
         code = _run(arguments or ["--help"])
         sys.stdout.flush()

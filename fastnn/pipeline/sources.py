@@ -46,8 +46,16 @@ def read_table(path: str | os.PathLike[str], text: Collection[str] = ()) -> pa.T
             is_parquet = file.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
         if is_parquet:
             with pyarrow.parquet.ParquetFile(path) as parquet:
-                return pa.Table.from_batches(parquet.iter_batches(), parquet.schema_arrow)
+                return _without_views(pa.Table.from_batches(parquet.iter_batches(), parquet.schema_arrow))
         return _read_csv(path, text)
+
+
+def _without_views(table: pa.Table) -> pa.Table:
+    """String views as large strings: Arrow can't take or filter views yet."""
+    fields = [
+        field.with_type(pa.large_string()) if pa.types.is_string_view(field.type) else field for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
 
 
 def in_blocks(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:

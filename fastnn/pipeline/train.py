@@ -176,7 +176,9 @@ def prepare(table: pa.Table, target: str, plan: Plan, ignore: Collection[str] = 
     batch_size = plan.batch_size or min(AUTO_BATCH, training.num_rows)
     stopping = None
     if n_validation:
-        stopping = HeldOutStopping(_inputs(model, features.filter(pa.array(held_out))), indices[held_out])
+        stopping = HeldOutStopping(
+            _inputs(model, features.filter(pa.array(held_out))), indices[held_out], plan.options.n_threads
+        )
     return Training(
         model=model,
         plan=plan,
@@ -198,17 +200,20 @@ class HeldOutStopping(BestWeightsStopping):
         The network's inputs of the rows held out.
     indices : ndarray of int64, shape (n,)
         Their classes.
+    n_threads : int, optional
+        The most threads to score with.
     """
 
-    def __init__(self, X: np.ndarray, indices: np.ndarray) -> None:
+    def __init__(self, X: np.ndarray, indices: np.ndarray, n_threads: int | None = None) -> None:
         super().__init__()
+        self.n_threads = n_threads
         self.X = X
         self.indices = indices
         self.best_accuracy = 0.0
 
     def judge(self, net: Network, loss: float) -> Verdict:
         """Look at the network after an epoch; its training loss is of no interest."""
-        proba = net.predict_proba(self.X)
+        proba = net.predict_proba(self.X, n_threads=self.n_threads)
         accuracy = float(np.mean(proba.argmax(axis=1) == self.indices))
         held_out_loss = mean_log_loss(proba, self.indices)
         if held_out_loss < self.best_loss:

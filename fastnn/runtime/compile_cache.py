@@ -44,8 +44,8 @@ def cache_directory() -> Path | None:
     """The directory of compiled kernels, made private to this user, or None where no directory can be had.
 
     It is ``kernels`` (of our own making: nobody else's directory changes its mode) in ``FASTNN_CACHE_DIR``; otherwise
-    in ``fastnn`` in the user's cache directory, or, where that can't be written, in a directory of this user's below the
-    system's temporary one.
+    in ``fastnn`` in the user's cache directory, or, where that can't be written, in a directory of this user's
+    below the system's temporary one.
     """
     configured = os.environ.get("FASTNN_CACHE_DIR")
     if configured:

@@ -249,10 +249,9 @@ def test_one_signature_a_dtype() -> None:
                     net.predict_proba(disguise(X.astype(dtype)))
                     fastnn.train(net, disguise(X), disguise(y), epochs=1, batch_size=7)
     for twins in all_twins:
-        for dispatcher in (twins.serial, twins.parallel):
+        for dispatcher in (twins.serial, twins.parallel)[:MOST_THREADS]:
             found = float_dtypes(dispatcher.signatures)
-            assert len(found) == len(set(found)), (twins.name, dispatcher.signatures)
-        assert set(float_dtypes(twins.serial.signatures)) == {types.float32, types.float64}, twins.name
+            assert len(found) == len(set(found)) == 2, (twins.name, dispatcher.signatures)
 
 
 def guarded(array: np.ndarray, at_end: bool) -> np.ndarray:
