@@ -1,5 +1,7 @@
 """The trainer: the article's loop and its relatives, what it promises about state, and what it refuses."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import reference
@@ -8,10 +10,11 @@ from reference import Recipe
 import fastnn
 from fastnn import Network, TrainingDivergedError, train
 from fastnn.kernels.epoch import train_batches
+from fastnn.runtime.launch import launch
 from fastnn.samples import Samples
 from fastnn.schedule import Schedule
 from fastnn.stopping import Stopping
-from fastnn.trainer import Trainer, TrainOptions
+from fastnn.trainer import Trainer, TrainOptions, _Slices
 
 SIZES = (37, 19, 7, 5)
 N_ROWS = 103
@@ -191,6 +194,50 @@ def test_a_diverging_run_keeps_the_last_finite_weights(dtype, solver, slow):
         train(net, X * 1e3, y, epochs=500, batch_size=10, step_size=step_size, solver=solver)
     assert np.isfinite(net.params).all()
     assert issubclass(TrainingDivergedError, ValueError)
+
+
+@pytest.fixture(params=["long calls", "a call for each batch"])
+def calls(request, monkeypatch) -> None:
+    """How many batches a call of compiled code runs."""
+    if request.param != "long calls":
+        monkeypatch.setattr(_Slices, "_adapt", lambda slices, seconds: None)
+        monkeypatch.setattr("fastnn.trainer._SECONDS_PER_CALL", 0.0)
+
+
+def disturbed(options: TrainOptions, disturb: Callable[[Trainer], None]) -> Network:
+    """A network after two epochs, a disturbance, and two more."""
+    net = Network.create(SIZES, seed=4)
+    trainer = Trainer(net, options)
+    list(trainer.epochs(Samples(X, y), 2))
+    disturb(trainer)
+    list(trainer.epochs(Samples(X, y), 2))
+    return net
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_an_epoch_that_fails_leaves_no_trace(calls, solver, monkeypatch):
+    """Divergence, or Ctrl-C, in the midst of an epoch: weights, solver and shuffle are those of the epoch before."""
+    options = TrainOptions(solver=solver, step_size=0.01, momentum=0.9, batch_size=10)
+
+    def diverge(trainer: Trainer) -> None:
+        trainer.step_size = 1e38
+        with pytest.raises(TrainingDivergedError, match="diverged in epoch 1:"):
+            list(trainer.epochs(Samples(X * 100, y), 5))
+        trainer.step_size = 0.01
+
+    def interrupt(trainer: Trainer) -> None:
+        def launch_and_interrupt(*args: object, **keywords: object) -> None:
+            launch(*args, **keywords)
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr("fastnn.trainer.launch", launch_and_interrupt)
+            patch.setattr("fastnn.trainer._SECONDS_PER_CALL", 0.0)  # the first call is one batch
+            list(trainer.epochs(Samples(X, y), 1))
+
+    calm = disturbed(options, lambda trainer: None).params.tobytes()
+    assert disturbed(options, diverge).params.tobytes() == calm
+    assert disturbed(options, interrupt).params.tobytes() == calm
 
 
 def test_nothing_happens_in_no_epochs():
