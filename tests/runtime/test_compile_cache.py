@@ -76,6 +76,13 @@ def test_somebody_elses_directory_is_not_used(cache, monkeypatch):
     assert not compile_cache._make_private(cache)
 
 
+@posix
+def test_a_link_is_not_followed(cache, tmp_path):
+    """In a temporary directory that all may write to, somebody else may have put it there."""
+    (tmp_path / "link").symlink_to(cache, target_is_directory=True)
+    assert not compile_cache._make_private(tmp_path / "link")
+
+
 @pytest.mark.parametrize("kind", ["nbi", "nbc"])
 @pytest.mark.parametrize(
     "harm",

@@ -1,6 +1,7 @@
 """Threads: how many, serial or parallel, and that no launch ends the process or leaves a trace in it."""
 
 import dataclasses
+import importlib
 import os
 import threading
 
@@ -295,6 +296,64 @@ thread = threading.Thread(target=work)
 thread.start(); thread.join()
 assert masks == [1]
 assert numba.get_num_threads() == 2
+""",
+    )
+
+
+def test_numbas_own_limit_holds_unless_threads_are_named():
+    """``numba.set_num_threads`` is what users know, joblib and notebooks included."""
+    run_on(
+        "omp",
+        """
+from fastnn.runtime import launch
+launch._process_limit = lambda: 2
+numba.set_num_threads(1)
+serial = digest(None)
+assert launched() == 0
+numba.set_num_threads(2)
+assert digest(None) == serial
+assert launched() == 2
+""",
+    )
+
+
+def test_an_estimator_of_one_thread_launches_nothing_in_parallel():
+    """The scoring of the samples that early stopping holds out included."""
+    run_on(
+        "omp",
+        """
+import warnings
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", UserWarning)
+    clf = fastnn.MLPClassifier((33,), max_iter=3, early_stopping=True, n_threads=1).fit(X, y)
+clf.predict_proba(X), clf.predict(X.astype(float)), clf.score(X, y)
+assert launched() == 0
+clf.set_params(n_threads=2).predict(X)
+assert launched() == 1
+""",
+    )
+
+
+def has_tbb() -> bool:
+    try:
+        importlib.import_module("numba.np.ufunc.tbbpool")
+    except ImportError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(has_tbb(), reason="this Numba has the layer that this test wants to miss")
+def test_a_missing_layer_means_one_thread_and_one_warning():
+    run_on(
+        "tbb",
+        """
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    assert digest(2) == digest(None) == digest(1)
+[warned] = caught
+assert warned.category is RuntimeWarning and "goes on with one" in str(warned.message)
+assert launched() == 0
 """,
     )
 
