@@ -1,0 +1,136 @@
+"""The equations one by one, as public functions on plain arrays, on one thread.
+
+The share of the peak counts a formula's own operations, a multiply-add as two, and tanh, exp and log as one each: for
+the matrix products it is the truth about the arithmetic units, for the others it compares a kernel with its own past.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from benchmarks import measure, peak
+
+# The public functions take no thread count: Numba's own limit, set where they are called, is honoured.
+THREADS = 1
+
+
+def _arrays(dtype: Any, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def _linear(name: str, rows: int, n_in: int, n_out: int, dtype: Any = np.float32) -> measure.Work:
+    from fastnn import kernels
+
+    X, W, b, out = _arrays(dtype, (rows, n_in), (n_in, n_out), (n_out,), (rows, n_out))
+    return measure.Work(functools.partial(getattr(kernels, name), X, W, b, out), 2.0 * rows * n_in * n_out)
+
+
+def _tanh() -> measure.Work:
+    from fastnn import kernels
+
+    z, out = _arrays(np.float32, (1024, 512), (1024, 512))
+    return measure.Work(functools.partial(kernels.tanh, z, out), z.size)
+
+
+def _softmax() -> measure.Work:
+    from fastnn import kernels
+
+    z, out = _arrays(np.float32, (8192, 10), (8192, 10))
+    return measure.Work(functools.partial(kernels.softmax, z, out), 5 * z.size)  # largest, minus, exp, sum, divide
+
+
+def _cross_entropy() -> measure.Work:
+    from fastnn import kernels
+
+    (z,) = _arrays(np.float32, (8192, 10))
+    y = np.arange(len(z)) % 10
+    return measure.Work(functools.partial(kernels.cross_entropy, z, y), 4 * z.size)  # largest, minus, exp, sum
+
+
+def _output_delta() -> measure.Work:
+    from fastnn import kernels
+
+    p, out = _arrays(np.float32, (8192, 10), (8192, 10))
+    y = np.arange(len(p)) % 10
+    return measure.Work(functools.partial(kernels.output_delta, p, y, out), 2 * p.size)  # minus, divide
+
+
+def _weight_gradient() -> measure.Work:
+    from fastnn import kernels
+
+    a_prev, delta, out = _arrays(np.float32, (256, 784), (256, 128), (784, 128))
+    return measure.Work(functools.partial(kernels.weight_gradient, a_prev, delta, out), 2.0 * 256 * 784 * 128)
+
+
+def _bias_gradient() -> measure.Work:
+    from fastnn import kernels
+
+    delta, out = _arrays(np.float32, (1024, 512), (512,))
+    return measure.Work(functools.partial(kernels.bias_gradient, delta, out), delta.size)
+
+
+def _hidden_delta() -> measure.Work:
+    from fastnn import kernels
+
+    delta, W, a_prev, out = _arrays(np.float32, (256, 512), (512, 512), (256, 512), (256, 512))
+    return measure.Work(functools.partial(kernels.hidden_delta, delta, W, a_prev, out), 2.0 * 256 * 512 * 512)
+
+
+def _sgd_step() -> measure.Work:
+    from fastnn import kernels
+
+    param, grad = _arrays(np.float32, (512 * 512,), (512 * 512,))
+    return measure.Work(functools.partial(kernels.sgd_step, param, grad, 1e-9), 2 * param.size)
+
+
+# Append only.
+WORKS: dict[str, Callable[[], measure.Work]] = {
+    "linear 1024x784x512": functools.partial(_linear, "linear", 1024, 784, 512),
+    "linear 256x784x128": functools.partial(_linear, "linear", 256, 784, 128),
+    "linear 1024x784x512 float64": functools.partial(_linear, "linear", 1024, 784, 512, np.float64),
+    "linear_tanh 256x784x128": functools.partial(_linear, "linear_tanh", 256, 784, 128),
+    "tanh": _tanh,
+    "softmax": _softmax,
+    "cross_entropy": _cross_entropy,
+    "output_delta": _output_delta,
+    "weight_gradient": _weight_gradient,
+    "bias_gradient": _bias_gradient,
+    "hidden_delta": _hidden_delta,
+    "sgd_step": _sgd_step,
+}
+
+
+@functools.cache
+def work(name: str) -> measure.Work:
+    """The call of that name, on one thread from now on."""
+    import numba
+
+    numba.set_num_threads(THREADS)
+    return WORKS[name]()
+
+
+class Kernels:
+    """Each function of `fastnn.kernels`."""
+
+    version = "1"
+    rounds = 1
+    warmup_time = 1.0  # one kernel loads in less than half of it
+    timeout = 120.0
+    param_names: ClassVar = ["kernel"]
+    params: ClassVar = [list(WORKS)]
+
+    def time_kernel(self, kernel: str) -> None:
+        """One call, into an array that is there."""
+        work(kernel).call()
+
+    def track_share_of_peak(self, kernel: str) -> float:
+        """The formula's operations a second over the peak of one core."""
+        dtype = np.float64 if kernel.endswith("float64") else np.float32
+        return 100 * measure.share(work(kernel), peak.peak(dtype))
+
+    track_share_of_peak.unit = "% of FMA peak"  # type: ignore[attr-defined]

@@ -1,0 +1,15 @@
+"""The situation `moons`: a small net on little data: what a call and a batch cost."""
+
+from benchmarks import common, suite
+
+
+class Training(suite.Training):
+    """See `suite.Training`."""
+
+    situation = common.MOONS
+
+
+class Scoring(suite.Scoring):
+    """See `suite.Scoring`."""
+
+    situation = common.MOONS
