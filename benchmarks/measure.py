@@ -69,9 +69,9 @@ def turn(work: Work, repeats: int, pause: float) -> list[float]:
     """One turn's samples."""
     time.sleep(pause)
     end = time.perf_counter() + (TURN_SECONDS if pause else 0.0)
-    samples = [_sample(work, repeats)]
+    samples = [sample(work, repeats)]
     while time.perf_counter() < end or (pause and len(samples) < LEAST_SAMPLES_A_TURN):
-        samples.append(_sample(work, repeats))
+        samples.append(sample(work, repeats))
     return samples
 
 
@@ -88,15 +88,17 @@ def share(work: Work, peak: Work, seconds: float = 1.0) -> float:
     return speed / most
 
 
-def calls_a_sample(work: Work) -> int:
+def calls_a_sample(work: Work, seconds: float = SAMPLE_SECONDS) -> int:
+    """So many calls that a sample lasts `seconds`."""
     work.call()
     start = time.perf_counter()
     work.call()
     once = time.perf_counter() - start
-    return max(1, round(SAMPLE_SECONDS / max(once, 1e-7)))
+    return max(1, round(seconds / max(once, 1e-7)))
 
 
-def _sample(work: Work, repeats: int) -> float:
+def sample(work: Work, repeats: int) -> float:
+    """Seconds a unit of work, over so many calls."""
     call = work.call
     start = time.perf_counter()
     for _ in range(repeats):

@@ -61,11 +61,11 @@ class Training(Base):
 
     def time_epoch(self, batch_size: int) -> None:
         """One epoch, all threads."""
-        _trainer(contestants.Fastnn, self.situation, batch_size, ALL_THREADS).call()
+        trainer(contestants.Fastnn, self.situation, batch_size, ALL_THREADS).call()
 
     def track_share_of_peak(self, batch_size: int) -> float:
         """The matrix products' share of one core's peak."""
-        return 100 * measure.share(_trainer(contestants.Fastnn, self.situation, batch_size, 1), peak.peak())
+        return 100 * measure.share(trainer(contestants.Fastnn, self.situation, batch_size, 1), peak.peak())
 
     track_share_of_peak.unit = "% of FMA peak"  # type: ignore[attr-defined]
 
@@ -82,7 +82,7 @@ class Training(Base):
     track_time_over_sklearn.unit = "x scikit-learn's time"  # type: ignore[attr-defined]
 
     def _ratio(self, rival: Any, batch_size: int) -> float:
-        ours, theirs = (_trainer(each, self.situation, batch_size, 1) for each in (contestants.Fastnn, rival))
+        ours, theirs = (trainer(each, self.situation, batch_size, 1) for each in (contestants.Fastnn, rival))
         return measure.ratio(ours, theirs)
 
     def track_final_loss(self, batch_size: int) -> float:
@@ -109,29 +109,29 @@ class Scoring(Base):
 
     def time_predict_proba(self, rows: int) -> None:
         """The probabilities of so many rows, all threads."""
-        _scorer(contestants.Fastnn, self.situation, rows, ALL_THREADS).call()
+        scorer(contestants.Fastnn, self.situation, rows, ALL_THREADS).call()
 
     def track_time_over_sklearn(self, rows: int) -> float:
         """Our time over that of MLPClassifier's `predict_proba`; one thread each."""
-        ours, theirs = (
-            _scorer(each, self.situation, rows, 1) for each in (contestants.Fastnn, contestants.ScikitLearn)
-        )
+        ours, theirs = (scorer(each, self.situation, rows, 1) for each in (contestants.Fastnn, contestants.ScikitLearn))
         return measure.ratio(ours, theirs, seconds=1.0)
 
     track_time_over_sklearn.unit = "x scikit-learn's time"  # type: ignore[attr-defined]
 
 
 @functools.cache
-def _trainer(contestant: Any, situation: common.Situation, batch_size: int, threads: int) -> measure.Work:
+def trainer(contestant: Any, situation: common.Situation, batch_size: int, threads: int) -> measure.Work:
+    """A contestant's training of a situation."""
     trainee = contestant(common.task(situation, batch_size, threads))
     return measure.Work(trainee.train, situation.operations() * situation.epochs, situation.epochs)
 
 
 @functools.cache
-def _scorer(contestant: Any, situation: common.Situation, rows: int, threads: int) -> measure.Work:
-    scorer = contestant(common.task(situation, situation.batch_sizes[0], threads))
+def scorer(contestant: Any, situation: common.Situation, rows: int, threads: int) -> measure.Work:
+    """A contestant's scoring of so many rows."""
+    made = contestant(common.task(situation, situation.batch_sizes[0], threads))
     X, _ = common.load(situation.name).rows(rows)
-    return measure.Work(functools.partial(scorer.predict_proba, X))
+    return measure.Work(functools.partial(made.predict_proba, X))
 
 
 def _learnt(situation: common.Situation, batch_size: int) -> contestants.Fastnn:
