@@ -6,8 +6,8 @@ lies makes some per cent that stay as long as it lives. A work is worse when the
 median noise (and `LEAST_CHANGE`), and does so again when it is measured anew. Medians, since one round in ten meets
 somebody else's work.
 
-Where valgrind is installed, instructions are counted too: that number has no noise. A work with more of them is worse
-unless its time shows that it got faster.
+Where valgrind is installed, instructions are counted too, whatever else the machine does. A work with more of them is
+worse unless its time shows that it got faster.
 """
 
 from __future__ import annotations
@@ -162,7 +162,7 @@ def _export(commit: str, folder: Path) -> Path:
     folder.mkdir()
     archive = subprocess.run(["git", "archive", commit, "fastnn"], cwd=ROOT, capture_output=True, check=False)
     if archive.returncode:
-        sys.exit(f"gate: no fastnn in {commit!r}: {archive.stderr.decode().strip()}")
+        raise ValueError(f"no fastnn in {commit!r}: {archive.stderr.decode().strip()}")
     subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
     return folder
 
@@ -202,7 +202,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not names:
         parser.error(f"no work's name contains {options.only!r}; they are: {', '.join(works.names())}")
     with tempfile.TemporaryDirectory() as folder:
-        base = _export(options.base, Path(folder) / "base")
+        try:
+            base = _export(options.base, Path(folder) / "base")
+        except ValueError as error:
+            parser.error(str(error))
         tree = Path(folder) / "tree"
         shutil.copytree(ROOT / "fastnn", tree / "fastnn", ignore=shutil.ignore_patterns("__pycache__"))
         verdicts, missing = gate(base, tree, names, options.rounds)

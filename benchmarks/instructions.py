@@ -1,4 +1,6 @@
-"""Counting instructions under valgrind's callgrind: the same number every time, whatever else the machine does.
+"""Counting instructions under valgrind's callgrind: a number that no other work on the machine changes.
+
+The same process counts the same to the last instruction; two folders of one package differed by 0.4 % at most.
 
 callgrind (of valgrind 3.19) doesn't know AVX-512, so what is counted is the AVX2 build; both come from the same source.
 A process tells callgrind what to count by a sequence of instructions that does nothing elsewhere (valgrind's "client

@@ -28,7 +28,7 @@ class Base(ABC):
     version = "1"
     rounds = 1
     # Longer than loading the compiled code takes (about a second), or asv chooses its number of calls by that.
-    warmup_time = 2.0
+    warmup_time = 1.5
     timeout = 120.0
 
     def setup_cache(self) -> None:
