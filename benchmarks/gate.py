@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -144,12 +145,15 @@ def _round(sides: Sequence[Side], name: str, missing: dict[str, str]) -> list[fl
 
 def count_instructions(base: Path, tree: Path, names: Sequence[str]) -> dict[str, float]:
     """By which fraction each work's instructions grew."""
-    counts = []
-    for package in (base, tree):
-        command = [sys.executable, "-P", "-m", "benchmarks.works", "--count", *names]
+    command = [sys.executable, "-P", "-m", "benchmarks.works", "--count", *names]
+
+    def count(package: Path) -> dict[str, int]:
         with tempfile.TemporaryDirectory() as folder:
-            counts.append(instructions.count(names, command, _environment(package), Path(folder)))
-    return {name: counts[1][name] / counts[0][name] - 1 for name in names}
+            return instructions.count(names, command, _environment(package), Path(folder))
+
+    with ThreadPoolExecutor(2) as pool:  # a minute each, and nobody's clock is running
+        before, after = pool.map(count, (base, tree))
+    return {name: after[name] / before[name] - 1 for name in names}
 
 
 def _environment(package: Path) -> dict[str, str]:
