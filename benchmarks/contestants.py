@@ -6,6 +6,7 @@ installed raises ModuleNotFoundError there.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from typing import Any, Protocol
@@ -33,11 +34,9 @@ def cross_entropy(p: np.ndarray, y: np.ndarray) -> float:
 
 def _limit_blas(threads: int) -> None:
     """Of the whole process, from now on; threadpoolctl comes with scikit-learn."""
-    if "OPENBLAS_CORETYPE" in os.environ:
-        # It makes OpenBLAS run another processor's kernels, at a fraction of its speed.
-        raise RuntimeError(
-            "OPENBLAS_CORETYPE is set: a rival would be crippled. Run this with `env -u OPENBLAS_CORETYPE`."
-        )
+    for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        if variable in os.environ:  # OpenBLAS would run another processor's kernels, at a fraction of its speed
+            raise RuntimeError(f"{variable} is set: a rival would be crippled. Run this with `env -u {variable}`.")
     from threadpoolctl import threadpool_limits
 
     threadpool_limits(threads, user_api="blas")
@@ -73,7 +72,7 @@ class Fastnn:
 
 
 class NumPy:
-    """The article's loop in NumPy: BLAS for the products, everything in place, no allocation a batch.
+    """The article's loop in NumPy: BLAS for the products, and every array of a layer's size in place.
 
     In float64 it is the reference that the others' errors are measured against.
     """
@@ -113,6 +112,7 @@ class NumPy:
         delta = [each[:n] for each in self.delta]
         self._forward(a)
         p, index = a[-1], np.arange(n)
+        self.loss = -float(np.log(p[index, y]).mean())  # everybody computes it: F4
         np.copyto(delta[last], p)
         delta[last][index, y] -= 1
         delta[last] /= n
@@ -161,7 +161,7 @@ class _Adam:
 
     def step(self) -> None:
         self.t += 1
-        step = self.step_size * np.sqrt(1 - 0.999**self.t) / (1 - 0.9**self.t)
+        step = self.step_size * math.sqrt(1 - 0.999**self.t) / (1 - 0.9**self.t)
         for grad, m, v in zip(self.grads, self.m, self.v, strict=True):
             np.multiply(m, 0.9, out=m)
             np.add(m, 0.1 * grad, out=m)
@@ -171,7 +171,7 @@ class _Adam:
             np.sqrt(v, out=grad)
             np.add(grad, 1e-8, out=grad)
             np.divide(m, grad, out=grad)
-            np.multiply(grad, step, out=grad, casting="same_kind")
+            np.multiply(grad, step, out=grad)
 
 
 class ScikitLearn:

@@ -31,6 +31,7 @@ import numpy as np
 from benchmarks import instructions, works
 
 ROOT = Path(__file__).parent.parent
+TREE = ROOT / "fastnn"
 ROUNDS = 5
 SAMPLES = 5
 LEAST_CHANGE = 0.05
@@ -116,7 +117,8 @@ def compare(base: Path, tree: Path, names: Sequence[str], rounds: int) -> tuple[
                 _progress(f"round {number + 1} of {rounds}: {done} of {len(names)}")
                 best = _round(sides, name, missing)
                 if best:
-                    logs[name].append((math.log(best[1] / best[0]), math.log(best[2] / best[0])))
+                    once, changed, again = map(math.log, best)
+                    logs[name].append((changed - (once + again) / 2, again - once))
     found = []
     for name in names:
         if name not in missing:
@@ -186,8 +188,7 @@ def gate(base: Path, tree: Path, names: Sequence[str], rounds: int) -> tuple[lis
     verdicts = {verdict.name: verdict for verdict in found}
     doubtful = [verdict.name for verdict in found if verdict.slower]
     for again in compare(base, tree, doubtful, rounds)[0] if doubtful else []:
-        first = verdicts[again.name]
-        verdicts[again.name] = Verdict(again.name, min(first.change, again.change), max(first.noise, again.noise))
+        verdicts[again.name] = again
     if instructions.available():
         countable = [name for name in works.counted_names() if name in verdicts]
         for name, grown in count_instructions(base, tree, countable).items():
@@ -206,17 +207,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not names:
         parser.error(f"no work's name contains {options.only!r}; they are: {', '.join(works.names())}")
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            base = _export(options.base, Path(folder) / "base")
-        except ValueError as error:
-            parser.error(str(error))
         tree = Path(folder) / "tree"
-        shutil.copytree(ROOT / "fastnn", tree / "fastnn", ignore=shutil.ignore_patterns("__pycache__"))
-        verdicts, missing = gate(base, tree, names, options.rounds)
+        shutil.copytree(TREE, tree / "fastnn", ignore=shutil.ignore_patterns("__pycache__"))
+        try:
+            verdicts, missing = gate(_export(options.base, Path(folder) / "base"), tree, names, options.rounds)
+        except (ValueError, RuntimeError) as error:
+            parser.error(str(error))
     print(_table(verdicts))
     for name, reason in missing.items():
         print(f"\nnot measured: {name} ({reason})")
+    if not verdicts:
+        parser.error("nothing could be compared")
+    # What the tree can't do any more, the base could.
     worse = [verdict.name for verdict in verdicts if verdict.worse]
+    worse += [name for name, reason in missing.items() if reason.startswith("tree")]
     print(f"\nworse than {options.base}: {', '.join(worse) or 'nothing'}")
     return 1 if worse else 0
 

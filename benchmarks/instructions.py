@@ -10,6 +10,7 @@ request"), which Numba emits here as inline assembly.
 from __future__ import annotations
 
 import functools
+import gc
 import platform
 import re
 import shutil
@@ -40,19 +41,14 @@ def count(names: Sequence[str], command: Sequence[str], environment: dict[str, s
 
     It runs twice: first without valgrind, since compiling there takes minutes.
     """
-    environment = environment | AVX2
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
     valgrind = ["valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no"]
-    subprocess.run(
-        [*valgrind, f"--callgrind-out-file={folder / 'counts'}", *command],
-        env=environment,
-        check=True,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,  # that valgrind has no more room for brk
-    )
+    for prefix in ([], [*valgrind, f"--callgrind-out-file={folder / 'counts'}"]):
+        done = subprocess.run([*prefix, *command], env=environment | AVX2, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"counting instructions failed:\n{done.stderr}")
     # One file for each request to dump; the first is of `counted`'s own compilation.
     totals = [
-        int(re.search(r"^totals: (\d+)", (folder / f"counts.{dump}").read_text(), re.M)[1])  # type: ignore[index]
+        int(re.search(r"^totals: (\d+)", (folder / f"counts.{dump}").read_text(), re.M)[1])
         for dump in range(2, len(names) + 2)
     ]
     return dict(zip(names, totals, strict=True))
@@ -62,9 +58,12 @@ def counted(call: Callable[[], Any]) -> None:
     """Call, and let callgrind write down the instructions of that."""
     begin, end = _requests()
     call()  # compiles and loads
+    gc.collect()
+    gc.disable()  # or a collection would fall into one count and not into another
     begin()
     call()
     end()
+    gc.enable()
 
 
 @functools.cache

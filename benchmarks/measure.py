@@ -89,12 +89,12 @@ def share(work: Work, peak: Work, seconds: float = 1.0) -> float:
 
 
 def calls_a_sample(work: Work, seconds: float = SAMPLE_SECONDS) -> int:
-    """So many calls that a sample lasts `seconds`."""
+    """So many calls that a sample lasts about `seconds`: the first calls, slower by far, don't decide."""
     work.call()
-    start = time.perf_counter()
-    work.call()
-    once = time.perf_counter() - start
-    return max(1, round(seconds / max(once, 1e-7)))
+    repeats = 1
+    while (lasted := sample(work, repeats) * repeats * work.units) < seconds / 2:
+        repeats = max(2 * repeats, int(repeats * min(10, seconds / max(lasted, 1e-7))))
+    return repeats
 
 
 def sample(work: Work, repeats: int) -> float:

@@ -27,8 +27,9 @@ class Base(ABC):
 
     version = "1"
     rounds = 1
-    # Longer than loading the compiled code takes (about a second), or asv chooses its number of calls by that.
-    warmup_time = 1.5
+    # Much longer than to make the data and to load the compiled code (1.2 s): asv chooses its number of calls by the
+    # last call that began within it.
+    warmup_time = 4.0
     timeout = 120.0
 
     def setup_cache(self) -> None:
@@ -38,7 +39,7 @@ class Base(ABC):
             ours.train()
             ours.predict_proba(ours.task.X)
 
-    setup_cache.timeout = 300  # type: ignore[attr-defined]
+    setup_cache.timeout = 300
 
     @property
     @abstractmethod
@@ -67,19 +68,19 @@ class Training(Base):
         """The matrix products' share of one core's peak."""
         return 100 * measure.share(trainer(contestants.Fastnn, self.situation, batch_size, 1), peak.peak())
 
-    track_share_of_peak.unit = "% of FMA peak"  # type: ignore[attr-defined]
+    track_share_of_peak.unit = "% of FMA peak"
 
     def track_time_over_numpy(self, batch_size: int) -> float:
         """Our time for an epoch over that of the article's loop in NumPy; one thread each."""
         return self._ratio(contestants.NumPy, batch_size)
 
-    track_time_over_numpy.unit = "x NumPy's time"  # type: ignore[attr-defined]
+    track_time_over_numpy.unit = "x NumPy's time"
 
     def track_time_over_sklearn(self, batch_size: int) -> float:
         """Our time for an epoch over that of MLPClassifier; one thread each."""
         return self._ratio(contestants.ScikitLearn, batch_size)
 
-    track_time_over_sklearn.unit = "x scikit-learn's time"  # type: ignore[attr-defined]
+    track_time_over_sklearn.unit = "x scikit-learn's time"
 
     def _ratio(self, rival: Any, batch_size: int) -> float:
         ours, theirs = (trainer(each, self.situation, batch_size, 1) for each in (contestants.Fastnn, rival))
@@ -90,7 +91,7 @@ class Training(Base):
         data = common.load(self.situation.name)
         return contestants.cross_entropy(_learnt(self.situation, batch_size).predict_proba(data.X), data.y)
 
-    track_final_loss.unit = "nats"  # type: ignore[attr-defined]
+    track_final_loss.unit = "nats"
 
     def track_test_accuracy(self, batch_size: int) -> float:
         """The share of the test set that is classified rightly after some epochs at seed 0."""
@@ -98,7 +99,7 @@ class Training(Base):
         predicted = _learnt(self.situation, batch_size).predict_proba(data.X_test).argmax(axis=1)
         return 100 * float((predicted == data.y_test).mean())
 
-    track_test_accuracy.unit = "% correct"  # type: ignore[attr-defined]
+    track_test_accuracy.unit = "% correct"
 
 
 class Scoring(Base):
@@ -116,7 +117,7 @@ class Scoring(Base):
         ours, theirs = (scorer(each, self.situation, rows, 1) for each in (contestants.Fastnn, contestants.ScikitLearn))
         return measure.ratio(ours, theirs, seconds=1.0)
 
-    track_time_over_sklearn.unit = "x scikit-learn's time"  # type: ignore[attr-defined]
+    track_time_over_sklearn.unit = "x scikit-learn's time"
 
 
 @functools.cache

@@ -65,6 +65,20 @@ def test_names_what_the_base_does_not_have(packages: tuple[Path, Path]) -> None:
     assert "base: AttributeError" in missing["kernel tanh"]
 
 
+def test_exits_with_1_for_what_the_tree_broke(
+    packages: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base, tree = packages
+    kernels = tree / "fastnn" / "kernels" / "__init__.py"
+    kernels.write_text(kernels.read_text() + "\ndel bias_gradient\n")
+    monkeypatch.setattr(gate, "TREE", tree / "fastnn")
+    monkeypatch.setattr(gate, "_export", lambda commit, folder: base)
+    monkeypatch.setattr(gate.works, "names", lambda: ["kernel bias_gradient", "kernel tanh"])
+    monkeypatch.setattr(gate.instructions, "available", lambda: False)
+    assert gate.main(["base", "--rounds", "1"]) == 1
+    assert "worse than base: kernel bias_gradient" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [(["no-such-commit"], "no fastnn in 'no-such-commit'"), (["HEAD", "--only", "nothing"], "kernel linear")],
