@@ -10,6 +10,8 @@
 `memory`           asv: peaks over the baseline
 `peers`            all rivals in one table (``python -m benchmarks.peers``)
 `gate`             the working tree against another commit (``python -m benchmarks.gate BASE``)
+`works`            what the gate measures, by name; `instructions` counts them under valgrind
+`spread`           how far two runs of the suite are apart
 `results`          asv's results: the dashboard's history
 =================  =========================================================================
 """
