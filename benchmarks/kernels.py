@@ -7,6 +7,7 @@ the matrix products it is the truth about the arithmetic units, for the others i
 from __future__ import annotations
 
 import functools
+import mmap
 import os
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -21,8 +22,20 @@ PROCESSES = 3
 
 
 def _arrays(dtype: Any, *shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """Random arrays, each a cache line further into its page than the one before.
+
+    NumPy's own begin anywhere, and by their distance modulo a page `bias_gradient` took 9.3 or 10.6 µs.
+    """
     rng = np.random.default_rng(0)
-    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+    made = []
+    for number, shape in enumerate(shapes):
+        n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        memory = np.empty(n_bytes + 2 * mmap.PAGESIZE, np.uint8)
+        start = -memory.ctypes.data % mmap.PAGESIZE + 64 * number
+        array = memory[start : start + n_bytes].view(dtype).reshape(shape)
+        array[...] = rng.standard_normal(shape)
+        made.append(array)
+    return made
 
 
 def _linear(name: str, rows: int, n_in: int, n_out: int, dtype: Any = np.float32) -> measure.Work:
