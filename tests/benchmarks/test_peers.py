@@ -1,0 +1,141 @@
+"""The rivals do the work that they are timed for, and only those who do get a time."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import common, contestants, peers
+
+ROOT = Path(__file__).parents[2]
+
+
+def task(solver: str) -> common.Task:
+    """Three epochs over six batches, the last of them short."""
+    situation = common.DIGITS._replace(rows=203, solver=solver, step_size=0.01, epochs=3)
+    return common.task(situation, batch_size=40, threads=1, shuffle=False)
+
+
+@pytest.fixture(autouse=True)
+def no_crippled_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy and scikit-learn refuse to run with it."""
+    for variable in peers.CRIPPLING_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("entrant", [peers.JAX, peers.TORCH, peers.TORCH_COMPILED], ids=lambda each: each.name)
+def test_rivals_train_like_the_reference(entrant: peers.Entrant, solver: str) -> None:
+    for package in entrant.packages:
+        pytest.importorskip(package)
+    # A process of its own: each library has an OpenMP, and warnings, of its own.
+    player = peers.Player(entrant, threads=1)
+    try:
+        event = peers.Training(common.DIGITS._replace(rows=203, solver=solver, step_size=0.01, epochs=3), 40)
+        answer = peers.Answer(*player.ask("prepare", event))
+    finally:
+        player.close()
+    reference = event.answer(peers.float64(event.task(1)))
+    verdict = event.judge(entrant, answer, reference)
+    assert not verdict.reason
+    # An epoch more is another result, for the check too.
+    longer = event._replace(situation=event.situation._replace(epochs=4))
+    assert event.judge(entrant, answer, longer.answer(peers.float64(longer.task(1)))).reason
+
+
+def test_onnx_runtime_scores_like_the_reference() -> None:
+    for package in peers.ONNX_RUNTIME.packages:
+        pytest.importorskip(package)
+    event = peers.Scoring(common.MNIST, 64)
+    player = peers.Player(peers.ONNX_RUNTIME, threads=1)
+    try:
+        answer = peers.Answer(*player.ask("prepare", event))
+    finally:
+        player.close()
+    verdict = event.judge(peers.ONNX_RUNTIME, answer, event.answer(peers.float64(event.task(1))))
+    assert not verdict.reason and verdict.error is not None and verdict.error < 1e-6
+
+
+class Lazy(contestants.NumPy):
+    """Fast, since it leaves the last epoch out."""
+
+    def __init__(self, task: common.Task) -> None:
+        super().__init__(task._replace(epochs=task.epochs - 1))
+
+
+class Unstable(contestants.NumPy):
+    """It fails when its time comes."""
+
+    def train(self) -> None:
+        """The first call only."""
+        if hasattr(self, "loss"):
+            raise ArithmeticError("twice is too much\nand more")
+        super().train()
+
+
+class HereAndNow:
+    """A `Player` without a process."""
+
+    def __init__(self, entrant: peers.Entrant) -> None:
+        self.entrant, self.seat = entrant, peers.Seat(entrant, threads=1)
+
+    def ask(self, name: str, *arguments: Any) -> Any:
+        """What the seat answers."""
+        try:
+            return getattr(self.seat, name)(*arguments)
+        except ArithmeticError as error:
+            raise peers.FailedError(str(error)) from error
+
+
+def test_who_does_other_work_gets_no_time() -> None:
+    event = peers.Training(common.DIGITS._replace(rows=203, epochs=2), 40)
+    entrants = [
+        peers.NUMPY,
+        peers.Entrant("lazy", f"{__name__}:Lazy", ("numpy",)),
+        peers.Entrant("unstable", f"{__name__}:Unstable", ("numpy",)),
+    ]
+    players: Any = [HereAndNow(entrant) for entrant in entrants]
+    numpy, lazy, unstable = peers.race(event, players, event.answer(peers.float64(event.task(1))), rounds=1)
+    assert numpy.best is not None and numpy.error is not None and numpy.error < 1e-5
+    assert lazy.best is None and "are off by" in lazy.reason
+    assert unstable.best is None and "twice is too much" in unstable.reason
+    table = peers.Table(
+        "training", "ms an epoch", 1e-3, ("NumPy", "lazy", "unstable"), [("a", [numpy, lazy, unstable])]
+    )
+    assert "lazy has no time: its probabilities are off by" in table.markdown()
+
+
+def test_table_of_everybody(tmp_path: Path) -> None:
+    stub = tmp_path / "stubs"
+    stub.mkdir()
+    (stub / "onnxruntime.py").write_text("raise ModuleNotFoundError('no onnxruntime here')\n")
+    command = [sys.executable, "-m", "benchmarks.peers", "--quick", "--rounds", "1", "--threads", "1"]
+    done = subprocess.run(
+        [*command, "--json", tmp_path / "table.json"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(stub)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "table.json").read_text())
+    assert "no onnxruntime here" in report["left_out"]["ONNX Runtime"]
+    assert "ONNX Runtime is left out: ModuleNotFoundError" in done.stdout
+    assert {"machine", "threads", "versions", "date"} <= report["facts"].keys()
+    for title, entrants in (("training", peers.TRAINERS), ("scoring", peers.SCORERS)):
+        present = {each.name for each in entrants} - report["left_out"].keys()
+        assert {"fastnn", "NumPy", "scikit-learn"} <= present
+        for line in report["tables"][title]:
+            results = {each["contestant"]: each for each in line["results"]}
+            assert results.keys() == present
+            for each in results.values():
+                assert not each["reason"], each
+                assert each["best_seconds"] > 0 and 0 <= each["error"] < 1e-4
+        assert f"| {title}" in done.stdout
+    assert not np.isnan(report["tables"]["training"][0]["results"][0]["median_seconds"])
