@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from itertools import pairwise
@@ -12,13 +13,13 @@ from numpy.typing import NDArray
 
 from fastnn import modelfile
 from fastnn.kernels import activation as activations
-from fastnn.kernels.arrays import FLOATS, flat
+from fastnn.kernels.arrays import FLOATS, borrow, flat, give_back
 from fastnn.kernels.forward import Predict, predict
-from fastnn.kernels.layer import ROW_BLOCK
-from fastnn.kernels.layout import Layout, aligned_zeros, pack, unpack
+from fastnn.kernels.layout import ROW_BLOCK, Layout, aligned_zeros, line_elements, pack, unpack
+from fastnn.kernels.loss import columns_size
 from fastnn.modelfile import ModelFileError
 from fastnn.runtime.launch import launch, threads_for
-from fastnn.samples import as_rows, plain
+from fastnn.samples import as_rows, converted, refuse_strangers
 
 Array = NDArray[Any]
 
@@ -174,23 +175,45 @@ class Network:
         ValueError
             If its shape doesn't fit, or a value isn't finite in the network's dtype.
         """
-        X = as_rows(X, self.n_features)
+        # What scores single rows is made for this: a Python call costs as much as a layer.
+        if not (type(X) is np.ndarray and X.dtype is self.dtype and X.flags.carray and X.shape[1:] == self._row_shape):
+            X = as_rows(X, self.n_features)
         n_rows = X.shape[0]
         p = np.empty((n_rows, self.n_classes), self.dtype)
-        if n_rows == 0:
-            return p
-        same = X.dtype == self.dtype and X.flags.c_contiguous and X.flags.aligned
-        step = n_rows if same else min(n_rows, _CONVERTED_ROWS)
-        threads = threads_for(2.0 * step * self.layout.n_params, n_threads=n_threads)
-        table, buffer = self.layout.workspace(
-            min(step, ROW_BLOCK) if threads == 1 else ROW_BLOCK * threads, training=False
-        )
-        code = activations.CODES[self.activation]
-        for first in range(0, n_rows, step):
-            rows = plain(X[first : first + step], self.dtype)
-            args = Predict(self.params, table, code, flat(rows), flat(p[first : first + step]), buffer, len(rows))
-            launch(predict, args, threads=threads)
+        if X.dtype == self.dtype and X.flags.c_contiguous and X.flags.aligned:
+            if n_rows:
+                self._score(X, X, p, n_threads)
+        else:
+            for first in range(0, n_rows, _CONVERTED_ROWS):
+                rows = slice(first, first + _CONVERTED_ROWS)
+                self._score(X[rows], converted(X[rows], self.dtype), p[rows], n_threads)
         return p
+
+    def _score(self, given: Array, X: Array, p: Array, n_threads: int | None) -> None:
+        """Fill `p` for plain rows `X`, the converted ones of `given`."""
+        n_rows = X.shape[0]
+        threads = threads_for(2.0 * n_rows * self.params.size, n_threads=n_threads)
+        table, part_size = self._scoring
+        memory = borrow(threads * part_size, self.dtype)
+        code = activations.CODES[self.activation]
+        args = Predict(self.params, table, code, flat(X), p.reshape(-1), memory, part_size, n_rows)
+        launch(predict, args, threads, self.dtype)
+        strange = (
+            memory[part_size - 1 : threads * part_size : part_size].any() if threads > 1 else memory[part_size - 1]
+        )
+        give_back(memory)
+        if strange:
+            refuse_strangers(given, self.dtype)
+
+    @functools.cached_property
+    def _row_shape(self) -> tuple[int]:
+        return (self.n_features,)
+
+    @functools.cached_property
+    def _scoring(self) -> tuple[NDArray[np.int64], int]:
+        """The table of one block of rows, and the numbers of memory that each part needs (see `Predict`)."""
+        table, size = self.layout.workspace(ROW_BLOCK, training=False)
+        return table, size + columns_size(self.n_classes) + line_elements(self.dtype)
 
     def predict(self, X: Any, *, n_threads: int | None = None) -> Array:
         """The most probable class of each row: its label, or its index if the network has no labels.

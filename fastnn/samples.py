@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,20 +61,31 @@ def as_rows(X: Any, n_features: int) -> Array:
     return array
 
 
+def converted(X: Array, dtype: np.dtype[Any]) -> Array:
+    """The rows of `X` as a C-contiguous, aligned, native array of `dtype`, copied only if they aren't one already."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.require(X, dtype, ["C", "A"])
+
+
 def plain(X: Array, dtype: np.dtype[Any]) -> Array:
-    """The rows of `X` as a C-contiguous, aligned, native array of `dtype`, copied only if they aren't one already.
+    """`converted` rows, all finite.
 
     Raises a ValueError if a number isn't finite, or is too large for `dtype`.
     """
+    rows = converted(X, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        rows = np.require(X, dtype, ["C", "A"])
         # One pass without a temporary; a sum that overflows says nothing yet.
         suspicious = not np.isfinite(rows.sum(dtype=dtype))
     if suspicious and not np.isfinite(rows).all():
-        if X.dtype.kind != "f" or np.isfinite(X).all():
-            raise ValueError(f"X holds values too large for {dtype}: scale them, or use a float64 network.")
-        raise ValueError("X holds NaN or infinity: remove or impute such values first.")
+        refuse_strangers(X, dtype)
     return rows
+
+
+def refuse_strangers(X: Array, dtype: np.dtype[Any]) -> NoReturn:
+    """Raise the ValueError for rows that aren't all finite in `dtype`."""
+    if X.dtype.kind != "f" or np.isfinite(X).all():
+        raise ValueError(f"X holds values too large for {dtype}: scale them, or use a float64 network.")
+    raise ValueError("X holds NaN or infinity: remove or impute such values first.")
 
 
 def as_class_indices(y: Any, n_rows: int, n_classes: int, classes: Array | None) -> NDArray[np.int64]:

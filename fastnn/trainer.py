@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 
 from fastnn.kernels import activation as activations
 from fastnn.kernels import solver as solvers
+from fastnn.kernels import team
 from fastnn.kernels.arrays import flat
-from fastnn.kernels.epoch import SQUARES_BLOCK, SQUARES_STRIPES, STEP, Run, train_batches
-from fastnn.kernels.layout import STRIDE, aligned_zeros, line_elements
-from fastnn.kernels.tile import PANEL_LINES, ROWS
+from fastnn.kernels.epoch import SQUARES_BLOCK, STEP, Run
+from fastnn.kernels.layout import aligned_zeros
+from fastnn.kernels.narrow import method
 from fastnn.network import Network
-from fastnn.runtime.launch import check_n_threads, launch, threads_for
+from fastnn.runtime.launch import check_n_threads, launch, pace
 from fastnn.samples import Samples, as_class_indices, as_rows, as_weights, plain
 from fastnn.stopping import Stopping
 
@@ -28,6 +30,7 @@ Array = NDArray[Any]
 _SECONDS_PER_CALL = 0.1
 _SUPPOSED_OPERATIONS_PER_SECOND = 5e9
 _MOST_EPOCHS_A_CALL = 4096
+_SECONDS_PER_TRIAL = 0.003
 
 
 class TrainingDivergedError(ValueError):
@@ -195,11 +198,9 @@ class Trainer:
         TrainingDivergedError
             If the loss or a weight stops being finite. The network keeps its last finite weights.
         """
-        slices = _Slices(self, samples, n_epochs)
         # A rule wants to see the weights of each epoch; without one, short epochs share a call.
-        for number, loss in slices.run(one_epoch_a_call=stopping is not None):
-            self.epochs_done += 1
-            self.samples_seen += slices.n_rows
+        losses = chain.from_iterable(self.losses(samples, n_epochs, one_epoch_a_call=stopping is not None))
+        for number, loss in enumerate(losses, 1):
             epoch = Epoch(number, loss)
             if stopping is not None:
                 verdict = stopping.judge(self.net, loss)
@@ -213,6 +214,14 @@ class Trainer:
                         return
                     self.step_size = lower
             yield epoch
+
+    def losses(self, samples: Samples, n_epochs: int, one_epoch_a_call: bool = False) -> Iterator[list[float]]:
+        """Train as `epochs` does; yields the losses of some epochs, one after the other, when these are done."""
+        slices = _Slices(self, samples, n_epochs)
+        for finished in slices.run(one_epoch_a_call):
+            self.epochs_done += len(finished)
+            self.samples_seen += len(finished) * slices.n_rows
+            yield finished
 
 
 class _Slices:
@@ -231,16 +240,15 @@ class _Slices:
         self.n_epochs = int(n_epochs)
         self.trainer = trainer
         self.epoch_losses = np.zeros(min(self.n_epochs, _MOST_EPOCHS_A_CALL))
-        # Forward, B4 and B2 are two operations each for every weight and sample; two regions a batch.
+        # Forward, B4 and B2 are two operations each for every weight and sample.
         operations = 6.0 * batch_size * net.params.size
-        self.threads = threads_for(operations, regions=2, n_threads=options.n_threads)
-        self.batches_per_call = max(1, int(_SECONDS_PER_CALL * _SUPPOSED_OPERATIONS_PER_SECOND / operations))
-        table, buffer = net.layout.workspace(batch_size, training=True)
-        line = line_elements(net.dtype)
-        scratch_size = max(ROWS * PANEL_LINES * line, SQUARES_STRIPES, int(table[:, STRIDE].max()))
+        self.seconds_per_batch = operations / _SUPPOSED_OPERATIONS_PER_SECOND
+        self.pace = pace(operations, 2, operations * self.n_batches * self.n_epochs, options.n_threads)
         n_squares = sum(
             -(-net.layout.weights(net.params, layer).size // SQUARES_BLOCK) for layer in range(1, len(net.sizes))
         )
+        self.method = method(net.sizes, net.dtype)
+        memory = self.method.memory(net.layout, batch_size, self.pace.n_threads)
         self._run = Run(
             X=flat(X),
             y=y,
@@ -251,40 +259,49 @@ class _Slices:
             seed=np.uint64(options.seed),
             first_epoch=trainer.epochs_done,
             params=net.params,
-            table=table,
+            table=memory.table,
             activation=activations.CODES[net.activation],
             solver=solvers.CODES[options.kernel],
             state=trainer._state,
             numbers=trainer._numbers,
-            buffer=buffer,
-            scratch=aligned_zeros(self.threads * scratch_size, net.dtype),
-            scratch_size=scratch_size,
+            buffer=memory.buffer,
+            grads=memory.grads,
+            scratch=memory.scratch,
+            scratch_size=memory.scratch_size,
             losses=np.zeros(batch_size, net.dtype),
+            targets=np.zeros(batch_size, net.dtype),
             squares=np.zeros(n_squares),
             epoch_losses=self.epoch_losses,
             good_params=net.params.copy(),
             good_state=trainer._state.copy(),
             good_numbers=trainer._numbers.copy(),
+            team=np.zeros(team.SIZE, np.int64),
         )
 
-    def run(self, one_epoch_a_call: bool) -> Iterator[tuple[int, float]]:
-        """Yield the number (from 1) and loss of each epoch when it is done."""
+    def run(self, one_epoch_a_call: bool) -> Iterator[list[float]]:
+        """Yield the losses of the epochs that each call has finished."""
         done, last = 0, self.n_epochs * self.n_batches
         most = 1 if one_epoch_a_call else _MOST_EPOCHS_A_CALL
         while done < last:
             epoch = done // self.n_batches
-            end = min(done + self.batches_per_call, last, (epoch + most) * self.n_batches)
+            threads, trial = self.pace.choose()
+            batches = int((_SECONDS_PER_TRIAL if trial else _SECONDS_PER_CALL) / self.seconds_per_batch)
+            end = min(done + max(1, batches), last, (epoch + most) * self.n_batches)
             began = time.perf_counter()
             try:
-                reached = launch(train_batches, self._run, done, end, threads=self.threads)
+                phases = self.method.phases
+                chunks = self.method.chunks(self._run.batch_size, threads)
+                launch(self.method.kernel, team.Phases(self._run, phases * done, phases * end, chunks), threads)
             except KeyboardInterrupt:
                 self._fall_back()
                 raise
-            self._adapt((time.perf_counter() - began) / max(1, reached - done))
+            reached = int(self._run.team[team.REACHED]) // phases
+            self.seconds_per_batch = max((time.perf_counter() - began) / max(1, reached - done), 1e-9)
+            self.pace.record(threads, self.seconds_per_batch)
             if reached < end:
                 self._fall_back()
-            for number in range(epoch, reached // self.n_batches):
-                yield number + 1, float(self.epoch_losses[number % self.epoch_losses.size])
+            finished = np.arange(epoch, reached // self.n_batches) % self.epoch_losses.size
+            yield self.epoch_losses[finished].tolist()
             if reached < end:
                 raise TrainingDivergedError(
                     f"training diverged in epoch {reached // self.n_batches + 1}: the loss or the weights are no "
@@ -298,9 +315,6 @@ class _Slices:
         self._run.params[:] = self._run.good_params
         self._run.state[:] = self._run.good_state
         self._run.numbers[:] = self._run.good_numbers
-
-    def _adapt(self, seconds_per_batch: float) -> None:
-        self.batches_per_call = max(1, int(_SECONDS_PER_CALL / max(seconds_per_batch, 1e-9)))
 
 
 def train(
@@ -383,4 +397,4 @@ def train(
         epsilon=epsilon,
         n_threads=n_threads,
     )
-    return History([epoch.loss for epoch in Trainer(net, options).epochs(Samples(X, y), epochs)])
+    return History(list(chain.from_iterable(Trainer(net, options).losses(Samples(X, y), epochs))))

@@ -9,7 +9,8 @@ import numpy as np
 from fastnn import kernels
 from fastnn.kernels.arrays import Array
 from fastnn.network import Network
-from fastnn.runtime.launch import all_twins, available_threads
+from fastnn.runtime.launch import available_threads
+from fastnn.runtime.region import region_address
 from fastnn.trainer import train
 
 
@@ -31,9 +32,8 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
         report(f"{name}: the equations")
         _call_each_kernel(X, y)
     if available_threads() > 1:
-        for twins in all_twins:
-            report(f"parallel: {twins.name}")
-            twins.compile_parallel()
+        report("the parallel region")
+        region_address()
 
 
 def _call_each_kernel(X: Array, y: Array) -> None:

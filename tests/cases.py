@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,10 @@ import reference
 from numpy.typing import NDArray
 
 from fastnn import kernels
+from fastnn.kernels.epoch import BY_PANELS
+from fastnn.kernels.narrow import IN_LANES
 from fastnn.runtime import launch
+from fastnn.runtime.cost import Machine
 
 Array = NDArray[Any]
 
@@ -152,19 +156,20 @@ def tolerance(dtype: Any, n_terms: int) -> float:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Every launch within runs on `n` threads, however small it is: for more than one, its parallel twin."""
+    """Every launch within runs on `n` threads, however small it is: for more than one, in a region."""
     numba.get_num_threads()  # starts the threads, which the patched function would have done
     with mock.patch.multiple(
         launch,
         available_threads=lambda: n,
-        threads_that_pay=lambda operations, regions, n_threads, layer: n_threads,
+        LEAST_OPERATIONS=0,
+        machine=lambda n_threads: Machine(region_seconds=0.0, seconds_per_operation=1.0),
         _threading_layer=lambda: "omp",  # under workqueue it would stay serial
     ):
         yield
 
 
 def assert_same_bits(name: str, dtype: Any) -> None:
-    """The parallel twin gives the serial one's bytes, on any number of threads, whole tiles and lines or not."""
+    """A region gives the bytes of one thread, on any number of threads, whole tiles and lines or not."""
     for sizes in ((1, 1, 1), (7, 31, 33), (33, 127, 32), (49, 784, 17), (127, 33, 31), (784, 7, 127)):
         arrays = operands(name, Sizes(*sizes), dtype)
         with threads(1):
@@ -219,3 +224,12 @@ DISGUISES: dict[str, Callable[[Array], Array]] = {
     "big-endian": lambda array: array.astype(array.dtype.newbyteorder(">")),
     "memory-mapped": memory_mapped,
 }
+
+
+def all_kernels() -> list[launch.Kernel]:
+    """Every compiled kernel of the package."""
+    found = {id(method.kernel): method.kernel for method in (BY_PANELS, IN_LANES)}
+    for name, module in sys.modules.items():
+        if name.startswith("fastnn.kernels."):
+            found.update({id(value): value for value in vars(module).values() if isinstance(value, launch.Kernel)})
+    return list(found.values())

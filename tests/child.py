@@ -8,10 +8,15 @@ from textwrap import dedent
 # What decides threads and the cache: a child inherits none of it.
 _DECIDING = ("NUMBA_", "FASTNN_", "OMP_NUM_THREADS")
 
-# Any work pays on two threads, however small.
+# Any work pays on two threads, however small; `REGIONS` has an entry for each launch that was split.
 ALWAYS_PARALLEL = """
-from fastnn.runtime import cost
-cost.REGION_SECONDS.update(dict.fromkeys(cost.REGION_SECONDS, 0.0))
+from fastnn.runtime import launch
+from fastnn.runtime.cost import Machine
+launch.LEAST_OPERATIONS = 0
+launch.measure = lambda n_threads: Machine(region_seconds=0.0, seconds_per_operation=1.0)
+REGIONS = []
+address = launch.region_address
+launch.region_address = lambda: REGIONS.append(1) or address()
 """
 
 

@@ -24,6 +24,7 @@ ROOMS = [
     "modelfile",
     "atomic",
     "samples",
+    "kernels.narrow",
     "kernels.epoch",
     "kernels.forward",
     "kernels.layer",
@@ -32,11 +33,15 @@ ROOMS = [
     "kernels.solver",
     "kernels.shuffle",
     "kernels.layout",
+    "kernels.team",
+    "kernels.arrays",
     "kernels.elementary",
     "kernels.tile",
-    "kernels.arrays",
     "runtime.launch",
+    "runtime.machine",
+    "runtime.region",
     "runtime.compile_cache",
+    "runtime.compiler",
     "runtime.cost",
 ]
 # They only gather names, of what is below and beside them.
@@ -44,8 +49,10 @@ FACADES = {"fastnn": "cli", "fastnn.kernels": "kernels.epoch", "fastnn.runtime":
 
 # Who may import what from outside, at the top of the file or within a function.
 ONLY = {
-    "llvmlite.ir": {"kernels.tile"},
+    "llvmlite.ir": {"kernels.tile", "kernels.team", "runtime.machine", "runtime.region"},
     "numba.core.caching": {"runtime.compile_cache"},
+    "numba.core.codegen": {"runtime.compiler"},
+    "numba.core.compiler": {"runtime.compiler"},
     "sklearn": {"classifier", "cli"},
     "pyarrow": {"pipeline", "cli"},
     "matplotlib": {"plot"},

@@ -10,52 +10,54 @@ import pytest
 from child import ALWAYS_PARALLEL, run
 
 import fastnn
-from fastnn.kernels.tile import host_features
+from fastnn.runtime.machine import host_features
 from fastnn.samples import Samples
 from fastnn.stopping import Stopping
-from fastnn.trainer import Trainer, TrainOptions, _Slices
+from fastnn.trainer import Trainer, TrainOptions
 
-# Widths that are odd or one; batches of 101, 101, 1 rows. Prints a hash of weights, losses and probabilities for each
-# number of threads (the argument) and each way to train.
+# Widths that are odd or one, in panels and in the lanes; batches of 101, 101, 1 rows, and of 700, 700, 3. Prints a hash
+# of weights, losses and probabilities for each number of threads (the argument) and each way to train.
 WORK = (
     ALWAYS_PARALLEL
     + """
 import hashlib, json, sys
 import numpy as np
 import fastnn
-from fastnn.kernels.epoch import train_batches
+from fastnn.kernels.epoch import BY_PANELS
 from fastnn.kernels.forward import predict
-
-PARALLEL = (train_batches.parallel, predict.parallel)
+from fastnn.kernels.narrow import IN_LANES
 
 def work(n_threads):
     digests = {}
     for dtype in ("float32", "float64"):
         rng = np.random.default_rng(0)
-        X, weight = rng.standard_normal((203, 67)).astype(dtype), rng.uniform(0, 2, 203)
-        y = np.arange(203) % 7
+        X, weight = rng.standard_normal((1403, 67)).astype(dtype), rng.uniform(0, 2, 1403)
+        y = np.arange(1403) % 7
         for name, activation, options in (
             ("sgd", "identity", {}),
             ("momentum", "tanh", dict(momentum=0.9, alpha=1e-2)),
             ("nesterov", "relu", dict(momentum=0.9, nesterovs_momentum=True, alpha=1e-2, shuffle=False)),
             ("adam", "logistic", dict(solver="adam", step_size=0.01, alpha=1e-2)),
         ):
-            net = fastnn.Network.create([67, 131, 1, 33, 7], activation, seed=5, dtype=dtype)
-            options = fastnn.trainer.TrainOptions(**{**dict(batch_size=101, seed=3, n_threads=n_threads), **options})
-            samples = fastnn.samples.Samples(X, y, weight if name == "adam" else None)
-            losses = [epoch.loss for epoch in fastnn.trainer.Trainer(net, options).epochs(samples, 4)]
-            parts = [*net.weights, *net.biases, np.array(losses), net.predict_proba(X, n_threads=n_threads)]
-            assert all(np.isfinite(part).all() for part in parts)
-            digests[f"{dtype} {name}"] = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+            for sizes, n, batch_size in (([67, 131, 1, 33, 7], 203, 101), ([9, 31, 1, 17, 7], 1403, 700)):
+                net = fastnn.Network.create(sizes, activation, seed=5, dtype=dtype)
+                kept = dict(batch_size=batch_size, seed=3, n_threads=n_threads)
+                trainer = fastnn.trainer.Trainer(net, fastnn.trainer.TrainOptions(**{**kept, **options}))
+                rows = np.ascontiguousarray(X[:n, : sizes[0]])
+                samples = fastnn.samples.Samples(rows, y[:n], weight[:n] if name == "adam" else None)
+                losses = [epoch.loss for epoch in trainer.epochs(samples, 4)]
+                parts = [*net.weights, *net.biases, np.array(losses), net.predict_proba(rows, n_threads=n_threads)]
+                assert all(np.isfinite(part).all() for part in parts)
+                digest = hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()
+                digests[f"{dtype} {name} {sizes}"] = digest
     return digests
 
 for n_threads in map(int, sys.argv[1:]):
     print(json.dumps(work(n_threads)))
-    # The parallel twins did, or didn't, run.
-    assert all(len(twin.signatures) == (2 if n_threads > 1 else 0) for twin in PARALLEL)
+    assert bool(REGIONS) == (n_threads > 1)
 """
 )
-HASHES = 8
+HASHES = 16
 
 # A processor without AVX-512. The name alone isn't enough: LLVM would still be told the host's features.
 AVX2 = {
@@ -96,8 +98,8 @@ def test_a_build_without_avx512_gives_the_same_bits(serial, tmp_path):
     code = (
         WORK
         + """
-for twin in PARALLEL:
-    for assembly in twin.inspect_asm().values():
+for kernel in (BY_PANELS.kernel, IN_LANES.kernel, predict):
+    for assembly in kernel.compiled.inspect_asm().values():
         assert "vfmadd231p" in assembly and "ymm" in assembly
         assert "zmm" not in assembly
 """
@@ -139,14 +141,15 @@ def test_a_network_scores_alike_after_save_pickle_and_copy(dtype, tmp_path):
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
-def test_calls_of_compiled_code_may_be_cut_anywhere(solver, monkeypatch):
+@pytest.mark.parametrize("width", [13, 40])
+def test_calls_of_compiled_code_may_be_cut_anywhere(solver, width, monkeypatch):
     """One call for all epochs, for each (as a stopping rule wants), for each batch, and in a second `epochs`."""
     rng = np.random.default_rng(0)
     samples = Samples(rng.standard_normal((103, 9)).astype(np.float32), np.arange(103) % 4)
     options = TrainOptions(solver=solver, step_size=0.01, momentum=0.9, batch_size=10, alpha=1e-3, seed=11)
 
     def train(*epochs: int, stopping: Stopping | None = None) -> tuple[bytes, list[float]]:
-        net = fastnn.Network.create([9, 13, 4], seed=1)
+        net = fastnn.Network.create([9, width, 4], seed=1)
         trainer = Trainer(net, options)
         losses = [epoch.loss for n in epochs for epoch in trainer.epochs(samples, n, stopping)]
         return net.params.tobytes(), losses
@@ -154,8 +157,8 @@ def test_calls_of_compiled_code_may_be_cut_anywhere(solver, monkeypatch):
     whole = train(6)
     assert train(6, stopping=Stopping(n_iter_no_change=np.inf)) == whole
     assert train(1, 2, 3) == whole
-    monkeypatch.setattr(_Slices, "_adapt", lambda slices, seconds: None)
     monkeypatch.setattr("fastnn.trainer._SECONDS_PER_CALL", 0.0)
+    monkeypatch.setattr("fastnn.trainer._SECONDS_PER_TRIAL", 0.0)
     assert train(6) == whole
 
 

@@ -9,12 +9,12 @@ from reference import Recipe
 
 import fastnn
 from fastnn import Network, TrainingDivergedError, train
-from fastnn.kernels.epoch import train_batches
+from fastnn.kernels.epoch import BY_PANELS
 from fastnn.runtime.launch import launch
 from fastnn.samples import Samples
 from fastnn.schedule import Schedule
 from fastnn.stopping import Stopping
-from fastnn.trainer import Trainer, TrainOptions, _Slices
+from fastnn.trainer import Trainer, TrainOptions
 
 SIZES = (37, 19, 7, 5)
 N_ROWS = 103
@@ -200,8 +200,8 @@ def test_a_diverging_run_keeps_the_last_finite_weights(dtype, solver, slow):
 def calls(request, monkeypatch) -> None:
     """How many batches a call of compiled code runs."""
     if request.param != "long calls":
-        monkeypatch.setattr(_Slices, "_adapt", lambda slices, seconds: None)
         monkeypatch.setattr("fastnn.trainer._SECONDS_PER_CALL", 0.0)
+        monkeypatch.setattr("fastnn.trainer._SECONDS_PER_TRIAL", 0.0)
 
 
 def disturbed(options: TrainOptions, disturb: Callable[[Trainer], None]) -> Network:
@@ -233,6 +233,7 @@ def test_an_epoch_that_fails_leaves_no_trace(calls, solver, monkeypatch):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr("fastnn.trainer.launch", launch_and_interrupt)
             patch.setattr("fastnn.trainer._SECONDS_PER_CALL", 0.0)  # the first call is one batch
+            patch.setattr("fastnn.trainer._SECONDS_PER_TRIAL", 0.0)
             list(trainer.epochs(Samples(X, y), 1))
 
     calm = disturbed(options, lambda trainer: None).params.tobytes()
@@ -273,7 +274,7 @@ def test_one_compile_serves_every_run():
             read_only.flags.writeable = False
             for form in (X, read_only, np.asfortranarray(X), X.tolist()):
                 train(net, form, y.astype(np.int8), epochs=1, solver=solver, n_threads=1, batch_size=17)
-    assert len(train_batches.serial.signatures) == 2
+    assert len(BY_PANELS.kernel.compiled.signatures) == 2
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from fastnn.kernels.arrays import Array, copy, deliver, destination, flat, operand
 from fastnn.kernels.elementary import exp_of, tanh_of
 from fastnn.kernels.tile import LINE_BYTES, fma
-from fastnn.runtime.launch import jit, launch, share, threads_for, twins
+from fastnn.runtime.compiler import jit
+from fastnn.runtime.launch import kernel, launch, share, threads_for
 
 # Kernels are told the activation at run time: a name is no Numba argument, and one compiled kernel serves all.
 CODES = {"identity": 0, "tanh": 1, "relu": 2, "logistic": 3}
@@ -76,7 +77,7 @@ def tanh_block(args: Elementwise, part: int, parts: int) -> None:
         activate(_TANH, args.out[start:stop])
 
 
-_tanh = twins(tanh_block)
+_tanh = kernel(tanh_block)
 
 
 def tanh(z: Array, out: Array | None = None) -> Array:

@@ -7,12 +7,14 @@ would compile it again, so every array is brought to one form here: native, C-co
 from __future__ import annotations
 
 import ctypes
+import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.runtime.launch import jit
+from fastnn.kernels.tile import LINE_BYTES
+from fastnn.runtime.compiler import jit
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -60,6 +62,8 @@ def flat(array: Array) -> Array:
 
     The kernels never write into their inputs.
     """
+    if type(array) is np.ndarray and array.flags.carray:
+        return array.reshape(-1)
     if not array.flags.writeable:
         if array.size == 0:
             return np.empty(0, array.dtype)
@@ -106,6 +110,33 @@ def deliver(result: Array, out: Array | None) -> Array:
         return result
     out[...] = result
     return out
+
+
+_KEPT_BYTES = 8 << 20
+_kept = threading.local()
+
+
+def borrow(n: int, dtype: np.dtype[Any]) -> Array:
+    """At least `n` numbers of anything, from a line of the cache on: this thread's memory of last time, if it suffices.
+
+    New memory costs a page fault every 4 KB: 25 µs for the 400 KB of a packed 784x128 matrix, a tenth of its product
+    with 256 rows. Whoever borrows gives it back with `give_back`; nobody else gets it before, a signal handler neither.
+    """
+    memory: Array | None = _kept.__dict__.pop(dtype.char, None)
+    return aligned_empty(n, dtype) if memory is None or memory.size < n else memory
+
+
+def give_back(borrowed: Array) -> None:
+    """Keep the memory for the next who borrows."""
+    if borrowed.nbytes <= _KEPT_BYTES:
+        _kept.__dict__[borrowed.dtype.char] = borrowed
+
+
+def aligned_empty(n: int, dtype: np.dtype[Any]) -> Array:
+    """`n` numbers of anything that begin on a line of the cache."""
+    raw = np.empty(n * dtype.itemsize + LINE_BYTES, np.uint8)
+    skip = -raw.ctypes.data % LINE_BYTES
+    return raw[skip : skip + n * dtype.itemsize].view(dtype)
 
 
 @jit

@@ -11,25 +11,70 @@ is allocated per batch.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
+from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from fastnn.kernels.activation import multiply_by_derivative
 from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.forward import Net, forward_rows
-from fastnn.kernels.layer import ROW_BLOCK, Panels, multiply, sum_rows
-from fastnn.kernels.layout import A_START, B_START, DELTA_START, LINES, STRIDE, W_START, WT_START, N, place
-from fastnn.kernels.loss import divide, ordered_sum, output_delta_row, row_loss, scale, softmax_row
+from fastnn.kernels.layer import Panels, multiply, sum_rows
+from fastnn.kernels.layout import (
+    A_START,
+    B_START,
+    DELTA_START,
+    LINES,
+    ROW_BLOCK,
+    STRIDE,
+    W_START,
+    WT_START,
+    Layout,
+    N,
+    aligned_zeros,
+    line_elements,
+    place,
+)
+from fastnn.kernels.loss import (
+    columns_size,
+    divide,
+    logits_of_targets,
+    losses_of_columns,
+    ordered_sum,
+    output_delta_columns,
+    side_by_side,
+    softmax_columns,
+    to_columns,
+    to_rows,
+)
 from fastnn.kernels.shuffle import shuffle
 from fastnn.kernels.solver import CODES, Rates, add_penalty, solver_step
-from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES, ROWS, Init, Left, Out, Right, fma, tile
-from fastnn.runtime.compile_cache import keep_on_disk
-from fastnn.runtime.launch import Twins, get_mask, jit, jit_parallel, set_mask, share
+from fastnn.kernels.team import phased
+from fastnn.kernels.tile import (
+    LINE_BYTES,
+    PANEL_LINES,
+    PREFETCHED_LINES,
+    ROWS,
+    Init,
+    Left,
+    LeftColumns,
+    Out,
+    Right,
+    Rows,
+    fma,
+    lanes_of,
+    prefetch,
+    tile,
+    tile_step,
+    transpose_block,
+)
+from fastnn.runtime.compiler import jit
+from fastnn.runtime.launch import Kernel, share
 
-_ADAM = CODES["adam"]
+_SGD, _ADAM = CODES["sgd"], CODES["adam"]
 
 # The L2 penalty adds squares in blocks of this many weights and stripes of that many within one. Both fix the order
 # of the sum; 128 stripes keep eight vector registers' worth of additions in flight.
@@ -66,19 +111,50 @@ class Run(NamedTuple):
     solver: int
     state: Array
     numbers: NDArray[np.float64]
-    # Memory: `Layout.workspace`'s buffer, `scratch_size` numbers for each part, a loss for each row of a batch, a
-    # sum of squares for each block of weights, and a loss for
-    # each epoch (a ring: a call has no more epochs than it has places).
+    # Memory: `Layout.workspace`'s buffer, `scratch_size` numbers for each part, a loss and a class for each row of a
+    # batch, a sum of squares for each block of weights, and a loss for each epoch (a ring: a call has no more epochs
+    # than it has places).
     buffer: Array
+    grads: Array
     scratch: Array
     scratch_size: int
     losses: Array
+    targets: Array
     squares: NDArray[np.float64]
     epoch_losses: NDArray[np.float64]
     # What was good at the end of the last epoch: parameters (all finite), state and numbers, to fall back on.
     good_params: Array
     good_state: Array
     good_numbers: NDArray[np.float64]
+    # See `team`.
+    team: NDArray[np.int64]
+
+
+# The phases of a batch, and the chunks of a phase for each thread.
+PHASES = 2
+CHUNKS = 2
+
+
+class Memory(NamedTuple):
+    """The parts of a `Run` that are memory to work in."""
+
+    table: NDArray[np.int64]
+    buffer: Array
+    grads: Array
+    scratch: Array
+    scratch_size: int
+
+
+class Method(NamedTuple):
+    """A way to train: its kernel, the phases of a batch, and how much memory and how many chunks it takes.
+
+    `memory` is a function of layout, batch size and threads, `chunks` of batch size and threads.
+    """
+
+    kernel: Kernel
+    phases: int
+    memory: Callable[[Layout, int, int], Memory]
+    chunks: Callable[[int, int], int]
 
 
 class Batch(NamedTuple):
@@ -122,6 +198,20 @@ def sample_of(run: Run, batch: Batch, row: int) -> int:
 
 
 @jit
+def take_targets(run: Run, batch: Batch, first: int, targets: Array) -> None:
+    """The class indices of the batch's rows from `first` on."""
+    start = batch.first + first
+    if run.shuffled:
+        order = run.order[start : start + targets.size]
+        for i in range(targets.size):
+            targets[i] = run.y[order[i]]
+    else:
+        y = run.y[start : start + targets.size]
+        for i in range(targets.size):
+            targets[i] = y[i]
+
+
+@jit
 def gather(run: Run, batch: Batch, first: int, rows: int) -> None:
     """Copy the inputs of the batch's rows from `first` on next to each other."""
     n_in = run.table[0, N]
@@ -132,26 +222,30 @@ def gather(run: Run, batch: Batch, first: int, rows: int) -> None:
 
 
 @jit
-def output_rows(run: Run, batch: Batch, first: int, rows: int) -> None:
+def output_rows(run: Run, batch: Batch, first: int, rows: int, columns: Array) -> None:
     """F3, F4 and B1 for the batch's rows from `first` on; the delta takes the place of the logits."""
     table, buffer = run.table, run.buffer
     output = table.shape[0] - 1
-    stride = table[output, STRIDE]
+    n_classes, stride = table[output, N], table[output, STRIDE]
+    wide = side_by_side(rows, buffer.itemsize)
+    start = table[output, A_START] + first * stride
+    logits = buffer[start : start + rows * stride]
+    losses, targets = run.losses[first : first + rows], run.targets[first : first + rows]
+    take_targets(run, batch, first, targets)
+    to_columns(logits, stride, rows, n_classes, columns)
+    logits_of_targets(columns, wide, n_classes, targets, losses)
+    softmax_columns(columns, wide, n_classes)
+    losses_of_columns(columns, wide, n_classes, losses)
     total_weight = buffer.dtype.type(run.numbers[TOTAL_WEIGHT])
-    for i in range(first, first + rows):
-        start = table[output, A_START] + i * stride
-        sample = sample_of(run, batch, i)
-        true = run.y[sample]
-        row = buffer[start : start + stride]
-        z_true = row[true]
-        largest, total = softmax_row(row, table[output, N])
-        loss = row_loss(z_true, largest, total)
-        output_delta_row(row, true)
-        if run.sample_weight.size:
-            loss *= run.sample_weight[sample]
-            scale(row, run.sample_weight[sample])
-        divide(row, total_weight)
-        run.losses[i] = loss
+    output_delta_columns(columns, wide, n_classes, targets)
+    if run.sample_weight.size:
+        for i in range(rows):
+            weight = run.sample_weight[sample_of(run, batch, first + i)]
+            losses[i] *= weight
+            for j in range(n_classes):
+                columns[j * wide + i] *= weight
+    divide(columns[: wide * n_classes], total_weight)
+    to_rows(columns, rows, n_classes, logits, stride)
 
 
 @jit
@@ -174,26 +268,27 @@ def backward_rows(run: Run, first: int, rows: int) -> None:
 
 
 @jit
-def rows_phase(run: Run, number: int, part: int, parts: int) -> None:
+def rows_phase(run: Run, number: int, part: int, parts: int, worker: int) -> None:
     """Everything up to the deltas, for this part's rows of batch `number`, a block at a time while it is in cache."""
     batch = batch_of(run, number)
+    columns = run.scratch[worker * run.scratch_size : (worker + 1) * run.scratch_size]
     first, last = share(batch.n, ROWS, part, parts)
     for i in range(first, last, ROW_BLOCK):
         rows = min(ROW_BLOCK, last - i)
         if run.shuffled:
             gather(run, batch, i, rows)
         forward_rows(Net(run.params, run.table, run.activation), input_rows(run, batch, i), run.buffer, i, rows)
-        output_rows(run, batch, i, rows)
+        output_rows(run, batch, i, rows, columns)
         backward_rows(run, i, rows)
     if run.numbers[ALPHA] > 0:
-        squares_of_weights(run, part, parts)
+        squares_of_weights(run, part, parts, worker)
 
 
 @jit
-def squares_of_weights(run: Run, part: int, parts: int) -> None:
+def squares_of_weights(run: Run, part: int, parts: int, worker: int) -> None:
     """This part's share of ``sum W**2``, one number for each block of a layer's packed weights."""
     table = run.table
-    stripes = run.scratch[part * run.scratch_size : part * run.scratch_size + SQUARES_STRIPES]
+    stripes = run.scratch[worker * run.scratch_size : worker * run.scratch_size + SQUARES_STRIPES]
     offset = 0
     for layer in range(1, table.shape[0]):
         weights = run.params[table[layer, W_START] : table[layer, B_START]]
@@ -209,21 +304,33 @@ def squares_of_weights(run: Run, part: int, parts: int) -> None:
         offset += n_blocks
 
 
+_UNITS = math.lcm(ROWS, lanes_of(4)), math.lcm(ROWS, lanes_of(8))
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def feature_unit(itemsize: int) -> int:
+    """Parts own whole multiples of so many features: whole tiles, and whole vectors for `transpose`."""
+    return _UNITS[0] if itemsize == 4 else _UNITS[1]
+
+
 @jit
 def transpose(run: Run, layer: int, k: int, rows: int) -> None:
-    """Copy features k to k + rows of a layer's weights to the transposed panels that B4 reads."""
+    """Copy features k to k + rows of a layer's weights to the transposed panels that B4 reads.
+
+    `k` is a whole number of vectors, or the transposed panels' columns from `k` on would lie across two.
+    """
     params, buffer, table = run.params, run.buffer, run.table
-    line = LINE_BYTES // params.itemsize
+    line, lanes = LINE_BYTES // params.itemsize, lanes_of(params.itemsize)
     n_in, n_out = table[layer - 1, N], table[layer, N]
-    for i in range(k, k + rows):
+    for i in range(k, k + rows, lanes):
         target = table[layer, WT_START] + place(0, i, n_out, n_in, line)
         step = place(1, i, n_out, n_in, line) - place(0, i, n_out, n_in, line)
-        for first in range(0, n_out, PANEL_LINES * line):
-            source = table[layer, W_START] + place(i, first, n_in, n_out, line)
-            row = params[source : source + min(PANEL_LINES * line, n_out - first)]
-            column = buffer[target + first * step :]
-            for j in range(row.size):
-                column[j * step] = row[j]
+        for j in range(0, n_out, lanes):
+            source = table[layer, W_START] + place(i, j, n_in, n_out, line)
+            wide = place(1, j, n_in, n_out, line) - place(0, j, n_in, n_out, line)
+            transpose_block(
+                Rows(buffer, target + j * step, step, n_out - j), Rows(params, source, wide, min(lanes, n_in - i))
+            )
 
 
 @jit
@@ -240,23 +347,59 @@ def rates_now(run: Run) -> Rates:
     )
 
 
+class Ahead(NamedTuple):
+    """Inputs that the next batch will read: `rows` of its rows from `first` on, each in so many pieces."""
+
+    first: int
+    rows: int
+    pieces: int
+
+
 @jit
-def features_phase(run: Run, number: int, part: int, parts: int) -> None:
+def ahead(run: Run, number: int, part: int, parts: int) -> Ahead:
+    """This part's share of the inputs of the batch after batch `number`; none where it begins an epoch."""
+    batch, n_in = batch_of(run, number), run.table[0, N]
+    following = batch.first + batch.n
+    first, last = share(min(run.batch_size, run.y.size - following), 1, part, parts)
+    piece = PREFETCHED_LINES * LINE_BYTES // run.X.itemsize
+    return Ahead(following + first, last - first, (n_in + piece - 1) // piece)
+
+
+@jit
+def prefetch_pieces(run: Run, wanted: Ahead, row: int, piece: int, n: int) -> tuple[int, int]:
+    """Prefetch the `n` pieces from piece `piece` of row `row` on; where to go on."""
+    for _ in range(n):
+        if row < wanted.rows:
+            sample = run.order[wanted.first + row] if run.shuffled else wanted.first + row
+            prefetch(run.X, sample * run.table[0, N] + piece * (PREFETCHED_LINES * LINE_BYTES // run.X.itemsize))
+            piece += 1
+            if piece == wanted.pieces:
+                row, piece = row + 1, 0
+    return row, piece
+
+
+@jit
+def features_phase(run: Run, number: int, part: int, parts: int, worker: int) -> None:
     """B2, B3 and U1 for this part's features of every layer: each tile of gradients is used while it is in L1."""
     batch = batch_of(run, number)
     params, table, buffer = run.params, run.table, run.buffer
-    scratch = run.scratch[part * run.scratch_size : (part + 1) * run.scratch_size]
+    scratch = run.scratch[worker * run.scratch_size : (worker + 1) * run.scratch_size]
     slot_1, slot_2 = run.state[: params.size], run.state[params.size :]
     line = LINE_BYTES // params.itemsize
     alpha = run.numbers[ALPHA]
     decay = params.dtype.type(alpha / run.numbers[TOTAL_WEIGHT])
     rates = rates_now(run)
+    in_registers = run.solver == _SGD and decay == 0
+    wanted = ahead(run, number, part, parts)
+    row = piece = 0
     for layer in range(1, table.shape[0]):
         n_in, stride = table[layer - 1, N], table[layer, STRIDE]
         inputs = input_rows(run, batch, 0)
         if layer > 1:
             inputs = Left(buffer, table[layer - 1, A_START], table[layer - 1, STRIDE], 1)
-        first, last = share(n_in, ROWS, part, parts)
+        first, last = share(n_in, feature_unit(params.itemsize), part, parts)
+        n_tiles = max(1, (table[layer, LINES] + 1) // PANEL_LINES * ((last - first + ROWS - 1) // ROWS))
+        pieces_a_tile = (wanted.rows * wanted.pieces + n_tiles - 1) // n_tiles if layer == 1 else 0
         for panel in range(0, table[layer, LINES], PANEL_LINES):
             n_lines = min(PANEL_LINES, table[layer, LINES] - panel)
             wide = n_lines * line
@@ -264,8 +407,14 @@ def features_phase(run: Run, number: int, part: int, parts: int) -> None:
             weights = table[layer, W_START] + panel * line * n_in
             for k in range(first, last, ROWS):
                 rows = min(ROWS, last - k)
-                out = Out(scratch, 0, wide, rows, n_lines)
-                tile(out, Left(inputs.data, inputs.start + k, 1, inputs.row), delta, Init(buffer, 0), batch.n)
+                features = LeftColumns(inputs.data, inputs.start + k, inputs.row)
+                row, piece = prefetch_pieces(run, wanted, row, piece, pieces_a_tile)
+                if in_registers:
+                    tile_step(
+                        Out(params, weights + k * wide, wide, rows, n_lines), features, delta, batch.n, rates.step
+                    )
+                    continue
+                tile(Out(scratch, 0, wide, rows, n_lines), features, delta, Init(buffer, 0), batch.n)
                 here = slice(weights + k * wide, weights + (k + rows) * wide)
                 if decay > 0:  # on weights only, not on biases
                     add_penalty(scratch, params[here], decay)
@@ -336,55 +485,51 @@ def finish_batch(run: Run, number: int) -> bool:
 
 
 @jit
-def prepare(run: Run) -> None:
-    """Bring the transposed weights up to date: they are derived, and nothing relies on an earlier run's."""
+def begin(run: Run, phase: int) -> None:
+    """Bring the transposed weights up to date (they are derived, and nothing relies on an earlier run's)."""
     for layer in range(2, run.table.shape[0]):
         transpose(run, layer, 0, run.table[layer - 1, N])
+    start_batch(run, phase // PHASES)
 
 
-@keep_on_disk
 @jit
-def run_serial(run: Run, first: int, last: int) -> int:
-    """Batches `first` to `last` - 1 on this thread; returns `last`, or the number of the batch that diverged."""
-    prepare(run)
-    for number in range(first, last):
-        start_batch(run, number)
-        if run.numbers[TOTAL_WEIGHT] != 0:
-            rows_phase(run, number, 0, 1)
-            if not account_batch(run, number):
-                return number
-            features_phase(run, number, 0, 1)
-        if not finish_batch(run, number):
-            return number
-    return last
+def train_batches_chunk(run: Run, phase: int, part: int, parts: int, worker: int) -> None:
+    """A part of a batch's first phase, the rows, or of its second, the features."""
+    number = phase // PHASES
+    if run.numbers[TOTAL_WEIGHT] == 0:
+        return
+    if phase % PHASES == 0:
+        rows_phase(run, number, part, parts, worker)
+    else:
+        features_phase(run, number, part, parts, worker)
 
 
-@keep_on_disk
-@jit_parallel
-def run_parallel(run: Run, first: int, last: int, n_threads: int) -> int:
-    """`run_serial` with each phase a parallel region: the same bits.
-
-    Only `run` and integers enter a region: Numba rebuilds a named tuple there only if it is an argument.
-    """
-    caller = get_mask()
-    set_mask(n_threads)
-    prepare(run)
-    done = last
-    for number in range(first, last):
-        start_batch(run, number)
-        if run.numbers[TOTAL_WEIGHT] != 0:
-            for part in prange(n_threads):
-                rows_phase(run, number, np.int64(part), n_threads)  # type: ignore[arg-type]
-            if not account_batch(run, number):
-                done = number
-                break
-            for part in prange(n_threads):
-                features_phase(run, number, np.int64(part), n_threads)  # type: ignore[arg-type]
-        if not finish_batch(run, number):
-            done = number
-            break
-    set_mask(caller)
-    return done
+@jit
+def between(run: Run, phase: int, last: int) -> bool:
+    """What follows a phase, on one thread; False if the batch diverged."""
+    number = phase // PHASES
+    if phase % PHASES == 0:
+        return bool(run.numbers[TOTAL_WEIGHT] == 0 or account_batch(run, number))
+    if not finish_batch(run, number):
+        return False
+    if phase + 1 < last:
+        start_batch(run, number + 1)
+    return True
 
 
-train_batches = Twins("train_batches", run_serial, run_parallel)
+def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
+    """What `by_panels` works in."""
+    dtype = layout.dtype
+    table, size = layout.workspace(batch_size, training=True)
+    tile_size = ROWS * PANEL_LINES * line_elements(dtype)
+    scratch_size = max(tile_size, SQUARES_STRIPES, int(table[:, STRIDE].max()), columns_size(layout.sizes[-1]))
+    scratch = aligned_zeros(n_threads * scratch_size, dtype)
+    return Memory(table, aligned_zeros(size, dtype), np.zeros(0, dtype), scratch, scratch_size)
+
+
+BY_PANELS = Method(
+    kernel=phased(begin, train_batches_chunk, between),
+    phases=PHASES,
+    memory=memory,
+    chunks=lambda batch_size, n_threads: CHUNKS * n_threads,
+)

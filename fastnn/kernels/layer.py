@@ -12,13 +12,22 @@ import numpy as np
 
 from fastnn.kernels import layout
 from fastnn.kernels.activation import CODES, activate, multiply_by_derivative
-from fastnn.kernels.arrays import Array, check_shape, copy, deliver, destination, flat, operand
-from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES, ROWS, Init, Left, Out, Right, tile
-from fastnn.runtime.launch import jit, launch, share, threads_for, twins
-
-# Rows that go through all layers together: whole tiles of 8 and of 6 rows, and 48 rows of 512 float32 (96 KB) stay
-# in L2.
-ROW_BLOCK = 48
+from fastnn.kernels.arrays import Array, borrow, check_shape, copy, deliver, destination, flat, give_back, operand
+from fastnn.kernels.tile import (
+    LINE_BYTES,
+    PANEL_LINES,
+    ROW_PANELS,
+    ROWS,
+    Init,
+    Left,
+    LeftColumns,
+    Out,
+    Right,
+    row_tile,
+    tile,
+)
+from fastnn.runtime.compiler import jit
+from fastnn.runtime.launch import kernel, launch, share, threads_for
 
 
 class Panels(NamedTuple):
@@ -35,7 +44,19 @@ def multiply(out: Out, left: Left, right: Panels, init: Init, n_sum: int) -> Non
     The panel (n_sum rows of two lines, 100 KB at n_sum = 784) streams from L2 while ROWS rows of `left` stay in L1.
     """
     line = LINE_BYTES // out.data.itemsize
-    for first in range(0, out.lines, PANEL_LINES):
+    single = 0  # lines that are done when there is one row
+    if out.rows == 1:
+        single = out.lines // (ROW_PANELS * PANEL_LINES) * (ROW_PANELS * PANEL_LINES)
+        for first in range(0, single, ROW_PANELS * PANEL_LINES):
+            column = first * line
+            row_tile(
+                Out(out.data, out.start + column, out.stride, 1, ROW_PANELS * PANEL_LINES),
+                left,
+                Right(right.data, right.start + column * n_sum, PANEL_LINES * line),
+                Init(init.data, init.start + column),
+                n_sum,
+            )
+    for first in range(single, out.lines, PANEL_LINES):
         n_lines = min(PANEL_LINES, out.lines - first)
         column = first * line
         panel = Right(right.data, right.start + column * n_sum, n_lines * line)
@@ -43,6 +64,34 @@ def multiply(out: Out, left: Left, right: Panels, init: Init, n_sum: int) -> Non
         for r in range(0, out.rows, ROWS):
             block = Out(out.data, out.start + r * out.stride + column, out.stride, min(ROWS, out.rows - r), n_lines)
             tile(block, Left(left.data, left.start + r * left.row, left.row, left.step), panel, start, n_sum)
+
+
+class Packing(NamedTuple):
+    """What packing reads and writes: plain rows of `W` (n_in, n_out), and its panels."""
+
+    W: Array
+    packed: Array
+    n_in: int
+    n_out: int
+
+
+@jit
+def pack_rows(args: Packing, part: int, parts: int) -> None:
+    """Lay this part's rows of W out in panels, the padding zero."""
+    n_in, n_out = args.n_in, args.n_out
+    line = LINE_BYTES // args.W.itemsize
+    first, last = share(n_in, 1, part, parts)
+    for column in range(0, n_out, PANEL_LINES * line):
+        n = min(PANEL_LINES * line, n_out - column)
+        wide = (n + line - 1) // line * line
+        for k in range(first, last):
+            target = args.packed[column * n_in + k * wide : column * n_in + (k + 1) * wide]
+            copy(args.W[k * n_out + column : k * n_out + column + n], target)
+            for j in range(n, wide):
+                target[j] = 0
+
+
+_pack = kernel(pack_rows)
 
 
 class Affine(NamedTuple):
@@ -66,8 +115,8 @@ def affine_rows(args: Affine, part: int, parts: int) -> None:
     n_lines = (args.n_out + line - 1) // line
     stride = n_lines * line
     first, last = share(args.n_rows, ROWS, part, parts)
-    for i in range(first, last, ROW_BLOCK):
-        rows = min(ROW_BLOCK, last - i)
+    for i in range(first, last, layout.ROW_BLOCK):
+        rows = min(layout.ROW_BLOCK, last - i)
         multiply(
             Out(args.z, i * stride, stride, rows, n_lines),
             Left(args.a_prev, i * args.n_in, args.n_in, 1),
@@ -81,7 +130,7 @@ def affine_rows(args: Affine, part: int, parts: int) -> None:
         activate(args.activation, args.out[i * args.n_out : (i + rows) * args.n_out])
 
 
-_affine = twins(affine_rows)
+_affine = kernel(affine_rows)
 
 
 def linear(X: Array, W: Array, b: Array, out: Array | None = None) -> Array:
@@ -146,13 +195,19 @@ def _launch_affine(X: Array, W: Array, b: Array, out: Array | None, activation: 
     result = destination(out, (n_rows, n_out), X.dtype, (X, W, b))
     if result.size:
         padded = layout.width(n_out, X.dtype)
-        packed = np.zeros(n_in * padded, X.dtype)
-        layout.pack(W, packed)
-        bias = np.zeros(padded, X.dtype)
+        threads = threads_for(2.0 * n_rows * n_in * padded)
+        memory = borrow((n_in + 1) * padded, X.dtype)
+        packed, bias = memory[: n_in * padded], memory[n_in * padded : (n_in + 1) * padded]
+        launch(_pack, Packing(flat(W), packed, n_in, n_out), threads=threads)
         bias[:n_out] = b
+        bias[n_out:] = 0
         z = flat(result) if padded == n_out else np.empty(n_rows * padded, X.dtype)
-        args = Affine(flat(X), packed, bias, z, flat(result), n_rows, n_in, n_out, CODES[activation])
-        launch(_affine, args, threads=threads_for(2.0 * n_rows * n_in * padded))
+        launch(
+            _affine,
+            Affine(flat(X), packed, bias, z, flat(result), n_rows, n_in, n_out, CODES[activation]),
+            threads=threads,
+        )
+        give_back(memory)
     return deliver(result, out)
 
 
@@ -177,8 +232,8 @@ def hidden_delta_rows(args: HiddenDelta, part: int, parts: int) -> None:
     n_lines = (args.n_in + line - 1) // line
     stride = n_lines * line
     first, last = share(args.n_rows, ROWS, part, parts)
-    for i in range(first, last, ROW_BLOCK):
-        rows = min(ROW_BLOCK, last - i)
+    for i in range(first, last, layout.ROW_BLOCK):
+        rows = min(layout.ROW_BLOCK, last - i)
         multiply(
             Out(args.product, i * stride, stride, rows, n_lines),
             Left(args.delta, i * args.n_out, args.n_out, 1),
@@ -194,7 +249,7 @@ def hidden_delta_rows(args: HiddenDelta, part: int, parts: int) -> None:
 
 
 _TANH = CODES["tanh"]
-_hidden_delta = twins(hidden_delta_rows)
+_hidden_delta = kernel(hidden_delta_rows)
 
 
 def hidden_delta(delta: Array, W: Array, a_prev: Array, out: Array | None = None) -> Array:
@@ -262,10 +317,10 @@ def weight_gradient_features(args: WeightGradient, part: int, parts: int) -> Non
         delta = Right(args.delta, column, args.stride)
         for k in range(first, last, ROWS):
             out = Out(args.grad_W, k * args.stride + column, args.stride, min(ROWS, last - k), n_lines)
-            tile(out, Left(args.a_prev, k, 1, args.n_in), delta, Init(args.zeros, 0), args.n_rows)
+            tile(out, LeftColumns(args.a_prev, k, args.n_in), delta, Init(args.zeros, 0), args.n_rows)
 
 
-_weight_gradient = twins(weight_gradient_features)
+_weight_gradient = kernel(weight_gradient_features)
 
 
 def weight_gradient(a_prev: Array, delta: Array, out: Array | None = None) -> Array:
@@ -339,7 +394,7 @@ def bias_gradient_columns(args: BiasGradient, part: int, parts: int) -> None:
     sum_rows(args.delta[first:], args.n_out, args.n_rows, args.grad_b[first:last])
 
 
-_bias_gradient = twins(bias_gradient_columns)
+_bias_gradient = kernel(bias_gradient_columns)
 
 
 def bias_gradient(delta: Array, out: Array | None = None) -> Array:

@@ -19,9 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.kernels.arrays import Array
+from fastnn.kernels.arrays import Array, aligned_empty
 from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES
-from fastnn.runtime.launch import jit
+from fastnn.runtime.compiler import jit
+
+# Rows that go through all layers together: whole tiles of 8 and of 6 rows, whole vectors of samples, and 96 rows of 784
+# float32 (300 KB) stay in L2 beside a panel. Of 784-512-512-10 an epoch takes 2 % less than with 48 or 192.
+ROW_BLOCK = 96
 
 
 def line_elements(dtype: Any) -> int:
@@ -103,11 +107,11 @@ class Layout:
     def __init__(self, sizes: Sequence[int], dtype: Any) -> None:
         self.sizes = tuple(sizes)
         self.dtype = np.dtype(dtype)
-        self._table = np.zeros((len(self.sizes), 8), np.int64)
+        self.table = np.zeros((len(self.sizes), 8), np.int64)
         start = 0
         for layer, n in enumerate(self.sizes):
             padded = width(n, self.dtype)
-            row = self._table[layer]
+            row = self.table[layer]
             row[N], row[LINES], row[STRIDE] = n, lines(n, self.dtype), row_stride(n, self.dtype)
             if layer:
                 row[W_START] = start
@@ -117,21 +121,21 @@ class Layout:
 
     def weights(self, params: Array, layer: int) -> Array:
         """The packed weights that lead to `layer` (1 is the first hidden one), a view of the parameter vector."""
-        return params[self._table[layer, W_START] : self._table[layer, B_START]]
+        return params[self.table[layer, W_START] : self.table[layer, B_START]]
 
     def biases(self, params: Array, layer: int) -> Array:
         """The biases of `layer` without padding, a view of the parameter vector."""
-        start = self._table[layer, B_START]
+        start = self.table[layer, B_START]
         return params[start : start + self.sizes[layer]]
 
-    def workspace(self, rows: int, training: bool) -> tuple[NDArray[np.int64], Array]:
-        """The table, and a buffer of zeros for `rows` rows of every layer's output.
+    def workspace(self, rows: int, training: bool) -> tuple[NDArray[np.int64], int]:
+        """The table, and the size, of a buffer for `rows` rows of every layer's output, that begins on a line.
 
         For training it also holds the input rows (which a shuffle gathers), every hidden layer's delta, and the
-        transposed weights that B4 reads. It begins with a row of zeros as wide as the widest layer.
+        transposed weights that B4 reads; it must be of zeros, and begins with a row of them, wide enough for any layer.
         """
-        table = self._table.copy()
-        end = int(table[:, STRIDE].max())
+        table = self.table.copy()
+        end = int(table[:, STRIDE].max()) if training else 0
         for layer, n in enumerate(self.sizes):
             room = rows * int(table[layer, STRIDE])
             if layer or training:
@@ -142,15 +146,28 @@ class Layout:
                 table[layer, DELTA_START], end = end, end + room
             if layer > 1 and training:
                 table[layer, WT_START], end = end, end + n * width(self.sizes[layer - 1], self.dtype)
-        return table, aligned_zeros(end, self.dtype)
+        return table, end
+
+    def columns(self, samples: int, training: bool) -> tuple[NDArray[np.int64], int]:
+        """The table of a buffer for so many samples side by side (see `narrow`), and the buffer's size.
+
+        It begins with a line of zeros. After each layer's units comes a row of ones, after the logits two rows more.
+        """
+        table = self.table.copy()
+        end = line_elements(self.dtype)
+        for layer, n in enumerate(self.sizes):
+            table[layer, A_START], end = end, end + (n + 2) * samples
+            table[layer, DELTA_START] = table[layer, A_START]
+            if training and layer < len(self.sizes) - 1:
+                table[layer, DELTA_START], end = end, end + n * samples
+        return table, end
 
 
-def aligned_zeros(n: int, dtype: Any) -> Array:
+def aligned_zeros(n: int, dtype: np.dtype[Any]) -> Array:
     """`n` zeros that begin on a line of the cache."""
-    itemsize = np.dtype(dtype).itemsize
-    raw = np.zeros(n * itemsize + LINE_BYTES, np.uint8)
-    skip = -raw.ctypes.data % LINE_BYTES
-    return raw[skip : skip + n * itemsize].view(dtype)
+    zeros = aligned_empty(n, dtype)
+    zeros[:] = 0
+    return zeros
 
 
 @jit

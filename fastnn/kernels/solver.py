@@ -11,7 +11,8 @@ import numpy as np
 
 from fastnn.kernels.arrays import Array, check_shape, flat, operand
 from fastnn.kernels.tile import LINE_BYTES, fma
-from fastnn.runtime.launch import jit, launch, share, threads_for, twins
+from fastnn.runtime.compiler import jit
+from fastnn.runtime.launch import kernel, launch, share, threads_for
 
 CODES = {"sgd": 0, "momentum": 1, "nesterov": 2, "adam": 3}
 _SGD, _MOMENTUM, _NESTEROV, _ADAM = CODES.values()
@@ -88,7 +89,7 @@ def sgd_step_block(args: SgdStep, part: int, parts: int) -> None:
     step_down(args.param[first:last], args.grad[first:last], dtype(args.step_size))
 
 
-_sgd_step = twins(sgd_step_block)
+_sgd_step = kernel(sgd_step_block)
 
 
 def sgd_step(param: Array, grad: Array, step_size: float) -> None:

@@ -1,29 +1,84 @@
-"""Serial or parallel: a pure function of the work and of the price of a parallel region."""
+"""Serial or parallel, as pure functions of what was measured. Neither shows in a result: both give the same bits."""
 
 from __future__ import annotations
 
-# Seconds that one parallel region is taken to cost, by Numba's threading layer. On two idle cores omp takes 0.5 to
-# 1.2 µs and workqueue 76 to 100; but with other work on the machine the threads wait for each other's time slice:
-# 1,400 regions of 20 µs took 6.6 s instead of 0.09. So only work that gains clearly is split.
-REGION_SECONDS = {"omp": 20e-6, "tbb": 20e-6, "workqueue": 200e-6}
-# Our kernels' rate on one core, in float32 (175 to 235 GFLOP/s were measured on Zen 5).
-SECONDS_PER_OPERATION = 1.0 / 150e9
+from typing import NamedTuple
+
+# Fewer operations than this take 4 µs at the peak of a fast core: no region pays, and nothing is measured.
+LEAST_OPERATIONS = 1e6
+# A launch is split if that saves at least this part of its time: a thread more is one more to wait for.
+LEAST_SAVING = 0.2
 
 
-def threads_that_pay(operations: float, regions: int, n_threads: int, layer: str) -> int:
-    """How many threads to use: `n_threads` if they save more than the regions cost, otherwise 1.
+class Machine(NamedTuple):
+    """What was measured: seconds of an empty parallel region, and of one operation on one core at its peak."""
+
+    region_seconds: float
+    seconds_per_operation: float
+
+
+def threads_that_pay(operations: float, n_threads: int, machine: Machine) -> int:
+    """How many threads to use for one launch: `n_threads` if they save enough, otherwise 1.
 
     Parameters
     ----------
     operations : float
-        Floating-point operations (a multiply-add is two) between the first region and the last.
-    regions : int
-        Parallel regions that the work is cut into.
+        Floating-point operations (a multiply-add is two).
     n_threads : int
         Threads that may be used.
-    layer : str
-        Numba's threading layer: "omp", "tbb" or "workqueue".
+    machine : Machine
     """
-    serial = operations * SECONDS_PER_OPERATION
-    parallel = serial / n_threads + regions * REGION_SECONDS[layer]
-    return n_threads if parallel < serial else 1
+    serial = operations * machine.seconds_per_operation
+    parallel = serial / n_threads + machine.region_seconds
+    return n_threads if parallel < (1 - LEAST_SAVING) * serial else 1
+
+
+# What our kernels reach of the peak, roughly; only where a `Pace` begins depends on it.
+USUAL_SHARE = 0.7
+
+
+class Pace:
+    """Which is faster for work of many calls, one thread or `n_threads`: by an estimate, then by what the calls took.
+
+    The slower one is tried again now and then, the more rarely the more often it lost: the machine's other work
+    changes.
+
+    Parameters
+    ----------
+    n_threads : int
+        Threads that may be used.
+    operations : float
+        Floating-point operations of each unit of the work.
+    regions : int
+        How often the threads wait for each other in a unit; about as long as a region takes.
+    machine : Machine
+    """
+
+    SHORTEST_PAUSE, LONGEST_PAUSE = 16, 256
+
+    def __init__(self, n_threads: int, operations: float, regions: int, machine: Machine) -> None:
+        serial = operations * machine.seconds_per_operation / USUAL_SHARE
+        self.n_threads = n_threads
+        self._seconds = {1: serial, n_threads: serial / n_threads + (n_threads > 1) * regions * machine.region_seconds}
+        self._measured: dict[int, list[float]] = {1: [], n_threads: []}
+        self._pause = self._calls_until_trial = self.SHORTEST_PAUSE
+
+    def choose(self) -> tuple[int, bool]:
+        """The threads of the next call, and whether it is a trial, which should be short."""
+        faster = min(self._seconds, key=self._seconds.__getitem__)
+        if self._calls_until_trial <= 0 and self.n_threads > 1:
+            return 1 + self.n_threads - faster, True
+        return faster, len(self._measured[faster]) < 2
+
+    def record(self, threads: int, seconds: float) -> None:
+        """What a call took, for each unit of its work."""
+        measured = self._measured[threads]
+        measured.append(seconds)
+        if len(measured) == 1:  # it compiled, or found everything out of the cache
+            return
+        self._seconds[threads] = min(measured[-2:])
+        if self._calls_until_trial <= 0:
+            lost = seconds > min(self._seconds.values())
+            self._pause = min(2 * self._pause, self.LONGEST_PAUSE) if lost else self.SHORTEST_PAUSE
+            self._calls_until_trial = self._pause
+        self._calls_until_trial -= 1

@@ -15,90 +15,55 @@ import os
 import threading
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numba
 import numpy as np
-from numba import get_num_threads, njit, prange, types
+from numba import get_num_threads
 
 from fastnn.runtime.compile_cache import keep_on_disk
-from fastnn.runtime.cost import threads_that_pay
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def jit(function: Function) -> Function:
-    """Compile a kernel for one thread, on first use.
-
-    ``error_model="numpy"``: under the default one division in a loop stops its vectorisation. No fastmath: nothing may
-    be reassociated, and NaN must survive. ``_nrt=False``: no reference counting. The launching Python frame holds every
-    array, and the counters' atomic additions, in two threads at once, made an epoch of 784-128-10 forty times
-    slower. So no kernel may allocate.
-    """
-    return cast(Function, njit(error_model="numpy", nogil=True, _nrt=False)(function))
-
-
-def jit_parallel(function: Function) -> Function:
-    """`jit` with parallel regions."""
-    return cast(Function, njit(error_model="numpy", nogil=True, _nrt=False, parallel=True)(function))
-
-
-# The threading layer's own functions: Numba's get_num_threads and set_num_threads hold a process's addresses, and a
-# kernel that calls them can't be kept on disk. The types are those that Numba's own parallel code declares for
-# them.
-get_mask: Any = types.ExternalFunction("get_num_threads", types.intp())
-set_mask: Any = types.ExternalFunction("set_num_threads", types.void(types.intp))
-
-
-all_twins: list[Twins] = []
+from fastnn.runtime.compiler import jit, jit_entry
+from fastnn.runtime.cost import LEAST_OPERATIONS, Machine, Pace, threads_that_pay
+from fastnn.runtime.machine import measure
+from fastnn.runtime.region import region_address, run_parts
 
 
 @dataclass(frozen=True)
-class Twins:
-    """One kernel compiled twice, with the same bits: ``serial(args)`` and ``parallel(args, n_threads)``."""
+class Kernel:
+    """A kernel, compiled once: ``compiled(args, region, n_threads)``, on one thread where the region's address is 0."""
 
     name: str
-    serial: Any
-    parallel: Any
+    compiled: Any
+    _entries: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        all_twins.append(self)
+    def entry(self, dtype: np.dtype[Any] | None) -> Any:
+        """What to call: the machine code for `dtype` once that is there, otherwise Numba's dispatcher.
 
-    def compile_parallel(self) -> None:
-        """Compile the parallel twin, or load it from disk, for each dtype that the serial one has run with."""
-        get_num_threads()  # parallel code refers to the threading layer's symbols
-        for signature in self.serial.signatures:
-            self.parallel.compile((*signature, types.int64))
+        The dispatcher looks at the type of each argument first: 0.8 µs of the 0.97 that an empty call takes.
+        """
+        return self.compiled if dtype is None else self._entries.get(dtype.char, self.compiled)
+
+    def remember(self, dtype: np.dtype[Any]) -> None:
+        """Find the machine code for `dtype`, which is there now."""
+        for (args, *_), compiled in getattr(self.compiled, "overloads", {}).items():
+            if args[0].dtype.name == dtype.name:
+                self._entries[dtype.char] = compiled.entry_point
 
 
-def twins(body: Callable[[Any, int, int], None]) -> Twins:
-    """The twins of a block body ``body(args, part, parts)``, which writes only what its part of the work owns."""
-    return Twins(
-        name=body.__name__,
-        serial=keep_on_disk(jit(_instance(_serial, body))),
-        parallel=keep_on_disk(jit_parallel(_instance(_parallel, body))),
-    )
+def kernel(body: Callable[[Any, int, int], None]) -> Kernel:
+    """The kernel of a block body ``body(args, part, parts)``, which writes only what its part of the work owns."""
+    return Kernel(body.__name__, keep_on_disk(jit_entry(instance(_entry, _body=body))))
 
 
 def _body(args: Any, part: int, parts: int) -> None:
-    """Stands for the block body in the two templates below."""
+    """Stands for the block body in the template below."""
 
 
-def _serial(args: Any) -> None:
-    _body(args, 0, 1)
-
-
-def _parallel(args: Any, n_threads: int) -> None:
-    # The caller's thread mask is restored in compiled code: from Python that costs 1.5 µs.
-    caller = get_mask()
-    set_mask(n_threads)
-    for part in prange(n_threads):
-        # prange counts unsigned, and unsigned with signed makes a float.
-        _body(args, np.int64(part), n_threads)  # type: ignore[arg-type]
-    set_mask(caller)
+def _entry(args: Any, region: int, n_threads: int) -> None:
+    run_parts(_body, args, region, n_threads)
 
 
 @jit
@@ -110,24 +75,26 @@ def share(n_items: int, unit: int, part: int, parts: int) -> tuple[int, int]:
     return min(first, n_items), min(last, n_items)
 
 
-def _instance(template: Callable[..., Any], body: Callable[..., Any]) -> Callable[..., Any]:
-    """A copy of a template with its own body and name.
+def instance(template: Callable[..., Any], **bodies: Callable[..., Any]) -> Callable[..., Any]:
+    """A copy of a template with bodies of its own in the place of the functions of these names, and a name of its own.
 
-    The name tells the twins' cache files apart (Numba's key has neither `parallel` nor the body in it), and a global,
+    The name tells the twins' cache files apart (Numba's key has neither `parallel` nor the bodies in it), and a global,
     unlike a closure over a dispatcher, has the same hash in every process.
     """
     assert isinstance(template, FunctionType)
-    copy = FunctionType(template.__code__, {**template.__globals__, "_body": body}, template.__name__)
-    copy.__qualname__ = f"{body.__module__.rpartition('.')[2]}.{body.__name__}{template.__name__}"
+    copy = FunctionType(template.__code__, {**template.__globals__, **bodies}, template.__name__)
+    first = next(iter(bodies.values()))
+    copy.__qualname__ = f"{first.__module__.rpartition('.')[2]}.{first.__name__}{template.__name__}"
     return copy
 
 
 class _Process:
-    """What this process may do: the lock around parallel launches, and whether it is a fork's child."""
+    """The lock around this process's parallel launches, whether it is a fork's child, and what it has measured."""
 
     def __init__(self) -> None:
         self.launching = threading.Lock()
         self.forked = False
+        self.machines: dict[int, Machine] = {}
 
     def after_fork(self) -> None:
         self.launching = threading.Lock()
@@ -139,41 +106,77 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_process.after_fork)
 
 
-def launch(kernel: Twins, *args: Any, threads: int) -> Any:
-    """Run `kernel` on `args` (the serial twin's) with this many threads (see `threads_for`), or on one if need be."""
+def launch(kernel: Kernel, args: Any, threads: int, dtype: np.dtype[Any] | None = None) -> None:
+    """Run `kernel` with this many threads (see `threads_for`), or on one if need be.
+
+    Who names the dtype of the first array in `args` promises that all are of the one type that the kernel is compiled
+    for, and spares Numba's look at them.
+    """
+    run = kernel.entry(dtype)
     # The number may be older than the fork.
     if threads > 1 and not _process.forked and _process.launching.acquire(blocking=False):
         try:
-            return kernel.parallel(*args, threads)
+            run(args, region_address(), threads)
         finally:
             _process.launching.release()
-    return kernel.serial(*args)
+    else:
+        run(args, 0, 1)
+    if dtype is not None and run is kernel.compiled:
+        kernel.remember(dtype)
 
 
-def threads_for(operations: float, regions: int = 1, n_threads: int | None = None) -> int:
-    """The number of threads that pays; 1 means the serial twin.
+def threads_for(operations: float, n_threads: int | None = None) -> int:
+    """The number of threads that pays for one launch; 1 means no region.
 
     Parameters
     ----------
     operations : float
         Floating-point operations of the launch (a multiply-add is two).
-    regions : int
-        Parallel regions that they are cut into.
     n_threads : int, optional
         The most threads to use; by default `available_threads`. Naming it allows parallel launches under workqueue.
     """
+    if n_threads is not None:
+        n_threads = check_n_threads(n_threads)
+    if operations < LEAST_OPERATIONS:
+        return 1
+    most = usable_threads(n_threads)
+    if most == 1:
+        return 1
+    measured = machine(most)
+    return 1 if measured is None else threads_that_pay(operations, most, measured)
+
+
+def pace(operations: float, regions: int, total: float, n_threads: int | None = None) -> Pace:
+    """The `Pace` of `total` operations in units of `operations`, with at most `n_threads` (see `threads_for`)."""
+    most = 1 if total < 100 * LEAST_OPERATIONS else usable_threads(n_threads)
+    measured = machine(most) if most > 1 else None
+    if measured is None:
+        most, measured = 1, Machine(0.0, 0.0)
+    return Pace(most, operations, regions, measured)
+
+
+def machine(n_threads: int) -> Machine | None:
+    """What `measure` found when this process first asked; None if somebody else launches just now."""
+    found = _process.machines.get(n_threads)
+    if found is None and _process.launching.acquire(blocking=False):
+        try:
+            found = _process.machines[n_threads] = measure(n_threads)
+        finally:
+            _process.launching.release()
+    return found
+
+
+def usable_threads(n_threads: int | None = None) -> int:
+    """The most threads that a launch may use now; 1 where parallel launches aren't safe or can't be had."""
     most = available_threads() if n_threads is None else min(check_n_threads(n_threads), _numba_threads())
     if most == 1 or _process.forked:
-        return 1
-    # Asked for the cheapest layer before the true one: to name its layer, Numba must start its threads.
-    if threads_that_pay(operations, regions, most, "omp") == 1:
         return 1
     layer = _threading_layer()
     if layer is None or (layer == "workqueue" and n_threads is None):
         return 1
     if n_threads is None:
         most = min(most, get_num_threads())  # what numba.set_num_threads said, if anybody called it
-    return threads_that_pay(operations, regions, most, layer)
+    return most
 
 
 def check_n_threads(n_threads: int) -> int:

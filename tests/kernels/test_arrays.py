@@ -17,6 +17,7 @@ from cases import (
     MOST_THREADS,
     STEP_SIZE,
     Sizes,
+    all_kernels,
     each_case,
     each_dtype,
     memory_mapped,
@@ -31,7 +32,6 @@ from numba import types
 import fastnn
 from fastnn import kernels
 from fastnn.kernels.arrays import flat
-from fastnn.runtime.launch import all_twins
 
 HERE = Path(__file__).parent
 # The forms that `out` may have: it must be writable.
@@ -222,10 +222,17 @@ def test_flat(shape: tuple[int, ...]) -> None:
 
 def float_dtypes(signatures: list[Any]) -> list[Any]:
     """The dtype of the first floating-point array in the first argument of each signature."""
+
+    def flattened(argument: Any) -> list[Any]:
+        return (
+            [leaf for member in argument.types for leaf in flattened(member)]
+            if hasattr(argument, "types")
+            else [argument]
+        )
+
     found = []
     for signature in signatures:
-        members = getattr(signature[0], "types", [signature[0]])
-        arrays = [member.dtype for member in members if isinstance(member, types.Array)]
+        arrays = [member.dtype for member in flattened(signature[0]) if isinstance(member, types.Array)]
         found.append(next(dtype for dtype in arrays if isinstance(dtype, types.Float)))
     return found
 
@@ -248,10 +255,9 @@ def test_one_signature_a_dtype() -> None:
                 for disguise in DISGUISES.values():
                     net.predict_proba(disguise(X.astype(dtype)))
                     fastnn.train(net, disguise(X), disguise(y), epochs=1, batch_size=7)
-    for twins in all_twins:
-        for dispatcher in (twins.serial, twins.parallel)[:MOST_THREADS]:
-            found = float_dtypes(dispatcher.signatures)
-            assert len(found) == len(set(found)) == 2, (twins.name, dispatcher.signatures)
+    for kernel in all_kernels():
+        found = float_dtypes(kernel.compiled.signatures)
+        assert len(found) == len(set(found)) == 2, (kernel.name, kernel.compiled.signatures)
 
 
 def guarded(array: np.ndarray, at_end: bool) -> np.ndarray:

@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 
 from fastnn.kernels import elementary
-from fastnn.kernels.tile import SHAPE, float_bits, host_features
-from fastnn.runtime.launch import jit
+from fastnn.kernels.tile import SHAPE, float_bits
+from fastnn.runtime.compiler import jit_entry
+from fastnn.runtime.machine import host_features
 
 # The measured errors of docs/accuracy.md, rounded up. The promise is 3 ULP in float32 and 4 in float64.
 BOUNDS = {
@@ -44,7 +45,7 @@ def loop(name):
     """A compiled loop of a function over an array."""
     function = getattr(elementary, f"{name}_of")
 
-    @jit
+    @jit_entry
     def run(x, out):
         for i in range(x.size):
             out[i] = function(x[i])
@@ -63,7 +64,7 @@ def numpy_double(name, x):
         return getattr(np, name)(x.astype(np.float64))
 
 
-@jit
+@jit_entry
 def worst_float32(got, reference):
     """The greatest error in ULP of float32 against a float64 reference, and its place."""
     worst, place = 0.0, 0

@@ -21,7 +21,8 @@ from reference import Recipe
 import fastnn
 from fastnn import trainer as trainer_module
 from fastnn.kernels.activation import CODES
-from fastnn.kernels.epoch import train_batches
+from fastnn.kernels.epoch import BY_PANELS
+from fastnn.kernels.narrow import IN_LANES
 from fastnn.kernels.shuffle import shuffle
 from fastnn.samples import Samples
 from fastnn.trainer import Trainer, TrainingDivergedError, TrainOptions
@@ -310,8 +311,7 @@ def test_whole_numbers_of_any_type_compile_nothing_anew() -> None:
                 )
                 results.append(net.params.tobytes())
         assert len(set(results)) == 1
-    for twin in (train_batches.serial, train_batches.parallel):
-        found = [
-            next(t.dtype for t in signature[0].types if isinstance(t, types.Array)) for signature in twin.signatures
-        ]
-        assert len(found) == len(set(found)), twin.signatures
+    for method in (BY_PANELS, IN_LANES):
+        signatures = method.kernel.compiled.signatures
+        found = [next(t.dtype for t in phases[0].types if isinstance(t, types.Array)) for phases, *_ in signatures]
+        assert len(found) == len(set(found)), signatures

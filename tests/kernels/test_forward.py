@@ -12,7 +12,7 @@ from cases import DISGUISES, DTYPES, MOST_THREADS, each_dtype, needs_threads, sa
 
 import fastnn
 from fastnn.kernels.activation import CODES
-from fastnn.kernels.layer import ROW_BLOCK
+from fastnn.kernels.layout import ROW_BLOCK
 
 
 def networks(dtypes: Iterable[type]) -> Iterator[tuple[fastnn.Network, int]]:

@@ -23,7 +23,7 @@ from cases import (
 
 from fastnn import kernels
 from fastnn.kernels.tile import fma
-from fastnn.runtime.launch import jit
+from fastnn.runtime.compiler import jit
 
 NAMES = ["linear", "linear_tanh", "weight_gradient", "bias_gradient", "hidden_delta"]
 each_kernel = pytest.mark.parametrize("name", NAMES)

@@ -54,7 +54,7 @@ def test_widths(n: int, dtype: type) -> None:
 def test_parameters_share_nothing(sizes: list[int], dtype: type) -> None:
     """The flat vector is W, b, W, b, ... without a gap or an overlap, each beginning on a line."""
     where = Layout(sizes, dtype)
-    params = layout.aligned_zeros(where.n_params, dtype)
+    params = layout.aligned_zeros(where.n_params, where.dtype)
     for layer, n_in, n_out in zip(range(1, len(sizes)), sizes[:-1], sizes[1:], strict=False):
         W, b = where.weights(params, layer), where.biases(params, layer)
         assert W.size == n_in * layout.width(n_out, dtype)
@@ -73,12 +73,12 @@ def test_parameters_share_nothing(sizes: list[int], dtype: type) -> None:
 def test_workspace_shares_nothing(sizes: list[int], dtype: type, rows: int, training: bool) -> None:
     """A row of zeros, rows of every layer, of its deltas, transposed weights: all apart, inside, and on lines."""
     where = Layout(sizes, dtype)
-    table, buffer = where.workspace(rows, training)
+    table, size = where.workspace(rows, training)
     n, lines, strides, _, _, a, delta, transposed = table.T
     assert n.tolist() == sizes
     assert lines.tolist() == [layout.lines(size, dtype) for size in sizes]
     last = len(sizes) - 1
-    regions = [(0, strides.max())]
+    regions = [(0, strides.max() if training else 0)]
     for layer in range(last + 1):
         if layer or training:
             regions.append((a[layer], rows * strides[layer]))
@@ -88,10 +88,9 @@ def test_workspace_shares_nothing(sizes: list[int], dtype: type, rows: int, trai
             regions.append((transposed[layer], sizes[layer] * layout.width(sizes[layer - 1], dtype)))
     assert delta[last] == a[last]
     regions.sort()
-    for (start, size), (after, _) in zip(regions, [*regions[1:], (buffer.size, 0)], strict=True):
-        assert start + size <= after
-        assert start * buffer.itemsize % LINE_BYTES == 0
-    assert not buffer.any()
+    for (start, length), (after, _) in zip(regions, [*regions[1:], (size, 0)], strict=True):
+        assert start + length <= after
+        assert start * np.dtype(dtype).itemsize % LINE_BYTES == 0
     # A second one doesn't change the first one's table.
     before = table.copy()
     where.workspace(rows + 1, not training)
@@ -102,7 +101,7 @@ def test_workspace_shares_nothing(sizes: list[int], dtype: type, rows: int, trai
 @pytest.mark.parametrize("n", [0, 1, 1000])
 def test_aligned_zeros(n: int, dtype: type) -> None:
     for _ in range(20):
-        zeros = layout.aligned_zeros(n, dtype)
+        zeros = layout.aligned_zeros(n, np.dtype(dtype))
         assert zeros.shape == (n,)
         assert zeros.dtype == dtype
         assert not zeros.any()

@@ -14,12 +14,11 @@ import pytest
 from cases import DTYPES, each_dtype, same_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba.core import config
 
 from fastnn.kernels import layer, tile
 from fastnn.kernels.layout import line_elements, pack, width
 from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES, ROWS, SHAPE, Init, Left, Out, Right
-from fastnn.runtime.launch import jit
+from fastnn.runtime.compiler import jit
 
 INTEGERS = {np.float32: np.int32, np.float64: np.int64}
 AVX2 = "+avx2,+fma,+avx,+sse4.2,+popcnt,+bmi,+bmi2,+f16c"
@@ -192,13 +191,6 @@ def test_choose_shape() -> None:
         assert PANEL_LINES % shape.lines == 0
 
 
-def test_features_that_are_set_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(config, "CPU_FEATURES", AVX2)
-    assert tile.host_features() == AVX2
-    monkeypatch.setattr(config, "CPU_FEATURES", None)
-    assert "+" in tile.host_features()
-
-
 def innermost_loops(assembly: str) -> list[list[str]]:
     """The loops of an assembly without a loop inside: from a label to the jump back to it."""
     lines = assembly.splitlines()
@@ -257,3 +249,125 @@ def test_avx2_build() -> None:
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "1 skipped" in run.stdout
+
+
+@jit
+def one_step(out, left, right, n_sum, step):
+    tile.tile_step(out, left, right, n_sum, step)
+
+
+@jit
+def one_row(out, left, right, init, n_sum):
+    tile.row_tile(out, left, right, init, n_sum)
+
+
+@jit
+def one_transpose(out, rows):
+    tile.transpose_block(out, rows)
+
+
+@jit
+def one_dots(out, left, right, n_lines):
+    tile.dots(out, left, right, n_lines)
+
+
+@each_dtype
+def test_tile_step(dtype: type) -> None:
+    """The chains of the transposed left operand from zero, and one fused step with them."""
+    line = line_elements(dtype)
+    rng = np.random.default_rng(1)
+    for rows in range(1, ROWS + 1):
+        for n_lines in range(1, PANEL_LINES + 1):
+            for n_sum in (0, 1, 33):
+                wide = n_lines * line
+                columns = rng.standard_normal((n_sum, ROWS)).astype(dtype)
+                right = rng.standard_normal((n_sum, wide)).astype(dtype)
+                before = rng.standard_normal((rows + 1, wide + 1)).astype(dtype)
+                out = before.copy()
+                one_step(
+                    Out(out.ravel(), 0, wide + 1, rows, n_lines),
+                    tile.LeftColumns(columns.ravel(), 0, ROWS),
+                    Right(right.ravel(), 0, wide),
+                    n_sum,
+                    dtype(0.3),
+                )
+                gradient = chained(columns.T[:rows], right, np.zeros(wide, dtype))
+                stepped = np.empty_like(gradient)
+                fused(
+                    np.full(gradient.size, -dtype(0.3)),
+                    gradient.ravel(),
+                    np.ascontiguousarray(before[:rows, :wide]).ravel(),
+                    stepped.ravel(),
+                )
+                assert same_bytes(np.ascontiguousarray(out[:rows, :wide]), stepped)
+                assert same_bytes(np.ascontiguousarray(out[:, wide:]), np.ascontiguousarray(before[:, wide:]))
+                assert same_bytes(out[rows:], before[rows:])
+
+
+@each_dtype
+def test_row_tile(dtype: type) -> None:
+    """One row of several panels, to the bits of `tile`."""
+    rng = np.random.default_rng(2)
+    panel = PANEL_LINES * line_elements(dtype)
+    n_out = tile.ROW_PANELS * panel
+    for n_sum in (0, 1, 50):
+        left, W = rng.standard_normal(n_sum).astype(dtype), rng.standard_normal((n_sum, n_out)).astype(dtype)
+        init = rng.standard_normal(n_out).astype(dtype)
+        packed = np.zeros(max(1, n_sum * n_out), dtype)
+        pack(W, packed[: n_sum * n_out])
+        out = np.full(n_out + 1, np.nan, dtype)
+        one_row(
+            Out(out, 0, n_out, 1, tile.ROW_PANELS * PANEL_LINES),
+            Left(np.append(left, dtype(0)), 0, n_sum, 1),
+            Right(packed, 0, panel),
+            Init(init, 0),
+            n_sum,
+        )
+        assert same_bytes(out[None, :n_out], chained(left[None], W, init))
+        assert np.isnan(out[n_out])
+
+
+@each_dtype
+def test_transpose_block(dtype: type) -> None:
+    """Any number of rows in and out; rows that don't exist count as zeros, and no other is written."""
+    lanes = tile.lanes_of(np.dtype(dtype).itemsize)
+    rows = np.arange(1, lanes * (lanes + 2) + 1, dtype=dtype).reshape(lanes, lanes + 2)
+    for n_rows in range(1, lanes + 3):
+        for n_out in range(1, lanes + 3):
+            out = np.full((lanes, lanes + 1), np.nan, dtype)
+            one_transpose(tile.Rows(out.ravel(), 0, lanes + 1, n_out), tile.Rows(rows.ravel(), 0, lanes + 2, n_rows))
+            expected = np.where(np.arange(lanes) < n_rows, rows[:, :lanes].T, 0)
+            assert (out[:n_out, :lanes] == expected[:n_out]).all()
+            assert np.isnan(out[n_out:]).all()
+            assert np.isnan(out[:, lanes:]).all()
+
+
+@each_dtype
+def test_dots(dtype: type) -> None:
+    """Lanes are chains over the lines, and are added half by half, whatever the width of a vector."""
+    line = line_elements(dtype)
+    n_rows, n_columns = tile.dot_shape(tile.lanes_of(np.dtype(dtype).itemsize))
+    rng = np.random.default_rng(3)
+    left, right = (rng.standard_normal((n, 5 * line)).astype(dtype) for n in (n_rows, n_columns))
+    for n_lines in (1, 2, 5):
+        for rows in range(1, n_rows + 1):
+            for columns in range(1, n_columns + 1):
+                before = rng.standard_normal((n_rows + 1, n_columns + 2)).astype(dtype)
+                out = before.copy()
+                one_dots(
+                    tile.Rows(out.ravel(), 0, n_columns + 2, 0),
+                    tile.Rows(left.ravel(), 0, 5 * line, rows),
+                    tile.Rows(right.ravel(), 0, 5 * line, columns),
+                    n_lines,
+                )
+                expected = before.copy()
+                for r in range(rows):
+                    for c in range(columns):
+                        lanes = np.zeros(line, dtype)
+                        for i in range(n_lines):
+                            here = slice(i * line, (i + 1) * line)
+                            fused(left[r, here], right[c, here], lanes.copy(), lanes)
+                        while lanes.size > 1:
+                            lanes = lanes[: lanes.size // 2] + lanes[lanes.size // 2 :]
+                        expected[r, c] += lanes[0]
+                assert same_bytes(out, expected)

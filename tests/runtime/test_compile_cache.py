@@ -25,7 +25,7 @@ import fastnn
 from fastnn.kernels.activation import _tanh
 z = np.linspace(-3, 3, 100, dtype=np.float32)
 np.testing.assert_allclose(fastnn.kernels.tanh(z), np.tanh(z), rtol=1e-6)
-stats = _tanh.serial.stats
+stats = _tanh.compiled.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 LOADED, COMPILED = "1 0\n", "0 1\n"
@@ -110,7 +110,7 @@ def test_no_broken_file_is_loaded(cache, kind, harm):
     import fastnn
     from fastnn.kernels.activation import _tanh
     fastnn.kernels.tanh(np.ones(1, np.float32))
-    kernel = _tanh.serial
+    kernel = _tanh.compiled
     [signature] = kernel.signatures
     index, machine_code = map(Path, sys.argv[1:])
     whole = {path: path.read_bytes() for path in (index, machine_code)}
@@ -228,21 +228,19 @@ def test_the_cache_belongs_where_the_platform_keeps_caches(monkeypatch):
     assert compile_cache.user_cache_root() == Path("C:/Local")
 
 
-def test_twins_have_files_of_their_own(tmp_path):
-    """Serial and parallel code of one function has one key in Numba's index: only the names tell them apart."""
+def test_a_region_is_kept_too(tmp_path):
+    """One thread and many run one kernel; what splits it has a file of its own."""
     code = """
     import numpy as np
-    from fastnn.runtime import cost
-    cost.REGION_SECONDS.update(dict.fromkeys(cost.REGION_SECONDS, 0.0))
     from fastnn.kernels.activation import Elementwise, _tanh
     from fastnn.runtime.launch import launch
+    from fastnn.runtime.region import _region
     z = np.linspace(-3, 3, 100, dtype=np.float32)
     for threads in (1, 2):
         launch(_tanh, Elementwise(z, np.empty_like(z)), threads=threads)
-        twin = _tanh.parallel if threads > 1 else _tanh.serial
-        print(sum(twin.stats.cache_hits.values()))
+    print(sum(_tanh.compiled.stats.cache_hits.values()), sum(_region.stats.cache_hits.values()))
     """
     environment = {"FASTNN_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "2"}
-    assert run(code, **environment) == "0\n0\n"
-    assert run(code, **environment) == "1\n1\n"
+    assert run(code, **environment) == "0 0\n"
+    assert run(code, **environment) == "1 1\n"
     assert len(files(tmp_path, "nbi")) == 2
