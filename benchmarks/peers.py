@@ -389,6 +389,16 @@ class Table(NamedTuple):
         error = "*" if result.error is None else f"{result.error:.0e}"
         return " · ".join(filter(None, (_digits(result.best / self.seconds), times, error)))
 
+    def in_short(self) -> str:
+        """Our time, and how many times as long the others take."""
+        rows = [(self.title, f"fastnn, {self.unit}", *(f"{name}" for name in self.entrants[1:]))]
+        for name, results in self.lines:
+            ours, *others = (each.best for each in results)
+            if ours is not None:
+                times = ("–" if best is None else f"{best / ours:.2g}×" for best in others)
+                rows.append((name, _digits(ours / self.seconds), *times))
+        return "\n".join(_aligned(rows))
+
 
 def _digits(number: float) -> str:
     """Three digits, more where they stand before the point."""
@@ -415,6 +425,18 @@ class Report(NamedTuple):
         tables = "\n\n".join(table.markdown() for table in self.tables)
         left_out = "".join(f"\n- {name} is left out: {reason}." for name, reason in self.left_out.items())
         return "\n\n".join(filter(None, ["# fastnn and its rivals", facts, tables, LEGEND, left_out.strip()]))
+
+    def into_readme(self, path: Path) -> None:
+        """Put both tables in short between the README's marks."""
+        text = path.read_text()
+        before, mark, rest = text.partition("<!-- the rivals -->")
+        _, end, after = rest.partition("<!-- end of the rivals -->")
+        if not end:
+            raise ValueError(f"{path} has no marks for the rivals' table.")
+        threads = self.facts["threads"].partition(",")[0]
+        where = f"{self.facts['machine']}; {threads} threads for everybody; {self.facts['date']}"
+        tables = "\n\n".join(table.in_short() for table in self.tables)
+        path.write_text(f"{before}{mark}\n{tables}\n\n{where}.\n{end}{after}")
 
     def as_json(self) -> dict[str, Any]:
         """The same, with medians and the number of samples."""
@@ -534,6 +556,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--quick", action="store_true", help="digits only, two rounds: does everything run?")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the numbers there")
+    parser.add_argument("--readme", action="store_true", help="put the tables in short into README.md")
     parser.add_argument("--out", type=Path, metavar="PATH", help="write the Markdown there too")
     options = parser.parse_args(arguments)
     if not 1 <= options.threads <= most:
@@ -550,6 +573,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(text)
     if options.out:
         options.out.write_text(text + "\n", encoding="utf-8")
+    if options.readme:
+        report.into_readme(Path(__file__).parent.parent / "README.md")
     if options.json:
         options.json.write_text(json.dumps(report.as_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

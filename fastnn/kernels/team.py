@@ -87,7 +87,13 @@ def relax(typingctx: Any) -> Any:
     return types.void(), codegen
 
 
-_give_way: Any = types.ExternalFunction("sched_yield", types.int32()) if sys.platform != "win32" else None
+if sys.platform == "win32":
+
+    @jit
+    def _give_way() -> int:
+        return 0
+else:
+    _give_way: Any = types.ExternalFunction("sched_yield", types.int32())
 
 
 @jit

@@ -139,3 +139,21 @@ def test_table_of_everybody(tmp_path: Path) -> None:
                 assert each["best_seconds"] > 0 and 0 <= each["error"] < 1e-4
         assert f"| {title}" in done.stdout
     assert not np.isnan(report["tables"]["training"][0]["results"][0]["median_seconds"])
+
+
+def test_the_readme_gets_the_tables_in_short(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- the rivals -->\nold\n<!-- end of the rivals -->\nafter\n")
+    results = [peers.Result("fastnn", 1e-7, samples=[0.002]), peers.Result("JAX", 1e-7, samples=[0.0052])]
+    table = peers.Table("training", "ms an epoch", 1e-3, ("fastnn", "JAX"), [("moons by 200", results)])
+    report = peers.Report({"machine": "a machine", "threads": "2, on as many", "date": "today"}, [table], {})
+    for _ in range(2):
+        report.into_readme(readme)
+        lines = readme.read_text().splitlines()
+        assert lines[0] == "before" and lines[-1] == "after"
+        assert "| moons by 200 | 2                   | 2.6× |" in lines
+        assert "a machine; 2 threads for everybody; today." in lines
+        assert "old" not in lines
+    readme.write_text("no marks")
+    with pytest.raises(ValueError, match="no marks"):
+        report.into_readme(readme)

@@ -251,10 +251,11 @@ def test_one_signature_a_dtype() -> None:
                             case.kernel(*changed.values(), out=DISGUISES["every second"](result))
                             case.kernel(*changed.values(), out=memory_mapped(result, "c"))
                 X, y = np.random.default_rng(0).standard_normal((20, 5)), np.arange(20) % 3
-                net = fastnn.Network.create([5, 4, 3], dtype=dtype)
-                for disguise in DISGUISES.values():
-                    net.predict_proba(disguise(X.astype(dtype)))
-                    fastnn.train(net, disguise(X), disguise(y), epochs=1, batch_size=7)
+                for width in (4, 40):  # in the lanes, by panels
+                    net = fastnn.Network.create([5, width, 3], dtype=dtype)
+                    for disguise in DISGUISES.values():
+                        net.predict_proba(disguise(X.astype(dtype)))
+                        fastnn.train(net, disguise(X), disguise(y), epochs=1, batch_size=7)
     for kernel in all_kernels():
         found = float_dtypes(kernel.compiled.signatures)
         assert len(found) == len(set(found)) == 2, (kernel.name, kernel.compiled.signatures)
