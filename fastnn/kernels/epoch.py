@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from fastnn.kernels.activation import multiply_by_derivative
 from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.forward import Net, forward_rows
-from fastnn.kernels.layer import Panels, multiply, sum_rows
+from fastnn.kernels.layer import Matrix, multiply, sum_rows
 from fastnn.kernels.layout import (
     A_START,
     B_START,
@@ -258,7 +258,7 @@ def backward_rows(run: Run, first: int, rows: int) -> None:
         multiply(
             Out(buffer, start, stride, rows, table[layer - 1, LINES]),
             Left(buffer, table[layer, DELTA_START] + first * above, above, 1),
-            Panels(buffer, table[layer, WT_START]),
+            Matrix(buffer, table[layer, WT_START], 0),
             Init(buffer, 0),
             table[layer, N],
         )

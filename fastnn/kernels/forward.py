@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastnn.kernels.activation import activate
 from fastnn.kernels.arrays import Array
-from fastnn.kernels.layer import Panels, multiply
+from fastnn.kernels.layer import Matrix, multiply
 from fastnn.kernels.layout import A_START, B_START, LINES, ROW_BLOCK, STRIDE, W_START, N
 from fastnn.kernels.loss import columns_size, side_by_side, softmax_columns, to_columns, to_rows
 from fastnn.kernels.tile import LINE_BYTES, ROWS, Init, Left, Out
@@ -36,7 +36,7 @@ def forward_rows(net: Net, left: Left, buffer: Array, first: int, rows: int) -> 
         multiply(
             Out(buffer, start, stride, rows, table[layer, LINES]),
             left,
-            Panels(net.params, table[layer, W_START]),
+            Matrix(net.params, table[layer, W_START], 0),
             Init(net.params, table[layer, B_START]),
             table[layer - 1, N],
         )

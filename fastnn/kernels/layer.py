@@ -30,15 +30,24 @@ from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel, launch, share, threads_for
 
 
-class Panels(NamedTuple):
-    """A matrix packed in panels, from ``data[start]`` on (see `layout`)."""
+class Matrix(NamedTuple):
+    """A matrix from ``data[start]`` on: in panels (see `layout`) if `row` is 0, else plain rows of that length."""
 
     data: Array
     start: int
+    row: int
 
 
 @jit
-def multiply(out: Out, left: Left, right: Panels, init: Init, n_sum: int) -> None:
+def lines_of(matrix: Matrix, column: int, wide: int, n_rows: int) -> Right:
+    """The lines of a panel, which begins at this column and is so wide."""
+    if matrix.row:
+        return Right(matrix.data, matrix.start + column, matrix.row)
+    return Right(matrix.data, matrix.start + column * n_rows, wide)
+
+
+@jit
+def multiply(out: Out, left: Left, right: Matrix, init: Init, n_sum: int) -> None:
     """``out = init + left @ right`` for any number of rows and lines: panels outside, tiles of rows inside.
 
     The panel (n_sum rows of two lines, 100 KB at n_sum = 784) streams from L2 while ROWS rows of `left` stay in L1.
@@ -52,14 +61,15 @@ def multiply(out: Out, left: Left, right: Panels, init: Init, n_sum: int) -> Non
             row_tile(
                 Out(out.data, out.start + column, out.stride, 1, ROW_PANELS * PANEL_LINES),
                 left,
-                Right(right.data, right.start + column * n_sum, PANEL_LINES * line),
+                lines_of(right, column, PANEL_LINES * line, n_sum),
+                PANEL_LINES * line * (1 if right.row else n_sum),
                 Init(init.data, init.start + column),
                 n_sum,
             )
     for first in range(single, out.lines, PANEL_LINES):
         n_lines = min(PANEL_LINES, out.lines - first)
         column = first * line
-        panel = Right(right.data, right.start + column * n_sum, n_lines * line)
+        panel = lines_of(right, column, n_lines * line, n_sum)
         start = Init(init.data, init.start + column)
         for r in range(0, out.rows, ROWS):
             block = Out(out.data, out.start + r * out.stride + column, out.stride, min(ROWS, out.rows - r), n_lines)
@@ -95,10 +105,11 @@ _pack = kernel(pack_rows)
 
 
 class Affine(NamedTuple):
-    """What F1 and F2 read and write: plain rows `a_prev` and `out`, packed `W`, padded `b` and `z`."""
+    """What F1 and F2 read and write: plain rows `a_prev` and `out`, `W` (see `Matrix`), padded `b` and `z`."""
 
     a_prev: Array
     W: Array
+    W_row: int
     b: Array
     z: Array
     out: Array
@@ -120,7 +131,7 @@ def affine_rows(args: Affine, part: int, parts: int) -> None:
         multiply(
             Out(args.z, i * stride, stride, rows, n_lines),
             Left(args.a_prev, i * args.n_in, args.n_in, 1),
-            Panels(args.W, 0),
+            Matrix(args.W, 0, args.W_row),
             Init(args.b, 0),
             args.n_in,
         )
@@ -131,6 +142,18 @@ def affine_rows(args: Affine, part: int, parts: int) -> None:
 
 
 _affine = kernel(affine_rows)
+
+# A matrix that stays in L2 is read where it lies: 256x784x128 in float32 takes 200 µs instead of 212. A larger one
+# would be read from L3 or, with its rows 4 KB apart, out of few of L2's lines: float64 1024x784x512 takes 10.7 ms,
+# packed 6.9. For few rows packing takes longer than the product.
+PLAIN_BYTES = 512 << 10
+PLAIN_ROWS = 32
+
+
+def reads_plain(n_rows: int, n_in: int, n_out: int, itemsize: int) -> bool:
+    """Whether F1 reads W where it lies, rather than packed. Its sums have the same order either way."""
+    whole_lines = n_out * itemsize % LINE_BYTES == 0
+    return whole_lines and (n_in * n_out * itemsize <= PLAIN_BYTES or n_rows <= PLAIN_ROWS)
 
 
 def linear(X: Array, W: Array, b: Array, out: Array | None = None) -> Array:
@@ -196,18 +219,19 @@ def _launch_affine(X: Array, W: Array, b: Array, out: Array | None, activation: 
     if result.size:
         padded = layout.width(n_out, X.dtype)
         threads = threads_for(2.0 * n_rows * n_in * padded)
-        memory = borrow((n_in + 1) * padded, X.dtype)
-        packed, bias = memory[: n_in * padded], memory[n_in * padded : (n_in + 1) * padded]
-        launch(_pack, Packing(flat(W), packed, n_in, n_out), threads=threads)
-        bias[:n_out] = b
-        bias[n_out:] = 0
-        z = flat(result) if padded == n_out else np.empty(n_rows * padded, X.dtype)
-        launch(
-            _affine,
-            Affine(flat(X), packed, bias, z, flat(result), n_rows, n_in, n_out, CODES[activation]),
-            threads=threads,
-        )
-        give_back(memory)
+        sizes = n_rows, n_in, n_out, CODES[activation]
+        plain = flat(result)
+        if reads_plain(n_rows, n_in, n_out, X.itemsize):
+            launch(_affine, Affine(flat(X), flat(W), n_out, flat(b), plain, plain, *sizes), threads=threads)
+        else:
+            memory = borrow((n_in + 1) * padded, X.dtype)
+            packed, bias = memory[: n_in * padded], memory[n_in * padded : (n_in + 1) * padded]
+            launch(_pack, Packing(flat(W), packed, n_in, n_out), threads=threads)
+            bias[:n_out] = b
+            bias[n_out:] = 0
+            z = plain if padded == n_out else np.empty(n_rows * padded, X.dtype)
+            launch(_affine, Affine(flat(X), packed, 0, bias, z, plain, *sizes), threads=threads)
+            give_back(memory)
     return deliver(result, out)
 
 
@@ -237,7 +261,7 @@ def hidden_delta_rows(args: HiddenDelta, part: int, parts: int) -> None:
         multiply(
             Out(args.product, i * stride, stride, rows, n_lines),
             Left(args.delta, i * args.n_out, args.n_out, 1),
-            Panels(args.W_transposed, 0),
+            Matrix(args.W_transposed, 0, 0),
             Init(args.zeros, 0),
             args.n_out,
         )

@@ -360,8 +360,8 @@ ROW_PANELS = 4 if SHAPE.lines == PANEL_LINES else 2
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def row_tile(typingctx: Any, out: Any, left: Any, right: Any, init: Any, n_sum: Any) -> Any:
-    """`tile` for one row and ``ROW_PANELS`` panels, which lie behind one another as in `layout`.
+def row_tile(typingctx: Any, out: Any, left: Any, right: Any, apart: Any, init: Any, n_sum: Any) -> Any:
+    """`tile` for one row and ``ROW_PANELS`` panels.
 
     Parameters
     ----------
@@ -370,6 +370,8 @@ def row_tile(typingctx: Any, out: Any, left: Any, right: Any, init: Any, n_sum: 
     left : Left
     right : Right
         The first panel.
+    apart : int64
+        How many elements further the next panel begins.
     init : Init
     n_sum : int64
     """
@@ -380,16 +382,15 @@ def row_tile(typingctx: Any, out: Any, left: Any, right: Any, init: Any, n_sum: 
         out, *_ = parts.operand(0)
         left, _, step = parts.operand(1)
         right, stride = parts.operand(2)
-        (first,) = parts.operand(3)
+        (first,) = parts.operand(4)
         n_vectors = ROW_PANELS * PANEL_LINES * emitter.vectors_per_line
-        panel = builder.mul(args[4], stride)
-        rights = [(emitter.at(right, builder.mul(_I64(p), panel)), stride) for p in range(ROW_PANELS)]
+        rights = [(emitter.at(right, builder.mul(_I64(p), args[3])), stride) for p in range(ROW_PANELS)]
         start = [emitter.load(first, v) for v in range(n_vectors)]
-        for v, total in enumerate(emitter.sum([left], step, rights, [start], args[4])[0]):
+        for v, total in enumerate(emitter.sum([left], step, rights, [start], args[5])[0]):
             emitter.store(total, out, v)
         return context.get_dummy_value()
 
-    return types.void(out, left, right, init, types.int64), codegen
+    return types.void(out, left, right, types.int64, init, types.int64), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -22,6 +22,7 @@ from cases import (
 )
 
 from fastnn import kernels
+from fastnn.kernels.layer import reads_plain
 from fastnn.kernels.tile import fma
 from fastnn.runtime.compiler import jit
 
@@ -97,6 +98,20 @@ def test_sums_in_order_of_index(dtype: type) -> None:
         product_only = kernels.hidden_delta(delta, W, np.zeros_like(a_prev))
         assert same_bytes(product_only, chained(delta, W.T, np.zeros(sizes.n_in, dtype))), sizes
         assert same_bytes(kernels.bias_gradient(delta), np.add.accumulate(delta, axis=0)[-1]), sizes
+
+
+@each_dtype
+def test_linear_reads_whole_lines_where_they_lie(dtype: type) -> None:
+    """A small matrix, or one for few rows, isn't packed, with the same bits; nor is anything read beyond its end."""
+    itemsize = np.dtype(dtype).itemsize
+    plain, packed = Sizes(33, 20, 128), Sizes(40, 1100, 128)
+    for sizes in (plain, packed, Sizes(1, 1100, 144), Sizes(1, 3, 16), Sizes(9, 0, 32)):
+        X, W, b = operands("linear", sizes, dtype).values()
+        assert same_bytes(kernels.linear(X, W, b), chained(X, W, b)), sizes
+    assert reads_plain(*plain, itemsize)
+    assert not reads_plain(*packed, itemsize)
+    assert reads_plain(1, *packed[1:], itemsize)
+    assert not reads_plain(33, 20, 129, itemsize)
 
 
 @each_dtype

@@ -169,7 +169,7 @@ def test_multiply(rows: int, n_out: int, n_sum: int, dtype: type) -> None:
     product(
         Out(out.ravel(), 0, stride, rows, lines),
         Left(left.ravel(), 0, n_sum, 1),
-        layer.Panels(packed, 0),
+        layer.Matrix(packed, 0, 0),
         Init(bias, 0),
         n_sum,
     )
@@ -215,7 +215,7 @@ def test_assembly_keeps_every_sum_in_a_register() -> None:
     register = {64: "zmm", 32: "ymm"}[SHAPE.vector_bytes]
     for dtype in DTYPES:
         zeros = np.zeros(64 * 64, dtype)
-        product(Out(zeros, 0, 64, 9, 3), Left(zeros, 0, 9, 1), layer.Panels(zeros, 0), Init(zeros, 0), 9)
+        product(Out(zeros, 0, 64, 9, 3), Left(zeros, 0, 9, 1), layer.Matrix(zeros, 0, 0), Init(zeros, 0), 9)
     for signature in product.signatures:
         assembly = product.inspect_asm(signature)
         assert not re.search(r"\bfmaf?\b", assembly), "a call of libm's fma"
@@ -257,8 +257,8 @@ def one_step(out, left, right, n_sum, step):
 
 
 @jit
-def one_row(out, left, right, init, n_sum):
-    tile.row_tile(out, left, right, init, n_sum)
+def one_row(out, left, right, apart, init, n_sum):
+    tile.row_tile(out, left, right, apart, init, n_sum)
 
 
 @jit
@@ -320,6 +320,7 @@ def test_row_tile(dtype: type) -> None:
             Out(out, 0, n_out, 1, tile.ROW_PANELS * PANEL_LINES),
             Left(np.append(left, dtype(0)), 0, n_sum, 1),
             Right(packed, 0, panel),
+            panel * n_sum,
             Init(init, 0),
             n_sum,
         )
