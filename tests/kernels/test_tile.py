@@ -191,11 +191,15 @@ def test_choose_shape() -> None:
         assert PANEL_LINES % shape.lines == 0
 
 
+# x86's, and aarch64's (b, b.lt, cbz x8, tbnz w8, #0, ...).
+JUMP = re.compile(r"\s+(?:j\w+|b[.\w]*|cbn?z\s+\w+,|tbn?z\s+\w+, #\d+,)\s+(\.\w+)")
+
+
 def innermost_loops(assembly: str) -> list[list[str]]:
     """The loops of an assembly without a loop inside: from a label to the jump back to it."""
     lines = assembly.splitlines()
     labels = {match[1]: at for at, text in enumerate(lines) if (match := re.match(r"(\.\w+):", text))}
-    jumps = [(labels[match[1]], at) for at, text in enumerate(lines) if (match := re.match(r"\s+j\w+\s+(\.\w+)", text))]
+    jumps = [(labels[match[1]], at) for at, text in enumerate(lines) if (match := JUMP.match(text))]
     loops = [(first, last) for first, last in jumps if first < last]
     inner = [
         (first, last)
@@ -248,7 +252,48 @@ def test_avx2_build() -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "1 skipped" in run.stdout
+    assert "3 skipped" in run.stdout
+
+
+# Translates the tile for 16-byte vectors, as it is built for a processor without AVX2, for aarch64.
+FOR_NEON = """
+import re
+import llvmlite.binding as llvm
+import numpy as np
+from fastnn.kernels.tile import Init, Left, Out, Right, tile
+from fastnn.runtime.compiler import jit_entry
+
+@jit_entry
+def product(out, left, right, init, n_sum):
+    tile(out, left, right, init, n_sum)
+
+zeros = np.zeros(64 * 64, np.DTYPE)
+product(Out(zeros, 0, 64, 6, 2), Left(zeros, 0, 9, 1), Right(zeros, 0, 32), Init(zeros, 0), 9)
+code = product.inspect_llvm(product.signatures[0])
+code = re.sub('target triple = ".*"', 'target triple = "aarch64-unknown-linux-gnu"', code)
+code = re.sub('target datalayout = ".*"', "", code)
+code = re.sub('"target-(cpu|features)"="[^"]*"', "", code)
+llvm.initialize_all_targets()
+llvm.initialize_all_asmprinters()
+machine = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(cpu="neoverse-n1", opt=3)
+print(machine.emit_assembly(llvm.parse_assembly(code)))
+"""
+
+
+@needs_x86
+@pytest.mark.skipif(SHAPE.vector_bytes != 64, reason="the processor's own shape is looked at above")
+@each_dtype
+def test_neon_assembly_keeps_every_sum_in_a_register(dtype: type) -> None:
+    """Where no such machine is at hand, its assembly can still be read."""
+    environment = os.environ | {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse4.2,+popcnt,+avx,+fma"}
+    script = FOR_NEON.replace("DTYPE", np.dtype(dtype).name)
+    run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    loops = [loop for loop in innermost_loops(run.stdout) if any("fmla" in text for text in loop)]
+    sums = [sum("fmla" in text for text in loop) for loop in loops]
+    assert 24 in sums
+    assert set(sums) <= {12, 24}
+    assert not any("[sp" in text for loop in loops for text in loop)
 
 
 @jit
