@@ -32,6 +32,7 @@ from numba import types
 import fastnn
 from fastnn import kernels
 from fastnn.kernels.arrays import flat
+from fastnn.kernels.tile import LINE_BYTES
 
 HERE = Path(__file__).parent
 # The forms that `out` may have: it must be writable.
@@ -277,8 +278,34 @@ def guarded(array: np.ndarray, at_end: bool) -> np.ndarray:
     return copy
 
 
+def guarded_lines(n: int, dtype: Any) -> np.ndarray:
+    """What `aligned_zeros` and `aligned_empty` return, with a forbidden page behind its last line."""
+    dtype = np.dtype(dtype)
+    whole = -(-n * dtype.itemsize // LINE_BYTES) * LINE_BYTES
+    return guarded(np.zeros(whole // dtype.itemsize, dtype), at_end=True)[:n]
+
+
+def guard_our_memory() -> None:
+    for name, module in list(sys.modules.items()):
+        for function in ("aligned_zeros", "aligned_empty"):
+            if name.startswith("fastnn.") and hasattr(module, function):
+                setattr(module, function, guarded_lines)
+
+
+# Layer sizes, samples, and a batch's: samples in the lanes and in rows, tails of all kinds, a batch beyond the data.
+TRAININGS = (
+    ([2, 3, 2], 20, 20),
+    ([2, 3, 2], 21, 4),
+    ([65, 40, 9, 4], 70, 16),
+    ([7, 100, 17], 30, 30),
+    ([130, 20, 3], 25, 300),
+    ([3, 5, 6, 7, 4], 999, 600),
+)
+
+
 def call_all_within_guards() -> None:
-    """Every kernel, scoring and training on arrays between forbidden pages."""
+    """Every kernel, scoring and training on arrays between forbidden pages, and in memory of ours that has them too."""
+    guard_our_memory()
     every = [Sizes(1, 1, 1), Sizes(7, 33, 31), Sizes(50, 17, 32), Sizes(33, 127, 16)]
     for dtype in (np.float32, np.float64):
         for at_end in (True, False):
@@ -298,6 +325,14 @@ def call_all_within_guards() -> None:
                 net.predict_proba(X)
                 for solver in ("sgd", "adam"):
                     fastnn.train(net, X, y, epochs=2, batch_size=7, solver=solver, alpha=0.1)
+            for layer_sizes, n, batch_size in TRAININGS:
+                X = guarded(np.ones((n, layer_sizes[0]), dtype), at_end)
+                y = guarded(np.zeros(n, int), at_end)
+                for shuffle in (True, False):
+                    net = fastnn.Network.create(layer_sizes, dtype=dtype)
+                    fastnn.train(net, X, y, epochs=2, batch_size=batch_size, shuffle=shuffle)
+                    for rows in (X, X[:1], X[-1:]):
+                        net.predict_proba(rows)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mprotect as Linux has it")
