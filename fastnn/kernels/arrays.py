@@ -34,8 +34,8 @@ def operand(name: str, value: Any, ndim: int, dtype: np.dtype[Any] | None = None
     dtype : numpy.dtype, optional
         The dtype that it must have: that of the operands before it.
     """
-    expected = FLOATS[0] if dtype is None else dtype
-    if type(value) is np.ndarray and value.flags.carray and value.dtype == expected and value.ndim == ndim:
+    expected = FLOATS if dtype is None else (dtype,)
+    if type(value) is np.ndarray and value.flags.carray and value.dtype in expected and ndim in (0, value.ndim):
         return value  # what most callers pass: 0.1 µs instead of 1
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} is a masked array: fill its holes first, for example with {name}.filled(0).")

@@ -102,7 +102,7 @@ def test_sums_in_order_of_index(dtype: type) -> None:
 
 @each_dtype
 def test_linear_reads_whole_lines_where_they_lie(dtype: type) -> None:
-    """A small matrix, or one for few rows, isn't packed, with the same bits; nor is anything read beyond its end."""
+    """A small matrix, or one for few rows, isn't packed; the bits are the same."""
     itemsize = np.dtype(dtype).itemsize
     plain, packed = Sizes(33, 20, 128), Sizes(40, 1100, 128)
     for sizes in (plain, packed, Sizes(1, 1100, 144), Sizes(1, 3, 16), Sizes(9, 0, 32)):
