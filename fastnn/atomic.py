@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
 import secrets
 import stat
@@ -9,6 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
@@ -34,9 +41,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = Path(os.path.realpath(path))
     check_replaceable(target)
-    temporary = target.with_name(f".fastnn-{secrets.token_hex(8)}.tmp")
-    # Not `tempfile`: its files are private to the user (0600), and the rename would carry that over to the target.
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    _remove_orphans(target)
+    descriptor, temporary = _create_temporary(target)
     try:
         with open(descriptor, "w+b") as file:
             yield file
@@ -48,6 +54,48 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             temporary.unlink()
         raise
     _sync_directory(target.parent)
+
+
+def _temporary_prefix(target: Path) -> str:
+    # Not the name itself, which may be as long as a name can be.
+    return f".fastnn-{hashlib.sha256(target.name.encode(errors='surrogateescape')).hexdigest()[:8]}-"
+
+
+def _create_temporary(target: Path) -> tuple[int, Path]:
+    """A new file beside the target, locked for as long as this process has it open: it is no orphan."""
+    while True:
+        temporary = target.with_name(f"{_temporary_prefix(target)}{secrets.token_hex(8)}.tmp")
+        # Not `tempfile`: its files are private to the user (0600), and the rename would carry that over to the target.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        if _lock(descriptor) is not False and os.fstat(descriptor).st_nlink:
+            return descriptor, temporary
+        os.close(descriptor)  # another process took it for an orphan before it was locked
+
+
+@functools.cache
+def _remove_orphans(target: Path) -> None:
+    """Remove the temporary files that writers of the target left when they were killed; once in a process."""
+    for path in target.parent.glob(f"{_temporary_prefix(target)}*.tmp"):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR)
+            try:
+                if _lock(descriptor):
+                    path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Whether the file could be locked, which nobody else has done then; None where files can't be."""
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return None
+    return True
 
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:

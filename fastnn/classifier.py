@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -17,6 +18,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets, unique_labels
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from fastnn.checkpoint import Checkpoint
 from fastnn.kernels.activation import CODES
 from fastnn.network import Network
 from fastnn.samples import Samples
@@ -209,7 +211,15 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPClassifier:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
+    ) -> MLPClassifier:
         """Train on samples X with labels y.
 
         Parameters
@@ -219,6 +229,11 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Integers, strings, booleans or floats.
         sample_weight : array_like of shape (n_samples,), optional
             Each sample's weight in the mean loss.
+        checkpoint : str or path-like, optional
+            A file to keep the progress in. A `fit` with the same data and parameters goes on from there, and ends in
+            the bytes of a `fit` that wasn't interrupted; without a `random_state` its seed is that of the file.
+        checkpoint_every : int, default=1
+            Epochs from one checkpoint to the next.
 
         Returns
         -------
@@ -228,12 +243,20 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ------
         TrainingDivergedError
             If the loss or a weight stops being finite.
+        ModelFileError
+            If `checkpoint` is damaged, or holds the unfinished progress of another training.
         TypeError, ValueError
             If the data or a parameter doesn't fit.
+
+        Notes
+        -----
+        Ctrl-C ends training within a tenth of a second, with a warning: the estimator is fitted, its weights are those
+        of the last finished epoch, and the checkpoint is written.
         """
+        kept = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
         restart = not (self.warm_start and hasattr(self, "network_"))
         samples = self._validate(X, y, sample_weight, restart)
-        seed = self._seed()
+        seed = self._seed(kept)
         held_out = None
         if self.early_stopping:
             samples, held_out = self._hold_out(samples, seed)
@@ -247,7 +270,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._stopping: Stopping = stopping
         self.n_iter_ = 0
         try:
-            for epoch in self._trainer.epochs(samples, self.max_iter, self._stopping):
+            for epoch in self._trainer.epochs(samples, self.max_iter, self._stopping, kept):
                 self._record(epoch, samples)
             if self.n_iter_ == self.max_iter and not self._stopping.stopped:
                 warnings.warn(
@@ -257,7 +280,9 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                     stacklevel=2,
                 )
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=2)
+            warnings.warn(
+                f"Training interrupted by user. The weights are those after epoch {self.n_iter_}.", stacklevel=2
+            )
         finally:
             if isinstance(stopping, ValidationStopping):
                 stopping.restore_best(self.network_)
@@ -396,8 +421,12 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return Samples(X, y, sample_weight)
 
-    def _seed(self) -> int:
+    def _seed(self, checkpoint: Checkpoint | None = None) -> int:
         """The 64-bit seed of everything random: `random_state` itself, or one number drawn from it."""
+        if self.random_state is None and checkpoint is not None:
+            kept = checkpoint.seed()
+            if kept is not None:
+                return kept
         if isinstance(self.random_state, Integral):
             return int(self.random_state)
         random = check_random_state(self.random_state)

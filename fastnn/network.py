@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -74,9 +74,8 @@ class Network:
         self.classes = _check_classes(classes, self.n_classes)
         self.feature_names = _check_feature_names(feature_names, self.n_features)
         self.params = aligned_zeros(self.layout.n_params, self.dtype)
-        for layer, (W, b) in enumerate(zip(matrices, vectors, strict=True), start=1):
-            pack(W, self.layout.weights(self.params, layer))
-            self.layout.biases(self.params, layer)[:] = b
+        parts = {f"weights.{layer}": W for layer, W in enumerate(matrices)}
+        self.fill(self.params, parts | {f"biases.{layer}": b for layer, b in enumerate(vectors)})
 
     @classmethod
     def create(
@@ -144,15 +143,12 @@ class Network:
     @property
     def weights(self) -> list[Array]:
         """Copies of the weights, of shape (n_in, n_out), one for each layer."""
-        return [
-            unpack(self.layout.weights(self.params, layer), self.sizes[layer - 1], self.sizes[layer])
-            for layer in range(1, len(self.sizes))
-        ]
+        return list(self.named(self.params).values())[0::2]
 
     @property
     def biases(self) -> list[Array]:
         """Copies of the biases, of shape (n_out,), one for each layer."""
-        return [self.layout.biases(self.params, layer).copy() for layer in range(1, len(self.sizes))]
+        return list(self.named(self.params).values())[1::2]
 
     def predict_proba(self, X: Any, *, n_threads: int | None = None) -> Array:
         """Class probabilities (F1, F2, F3).
@@ -252,11 +248,30 @@ class Network:
 
     def tensors(self) -> dict[str, Array]:
         """The arrays of the model file: ``weights.0``, ``biases.0``, ``weights.1``, ..."""
+        return self.named(self.params)
+
+    def named(self, vector: Array) -> dict[str, Array]:
+        """The arrays of a vector that lies as `params` does, copied: ``weights.0``, ``biases.0``, ..."""
         parts = {}
-        for layer, (W, b) in enumerate(zip(self.weights, self.biases, strict=True)):
-            parts[f"weights.{layer}"] = W
-            parts[f"biases.{layer}"] = b
+        for layer, (n_in, n_out) in enumerate(pairwise(self.sizes)):
+            parts[f"weights.{layer}"] = unpack(self.layout.weights(vector, layer + 1), n_in, n_out)
+            parts[f"biases.{layer}"] = self.layout.biases(vector, layer + 1).copy()
         return parts
+
+    def fill(self, vector: Array, parts: Mapping[str, Array]) -> None:
+        """Write arrays with the names of `named` into a vector that lies as `params` does.
+
+        Raises
+        ------
+        KeyError, ValueError
+            If one is missing, or of another shape.
+        """
+        for layer, shape in enumerate(pairwise(self.sizes)):
+            W, b = parts[f"weights.{layer}"], parts[f"biases.{layer}"]
+            if W.shape != shape or b.shape != shape[1:]:
+                raise ValueError(f"layer {layer} has shapes {W.shape} and {b.shape}, not {shape} and {shape[1:]}")
+            pack(W, self.layout.weights(vector, layer + 1))
+            self.layout.biases(vector, layer + 1)[:] = b
 
     def description(self) -> dict[str, Any]:
         """What the model file says about the network, as JSON-able data."""
@@ -284,6 +299,8 @@ class Network:
                 "this model carries its preprocessing: load it with fastnn.pipeline.Model.load, "
                 "or score with `fastnn predict`."
             )
+        if kind == "checkpoint":
+            raise ModelFileError("this is a checkpoint of a training, not a model: name it to `train` or `fit` again.")
         if kind != "network":
             raise ModelFileError(f"the file describes {kind!r}, not a network.")
         try:

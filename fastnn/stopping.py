@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,18 @@ class Stopping:
         May lower the step size instead of stopping.
     """
 
+    # What the rule has seen so far, in numbers.
+    SEEN: ClassVar[tuple[str, ...]] = ("best_loss", "idle")
+    # The weights that the rule keeps; only some do.
+    best_params: NDArray[Any] | None = None
+
     def __init__(self, tol: float = 1e-4, n_iter_no_change: float = 10, schedule: Schedule | None = None) -> None:
         self.tol = tol
         self.n_iter_no_change = n_iter_no_change
         self.schedule = schedule or Schedule()
         self.best_loss = np.inf
         self.stopped = False
-        self._idle = 0
+        self.idle = 0
 
     def judge(self, net: Network, loss: float) -> Verdict:
         """Look at the network after an epoch of this mean loss."""
@@ -48,14 +53,22 @@ class Stopping:
 
     def go_on_from(self, earlier: Stopping) -> None:
         """Take over what the rule of an earlier fit has seen, as scikit-learn's warm start does."""
-        self.best_loss = earlier.best_loss
-        self._idle = earlier._idle
+        for name in self.SEEN:
+            setattr(self, name, getattr(earlier, name, getattr(self, name)))
+
+    def settings(self) -> str:
+        """What the rule goes by, in words that tell two rules apart."""
+        return f"{type(self).__name__}({self.tol}, {self.n_iter_no_change}, {self.schedule})"
+
+    def watched(self) -> list[Any]:
+        """The data that the rule goes by."""
+        return []
 
     def _plateau(self, improved: bool) -> bool:
-        self._idle = 0 if improved else self._idle + 1
-        if self._idle <= self.n_iter_no_change:
+        self.idle = 0 if improved else self.idle + 1
+        if self.idle <= self.n_iter_no_change:
             return False
-        self._idle = 0
+        self.idle = 0
         return True
 
 
@@ -64,15 +77,15 @@ class BestWeightsStopping(Stopping):
 
     def __init__(self, tol: float = 1e-4, n_iter_no_change: float = 10, schedule: Schedule | None = None) -> None:
         super().__init__(tol, n_iter_no_change, schedule)
-        self._best_params: NDArray[Any] | None = None
+        self.best_params = None
 
     def _remember(self, net: Network) -> None:
-        self._best_params = net.params.copy()
+        self.best_params = net.params.copy()
 
     def restore_best(self, net: Network) -> None:
         """Give the network the weights of its best epoch."""
-        if self._best_params is not None:
-            net.params[:] = self._best_params
+        if self.best_params is not None:
+            net.params[:] = self.best_params
 
 
 class ValidationStopping(BestWeightsStopping):
@@ -86,6 +99,8 @@ class ValidationStopping(BestWeightsStopping):
     n_threads : int, optional
         The most threads to score with.
     """
+
+    SEEN = (*BestWeightsStopping.SEEN, "best_score")
 
     def __init__(
         self,
@@ -113,5 +128,8 @@ class ValidationStopping(BestWeightsStopping):
     def go_on_from(self, earlier: Stopping) -> None:
         """Take over what the rule of an earlier fit has seen, the best weights included."""
         super().go_on_from(earlier)
-        if isinstance(earlier, ValidationStopping):
-            self.best_score, self._best_params = earlier.best_score, earlier._best_params
+        self.best_params = earlier.best_params
+
+    def watched(self) -> list[Any]:
+        """The held-out samples."""
+        return [self.held_out.X, self.held_out.y, self.held_out.sample_weight]

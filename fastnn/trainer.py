@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn.checkpoint import Checkpoint, Progress, differing, fingerprint
+from fastnn.interrupts import held_back
 from fastnn.kernels import activation as activations
 from fastnn.kernels import solver as solvers
 from fastnn.kernels import team
@@ -18,6 +21,7 @@ from fastnn.kernels.arrays import flat
 from fastnn.kernels.epoch import SQUARES_BLOCK, STEP, Run
 from fastnn.kernels.layout import aligned_zeros
 from fastnn.kernels.narrow import method
+from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
 from fastnn.runtime.launch import check_n_threads, launch, pace
 from fastnn.samples import Samples, as_class_indices, as_rows, as_weights, plain
@@ -91,6 +95,8 @@ class TrainOptions:
         _check_range({"alpha": self.alpha}, lambda x: 0 <= x < np.inf, "a finite number of at least 0")
         _check_range({"momentum": self.momentum}, lambda x: 0 <= x <= 1, "a number from 0 to 1")
         _check_range(below_one, lambda x: 0 <= x < 1, "a number of at least 0 and below 1")
+        for name in ("step_size", "epsilon", "beta_1", "beta_2", "alpha", "momentum"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         if self.n_threads is not None:
             check_n_threads(self.n_threads)
 
@@ -180,7 +186,13 @@ class Trainer:
     def step_size(self, value: float) -> None:
         self._numbers[STEP] = value
 
-    def epochs(self, samples: Samples, n_epochs: int, stopping: Stopping | None = None) -> Iterator[Epoch]:
+    def epochs(
+        self,
+        samples: Samples,
+        n_epochs: int,
+        stopping: Stopping | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Iterator[Epoch]:
         """Train for `n_epochs` epochs, or until `stopping` says so; yields each epoch when it is done.
 
         Parameters
@@ -188,6 +200,9 @@ class Trainer:
         samples : Samples
         n_epochs : int
         stopping : Stopping, optional
+        checkpoint : Checkpoint, optional
+            Where progress is kept. A training whose progress is there goes on from it, to the same bits: the epochs
+            that are done are yielded again, and then the others.
 
         Yields
         ------
@@ -197,31 +212,157 @@ class Trainer:
         ------
         TrainingDivergedError
             If the loss or a weight stops being finite. The network keeps its last finite weights.
+        KeyboardInterrupt
+            Between two calls of compiled code, a tenth of a second after Ctrl-C. The network has the weights of the
+            last epoch that was yielded, and the checkpoint is written.
+        ModelFileError
+            If the checkpoint's file is damaged, or holds the unfinished progress of another training.
         """
         # A rule wants to see the weights of each epoch; without one, short epochs share a call.
-        losses = chain.from_iterable(self.losses(samples, n_epochs, one_epoch_a_call=stopping is not None))
-        for number, loss in enumerate(losses, 1):
-            epoch = Epoch(number, loss)
-            if stopping is not None:
-                verdict = stopping.judge(self.net, loss)
-                epoch = replace(epoch, validation_score=verdict.score)
-                self.step_size = stopping.schedule.after_epoch(self.step_size, self.samples_seen)
-                if verdict.plateau:
-                    lower = stopping.schedule.after_plateau(self.step_size)
-                    if lower is None:
-                        stopping.stopped = True
-                        yield epoch
-                        return
-                    self.step_size = lower
-            yield epoch
+        samples = checked(samples, self.net)
+        stride = _MOST_EPOCHS_A_CALL if stopping is None else 1
+        journal = None
+        if checkpoint is not None:
+            stride = min(stride, checkpoint.every)
+            journal = _Journal(self, samples, stopping, checkpoint)
+            yield from journal.resume(n_epochs)
+            if journal.finished or len(journal.epochs) == n_epochs:
+                return
+        done = 0 if journal is None else len(journal.epochs)
+        losses = chain.from_iterable(_Slices(self, samples, n_epochs - done).run(stride))
+        try:
+            for number, loss in enumerate(losses, done + 1):
+                epoch = Epoch(number, loss) if stopping is None else self._judged(number, loss, stopping)
+                stopped = stopping is not None and stopping.stopped
+                if journal is not None:
+                    journal.add(epoch, finished=stopped or number == n_epochs)
+                yield epoch
+                if stopped:
+                    return
+        except KeyboardInterrupt:
+            if journal is not None:
+                journal.save()
+            raise
 
-    def losses(self, samples: Samples, n_epochs: int, one_epoch_a_call: bool = False) -> Iterator[list[float]]:
+    def _judged(self, number: int, loss: float, stopping: Stopping) -> Epoch:
+        """An epoch as the rule sees it, which may set the next one's step size, or stop."""
+        verdict = stopping.judge(self.net, loss)
+        self.step_size = stopping.schedule.after_epoch(self.step_size, self.samples_seen)
+        if verdict.plateau:
+            lower = stopping.schedule.after_plateau(self.step_size)
+            if lower is None:
+                stopping.stopped = True
+            else:
+                self.step_size = lower
+        return Epoch(number, loss, verdict.score)
+
+    def losses(self, samples: Samples, n_epochs: int) -> Iterator[list[float]]:
         """Train as `epochs` does; yields the losses of some epochs, one after the other, when these are done."""
-        slices = _Slices(self, samples, n_epochs)
-        for finished in slices.run(one_epoch_a_call):
-            self.epochs_done += len(finished)
-            self.samples_seen += len(finished) * slices.n_rows
-            yield finished
+        return _Slices(self, checked(samples, self.net), n_epochs).run(_MOST_EPOCHS_A_CALL)
+
+
+class _Journal:
+    """A training's progress: taken from its checkpoint where there is one, and written into it now and then."""
+
+    def __init__(self, trainer: Trainer, samples: Samples, stopping: Stopping | None, checkpoint: Checkpoint) -> None:
+        self.trainer, self.stopping, self.checkpoint = trainer, stopping, checkpoint
+        self.epochs: list[Epoch] = []
+        self.finished = False
+        self._saved = 0
+        self._identity = {
+            # The result doesn't depend on the number of threads.
+            "options": {name: value for name, value in asdict(trainer.options).items() if name != "n_threads"},
+            "stopping rule": None if stopping is None else stopping.settings(),
+            "data": fingerprint(samples.X, samples.y, samples.sample_weight),
+            "held-out data": None if stopping is None else fingerprint(*stopping.watched()),
+            "initial weights": fingerprint(trainer.net.params),
+        }
+
+    def resume(self, n_epochs: int) -> Iterator[Epoch]:
+        """Bring trainer and rule to where the checkpoint is; yields the epochs up to there."""
+        progress = self.checkpoint.load(self.trainer.net)
+        if progress is None:
+            return
+        difference = differing(progress.identity, self._identity)
+        if difference is not None:
+            if not progress.finished:
+                self.checkpoint.refuse(difference)
+            return  # nobody needs the checkpoint of a training that was finished: it will be replaced
+        try:
+            self._restore(progress, n_epochs)
+        except (KeyError, ValueError, IndexError, OverflowError) as error:
+            if isinstance(error, ModelFileError):
+                raise
+            self.checkpoint.refuse(f"parts missing ({error})")
+        yield from self.epochs
+
+    def _restore(self, progress: Progress, n_epochs: int) -> None:
+        trainer, stopping, numbers, vectors = self.trainer, self.stopping, progress.numbers, progress.vectors
+        scores = [None if np.isnan(score) else score for score in numbers["scores"].tolist()]
+        losses = numbers["losses"].tolist()
+        epochs = [
+            Epoch(number, loss, score) for number, (loss, score) in enumerate(zip(losses, scores, strict=True), 1)
+        ]
+        if len(epochs) > n_epochs:
+            self.checkpoint.refuse(f"{len(epochs)} epochs, more than the {n_epochs} asked for")
+        epochs_done, samples_seen = (int(count) for count in numbers["counts"])
+        slots = [vectors[f"state.{slot}"] for slot in range(solvers.SLOTS[trainer.options.kernel])]
+        if stopping is not None:
+            seen = dict(zip(stopping.SEEN, numbers["seen"].tolist(), strict=True))
+            stopped = bool(numbers["stopped"][0])
+            vars(stopping).update(seen, stopped=stopped, best_params=vectors.get("best"))
+            self.finished = stopped
+        # Last, since nothing may change before all is known to be there.
+        params, trainer._numbers[:] = vectors["params"], numbers["solver"]
+        trainer._state[:] = np.concatenate([np.empty(0, trainer.net.dtype), *slots])
+        trainer.net.params[:] = params
+        trainer.epochs_done, trainer.samples_seen = epochs_done, samples_seen
+        self.epochs, self._saved = epochs, len(epochs)
+
+    def add(self, epoch: Epoch, finished: bool) -> None:
+        """Note a finished epoch, and write the checkpoint if it is time."""
+        self.epochs.append(epoch)
+        self.finished = finished
+        if finished or epoch.number % self.checkpoint.every == 0:
+            self.save()
+
+    def save(self) -> None:
+        """Write the checkpoint, unless it says all that there is to say."""
+        if self._saved == len(self.epochs):
+            return
+        trainer, stopping = self.trainer, self.stopping
+        vectors = {"params": trainer.net.params}
+        slots = trainer._state.reshape(-1, trainer.net.params.size)
+        vectors |= {f"state.{slot}": vector for slot, vector in enumerate(slots)}
+        numbers = {
+            "solver": trainer._numbers,
+            "counts": [trainer.epochs_done, trainer.samples_seen],
+            "losses": [epoch.loss for epoch in self.epochs],
+            "scores": [np.nan if epoch.validation_score is None else epoch.validation_score for epoch in self.epochs],
+        }
+        if stopping is not None:
+            numbers |= {"seen": [getattr(stopping, name) for name in stopping.SEEN], "stopped": [stopping.stopped]}
+            if stopping.best_params is not None:
+                vectors["best"] = stopping.best_params
+        as_floats = {name: np.array(values, np.float64) for name, values in numbers.items()}
+        self.checkpoint.save(trainer.net, Progress(self._identity, vectors, as_floats, self.finished))
+        self._saved = len(self.epochs)
+
+
+def checked(samples: Samples, net: Network) -> Samples:
+    """Samples as the kernels take them: plain rows, class indices, and weights, of which there may be none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they don't fit the network; the message says what to do.
+    """
+    X = plain(as_rows(samples.X, net.n_features), net.dtype)
+    n_rows = X.shape[0]
+    if n_rows == 0:
+        raise ValueError("X has no rows: training needs at least one sample.")
+    y = as_class_indices(samples.y, n_rows, net.n_classes, net.classes)
+    return Samples(X, y, as_weights(samples.sample_weight, n_rows, net.dtype))
 
 
 class _Slices:
@@ -229,11 +370,7 @@ class _Slices:
 
     def __init__(self, trainer: Trainer, samples: Samples, n_epochs: int) -> None:
         net, options = trainer.net, trainer.options
-        X = plain(as_rows(samples.X, net.n_features), net.dtype)
-        self.n_rows = X.shape[0]
-        if self.n_rows == 0:
-            raise ValueError("X has no rows: training needs at least one sample.")
-        y = as_class_indices(samples.y, self.n_rows, net.n_classes, net.classes)
+        self.n_rows = samples.X.shape[0]
         batch_size = min(options.batch_size, self.n_rows)
         shuffled = options.shuffle and batch_size < self.n_rows
         self.n_batches = -(-self.n_rows // batch_size)
@@ -250,9 +387,9 @@ class _Slices:
         self.method = method(net.sizes, net.dtype)
         memory = self.method.memory(net.layout, batch_size, self.pace.n_threads)
         self._run = Run(
-            X=flat(X),
-            y=y,
-            sample_weight=as_weights(samples.sample_weight, self.n_rows, net.dtype),
+            X=flat(samples.X),
+            y=samples.y,
+            sample_weight=samples.sample_weight,
             order=np.empty(self.n_rows if shuffled else 0, np.int64),
             batch_size=batch_size,
             shuffled=shuffled,
@@ -278,43 +415,63 @@ class _Slices:
             team=np.zeros(team.SIZE, np.int64),
         )
 
-    def run(self, one_epoch_a_call: bool) -> Iterator[list[float]]:
-        """Yield the losses of the epochs that each call has finished."""
+    def run(self, stride: int) -> Iterator[list[float]]:
+        """Yield the losses of the epochs that each call has finished; calls end at multiples of `stride` epochs."""
+        trainer, before = self.trainer, self._run.first_epoch
         done, last = 0, self.n_epochs * self.n_batches
-        most = 1 if one_epoch_a_call else _MOST_EPOCHS_A_CALL
-        while done < last:
-            epoch = done // self.n_batches
-            threads, trial = self.pace.choose()
-            batches = int((_SECONDS_PER_TRIAL if trial else _SECONDS_PER_CALL) / self.seconds_per_batch)
-            end = min(done + max(1, batches), last, (epoch + most) * self.n_batches)
-            began = time.perf_counter()
-            try:
-                phases = self.method.phases
-                chunks = self.method.chunks(self._run.batch_size, threads)
-                launch(self.method.kernel, team.Phases(self._run, phases * done, phases * end, chunks), threads)
-            except KeyboardInterrupt:
-                self._fall_back()
-                raise
-            reached = int(self._run.team[team.REACHED]) // phases
-            self.seconds_per_batch = max((time.perf_counter() - began) / max(1, reached - done), 1e-9)
-            self.pace.record(threads, self.seconds_per_batch)
-            if reached < end:
-                self._fall_back()
-            finished = np.arange(epoch, reached // self.n_batches) % self.epoch_losses.size
-            yield self.epoch_losses[finished].tolist()
-            if reached < end:
-                raise TrainingDivergedError(
-                    f"training diverged in epoch {reached // self.n_batches + 1}: the loss or the weights are no "
-                    "longer finite. The network keeps the weights of the epoch before. Standardise X, or lower the "
-                    "step size."
-                )
-            done = end
+        try:
+            with held_back() as interrupted:
+                while done < last:
+                    epoch = done // self.n_batches
+                    boundary = ((before + epoch) // stride + 1) * stride - before
+                    end, reached = self._call(done, min(last, boundary * self.n_batches))
+                    if reached < end:
+                        self._fall_back()
+                    finished = np.arange(epoch, reached // self.n_batches) % self.epoch_losses.size
+                    trainer.epochs_done += finished.size
+                    trainer.samples_seen += finished.size * self.n_rows
+                    yield self.epoch_losses[finished].tolist()
+                    if reached < end:
+                        raise TrainingDivergedError(
+                            f"training diverged in epoch {trainer.epochs_done + 1}: the loss or the weights are no "
+                            "longer finite. The network keeps the weights of the epoch before. Standardise X, or lower "
+                            "the step size."
+                        )
+                    done = end
+                    if interrupted():
+                        raise KeyboardInterrupt(
+                            f"training interrupted in epoch {trainer.epochs_done + 1}: the network keeps the weights "
+                            f"of epoch {trainer.epochs_done}."
+                        )
+        except GeneratorExit:  # whoever took the last epoch wants no more: the weights are that epoch's
+            raise
+        except BaseException:
+            self._fall_back()
+            raise
+
+    def _call(self, first: int, last: int) -> tuple[int, int]:
+        """Train from one batch to another, `last` at most; returns the number it tried to reach, and that it did."""
+        threads, trial = self.pace.choose()
+        batches = int((_SECONDS_PER_TRIAL if trial else _SECONDS_PER_CALL) / self.seconds_per_batch)
+        end = min(first + max(1, batches), last)
+        if end // self.n_batches > first // self.n_batches:
+            end -= end % self.n_batches  # when an epoch is yielded, the weights are those of its end
+        phases = self.method.phases
+        chunks = self.method.chunks(self._run.batch_size, threads)
+        began = time.perf_counter()
+        launch(self.method.kernel, team.Phases(self._run, phases * first, phases * end, chunks), threads)
+        reached = int(self._run.team[team.REACHED]) // phases
+        self.seconds_per_batch = max((time.perf_counter() - began) / max(1, reached - first), 1e-9)
+        self.pace.record(threads, self.seconds_per_batch)
+        return end, reached
 
     def _fall_back(self) -> None:
-        """Give network and solver back what they had at the end of the last epoch, or at the start."""
+        """Give network and solver what they had at the end of the last epoch, or at the start."""
+        step_size = self.trainer.step_size
         self._run.params[:] = self._run.good_params
         self._run.state[:] = self._run.good_state
         self._run.numbers[:] = self._run.good_numbers
+        self.trainer.step_size = step_size  # a schedule's, which may be newer
 
 
 def train(
@@ -335,6 +492,8 @@ def train(
     beta_2: float = 0.999,
     epsilon: float = 1e-8,
     n_threads: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1,
 ) -> History:
     """Train a network in place by mini-batch gradient descent: the article's loop.
 
@@ -369,6 +528,11 @@ def train(
         For ``solver="adam"``.
     n_threads : int, optional
         The most threads to use; by default all that the process may. The result is the same.
+    checkpoint : str or path-like, optional
+        A file to keep the progress in. Called again with the same arguments after a kill, `train` goes on from there,
+        and ends in the bytes of a training that wasn't killed.
+    checkpoint_every : int
+        Epochs from one checkpoint to the next.
 
     Returns
     -------
@@ -379,6 +543,10 @@ def train(
     ------
     TrainingDivergedError
         If the loss or a weight stops being finite. The network keeps its last finite weights.
+    KeyboardInterrupt
+        A tenth of a second after Ctrl-C: the network has the weights of the last finished epoch.
+    ModelFileError
+        If `checkpoint` is damaged, or holds the unfinished progress of another training.
     TypeError, ValueError
         If an argument doesn't fit; the message says what to do.
     """
@@ -397,4 +565,8 @@ def train(
         epsilon=epsilon,
         n_threads=n_threads,
     )
-    return History(list(chain.from_iterable(Trainer(net, options).losses(Samples(X, y), epochs))))
+    trainer, samples = Trainer(net, options), Samples(X, y)
+    if checkpoint is not None:
+        kept = Checkpoint(checkpoint, checkpoint_every)
+        return History([epoch.loss for epoch in trainer.epochs(samples, epochs, checkpoint=kept)])
+    return History(list(chain.from_iterable(trainer.losses(samples, epochs))))

@@ -221,7 +221,7 @@ def test_an_epoch_that_fails_leaves_no_trace(calls, solver, monkeypatch):
 
     def diverge(trainer: Trainer) -> None:
         trainer.step_size = 1e38
-        with pytest.raises(TrainingDivergedError, match="diverged in epoch 1:"):
+        with pytest.raises(TrainingDivergedError, match="diverged in epoch 3:"):
             list(trainer.epochs(Samples(X * 100, y), 5))
         trainer.step_size = 0.01
 

@@ -68,12 +68,18 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="The most threads to use.")] = None,
     dtype: Annotated[Dtype, typer.Option(help="Of weights and arithmetic.")] = Dtype.FLOAT32,
     plot: Annotated[Path | None, typer.Option(help="Draw the loss of each epoch into this image file.")] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Keep the progress in this file; the same command goes on from there after a kill."),
+    ] = None,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Epochs from one checkpoint to the next.")] = 1,
     json: Json = False,
 ) -> None:
     """Train a classifier on a table and write it to a model file.
 
     Numbers are standardised, strings one-hot encoded, holes filled; all of that goes into the model file.
     """
+    from fastnn.checkpoint import Checkpoint
     from fastnn.pipeline.sources import read_table
     from fastnn.pipeline.train import prepare
     from fastnn.plot import plot_loss
@@ -97,7 +103,8 @@ def train(
         "batch_size": _batch_size(batch_size),
     }
     plan = _plan(settings, options)
-    _check_outputs([data], [model], plot)
+    _check_outputs([data], [path for path in (model, checkpoint) if path is not None], plot)
+    kept = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
     if target in (ignore or ()):
         raise typer.BadParameter(f"{target!r} is both target and ignored.")
 
@@ -107,8 +114,15 @@ def train(
     del table  # its rows are in `training` now
     with said_when_slow(COMPILING):
         training.compile()
-    with epoch_progress(epochs) as report:
-        trained = training.run(report)
+    if checkpoint is not None and checkpoint.exists():
+        say(f"{checkpoint}: going on from there")
+    try:
+        with epoch_progress(epochs) as report:
+            trained = training.run(report, kept)
+    except KeyboardInterrupt:
+        if checkpoint is not None:
+            say(f"{checkpoint} keeps the epochs that are done: the same command goes on from there")
+        raise
     trained.model.save(model)
     losses = [epoch.loss for epoch in trained.epochs]
     if plot is not None:

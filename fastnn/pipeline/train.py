@@ -10,6 +10,7 @@ from time import perf_counter
 import numpy as np
 import pyarrow as pa
 
+from fastnn.checkpoint import Checkpoint
 from fastnn.kernels.shuffle import mix, random_bits
 from fastnn.network import Network
 from fastnn.pipeline.evaluate import mean_log_loss
@@ -102,13 +103,15 @@ class Training:
             if self.stopping is not None:
                 net.predict_proba(self.stopping.X)
 
-    def run(self, report: Callable[[Epoch], None] | None = None) -> Trained:
+    def run(self, report: Callable[[Epoch], None] | None = None, checkpoint: Checkpoint | None = None) -> Trained:
         """Train.
 
         Parameters
         ----------
         report : callable, optional
             Called with each epoch when it is done.
+        checkpoint : Checkpoint, optional
+            Where progress is kept, and where it goes on from.
 
         Raises
         ------
@@ -118,7 +121,7 @@ class Training:
         network, stopping = self.model.network, self.stopping
         epochs = []
         began = perf_counter()
-        for epoch in Trainer(network, self.options).epochs(self.samples, self.plan.epochs, stopping):
+        for epoch in Trainer(network, self.options).epochs(self.samples, self.plan.epochs, stopping, checkpoint):
             epochs.append(epoch)
             if report is not None:
                 report(epoch)
@@ -204,6 +207,8 @@ class HeldOutStopping(BestWeightsStopping):
         The most threads to score with.
     """
 
+    SEEN = (*BestWeightsStopping.SEEN, "best_accuracy")
+
     def __init__(self, X: np.ndarray, indices: np.ndarray, n_threads: int | None = None) -> None:
         super().__init__()
         self.n_threads = n_threads
@@ -220,6 +225,10 @@ class HeldOutStopping(BestWeightsStopping):
             self.best_accuracy = accuracy
             self._remember(net)
         return dataclasses.replace(super().judge(net, held_out_loss), score=accuracy)
+
+    def watched(self) -> list[np.ndarray]:
+        """The rows held out, and their classes."""
+        return [self.X, self.indices]
 
 
 def held_out_rows(n_rows: int, share: float, seed: int) -> np.ndarray:

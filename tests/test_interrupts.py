@@ -1,0 +1,73 @@
+"""Ctrl-C waits until nothing is half done, and never longer."""
+
+import signal
+import threading
+
+import pytest
+
+from fastnn.interrupts import held_back
+
+
+def press() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture(autouse=True)
+def handler_is_restored():
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    assert signal.getsignal(signal.SIGINT) is before is signal.default_int_handler
+
+
+def test_whoever_asks_is_told_once():
+    with held_back() as pressed:
+        assert not pressed()
+        press()
+        assert pressed()
+        assert not pressed()
+
+
+def test_what_nobody_asked_for_is_raised_at_the_end():
+    done = []
+    with pytest.raises(KeyboardInterrupt), held_back():
+        press()
+        done.append(True)
+    assert done
+
+
+def test_the_second_time_does_not_wait():
+    with pytest.raises(KeyboardInterrupt), held_back():
+        press()
+        press()
+        pytest.fail("the second Ctrl-C was held back, too")
+
+
+def test_an_error_is_not_replaced():
+    with pytest.raises(ZeroDivisionError), held_back():
+        press()
+        raise ZeroDivisionError
+
+
+def test_a_handler_of_the_hosts_is_left_alone():
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+    try:
+        with held_back() as pressed:
+            press()
+            assert seen and not pressed()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_another_thread_changes_nothing():
+    handlers = []
+
+    def work() -> None:
+        with held_back() as pressed:
+            handlers.append(signal.getsignal(signal.SIGINT))
+            assert not pressed()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert handlers == [signal.default_int_handler]
