@@ -193,10 +193,8 @@ class Network:
         memory = borrow(threads * part_size, self.dtype)
         code = activations.CODES[self.activation]
         args = Predict(self.params, table, code, flat(X), p.reshape(-1), memory, part_size, n_rows)
-        launch(predict, args, threads, self.dtype)
-        strange = (
-            memory[part_size - 1 : threads * part_size : part_size].any() if threads > 1 else memory[part_size - 1]
-        )
+        parts = launch(predict, args, threads, self.dtype)
+        strange = memory[part_size - 1 : parts * part_size : part_size].any() if parts > 1 else memory[part_size - 1]
         give_back(memory)
         if strange:
             refuse_strangers(given, self.dtype)

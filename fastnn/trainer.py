@@ -23,7 +23,7 @@ from fastnn.kernels.layout import aligned_zeros
 from fastnn.kernels.narrow import method
 from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
-from fastnn.runtime.launch import check_n_threads, launch, pace
+from fastnn.runtime.launch import check_n_threads, launch, pace, usable_threads
 from fastnn.samples import Samples, as_class_indices, as_rows, as_weights, plain
 from fastnn.stopping import Stopping
 
@@ -380,11 +380,13 @@ class _Slices:
         # Forward, B4 and B2 are two operations each for every weight and sample.
         operations = 6.0 * batch_size * net.params.size
         self.seconds_per_batch = operations / _SUPPOSED_OPERATIONS_PER_SECOND
-        self.pace = pace(operations, 2, operations * self.n_batches * self.n_epochs, options.n_threads)
         n_squares = sum(
             -(-net.layout.weights(net.params, layer).size // SQUARES_BLOCK) for layer in range(1, len(net.sizes))
         )
         self.method = method(net.sizes, net.dtype)
+        parts = self.method.chunks(batch_size, usable_threads(options.n_threads))
+        total = operations * self.n_batches * self.n_epochs
+        self.pace = pace(operations, self.method.phases, total, parts, options.n_threads)
         memory = self.method.memory(net.layout, batch_size, self.pace.n_threads)
         self._run = Run(
             X=flat(samples.X),
@@ -459,7 +461,8 @@ class _Slices:
         phases = self.method.phases
         chunks = self.method.chunks(self._run.batch_size, threads)
         began = time.perf_counter()
-        launch(self.method.kernel, team.Phases(self._run, phases * first, phases * end, chunks), threads)
+        work = team.Phases(self._run, phases * first, phases * end, chunks)
+        threads = launch(self.method.kernel, work, threads)
         reached = int(self._run.team[team.REACHED]) // phases
         self.seconds_per_batch = max((time.perf_counter() - began) / max(1, reached - first), 1e-9)
         self.pace.record(threads, self.seconds_per_batch)

@@ -55,6 +55,7 @@ ONLY = {
     "numba.core.caching": {"runtime.compile_cache"},
     "numba.core.codegen": {"runtime.compiler"},
     "numba.core.compiler": {"runtime.compiler"},
+    "numba.core.compiler_lock": {"runtime.compiler"},
     "sklearn": {"classifier", "cli"},
     "pyarrow": {"pipeline", "cli"},
     "matplotlib": {"plot"},

@@ -213,3 +213,19 @@ def test_a_loaded_network_trains_on(tmp_path):
     for net in nets:
         fastnn.train(net, X, y, epochs=1, batch_size=16)
     assert nets[0].params.tobytes() == nets[1].params.tobytes()
+
+
+def test_rows_that_another_launch_turns_serial_are_not_refused(monkeypatch):
+    """What a part leaves of strange numbers counts only if the part ran: the memory is that of an earlier call."""
+    from fastnn.runtime import launch
+
+    rows = np.zeros((20_000, 100), np.float32)
+    net = Network.create([100, 64, 3])
+    monkeypatch.setattr("fastnn.network.threads_for", lambda operations, n_threads: 2)
+    expected = net.predict_proba(rows)
+    rows[-1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        net.predict_proba(rows)
+    rows[-1] = 0
+    monkeypatch.setitem(launch._process.launching, "by", "another thread")
+    np.testing.assert_array_equal(net.predict_proba(rows), expected)

@@ -87,7 +87,8 @@ def _make_private(directory: Path) -> bool:
 @functools.cache
 def source_stamp() -> str:
     """A hash of everything that decides what a kernel compiles to, the processor aside (Numba adds that)."""
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    options = (numba.config.BOUNDSCHECK, numba.config.OPT, numba.config.DEBUGINFO_DEFAULT)
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {options}".encode())
     for folder in ("kernels", "runtime"):
         for path in sorted((_PACKAGE / folder).glob("*.py")):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())

@@ -7,12 +7,15 @@ an entry takes it in. A first fit on digits took 11.8 s before, and 4.7 s with t
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from numba import njit
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -81,3 +84,32 @@ def jit_entry(function: Function) -> Function:
 def jit_parallel(function: Function) -> Function:
     """Compile a function with parallel regions, on first use."""
     return cast(Function, njit(**_OPTIONS, parallel=True)(function))
+
+
+# A fork waits for what is being compiled, longer than any of it takes, but not for ever: whoever compiles may wait for
+# the thread that forks.
+_LONGEST_WAIT = 60.0
+
+
+class _ForkGuard:
+    """Lets no process fork while another thread compiles.
+
+    The child would find the compiler's locks taken by a thread that it doesn't have, and wait for it at its first
+    kernel, for ever.
+    """
+
+    def __init__(self) -> None:
+        self._lock: Any = global_compiler_lock._lock
+        self._held = threading.local()  # two threads may fork at once
+
+    def before(self) -> None:
+        self._held.here = self._lock.acquire(timeout=_LONGEST_WAIT)
+
+    def after(self) -> None:
+        if self._held.here:
+            self._lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    _guard = _ForkGuard()
+    os.register_at_fork(before=_guard.before, after_in_parent=_guard.after, after_in_child=_guard.after)

@@ -12,13 +12,13 @@ from __future__ import annotations
 import functools
 import math
 import os
-import threading
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -88,41 +88,72 @@ def instance(template: Callable[..., Any], **bodies: Callable[..., Any]) -> Call
     return copy
 
 
-class _Process:
-    """The lock around this process's parallel launches, whether it is a fork's child, and what it has measured."""
+class _Measured(NamedTuple):
+    """A machine, and when (by `time.monotonic`) it is measured again, after a pause that has doubled."""
 
-    def __init__(self) -> None:
-        self.launching = threading.Lock()
-        self.forked = False
-        self.machines: dict[int, Machine] = {}
+    machine: Machine
+    until: float
+    pause: float
+
+
+# Seconds for which a measurement holds: the first one soon ends, for the machine may have been busy just then.
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 64.0
+
+
+class _Process:
+    """Who launches in parallel in this process, whether it is a fork's child, and what it has measured."""
+
+    def __init__(self, forked: bool = False) -> None:
+        self.launching: dict[str, object] = {}
+        self.forked = forked
+        self.measured: dict[int, _Measured] = {}
 
     def after_fork(self) -> None:
-        self.launching = threading.Lock()
+        self.launching = {}
         self.forked = True
 
 
-_process = _Process()
+def _is_child_of_threads() -> bool:
+    """Whether this process was forked, before it imported us, from one that had started Numba's threads."""
+    if not getattr(numba.np.ufunc.parallel, "_is_initialized", False):
+        return False
+    try:
+        flags = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[6])
+    except (OSError, ValueError, IndexError):  # not Linux
+        return False
+    return bool(flags & 0x40)  # PF_FORKNOEXEC
+
+
+_process = _Process(_is_child_of_threads())
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_process.after_fork)
 
 
-def launch(kernel: Kernel, args: Any, threads: int, dtype: np.dtype[Any] | None = None) -> None:
-    """Run `kernel` with this many threads (see `threads_for`), or on one if need be.
+def launch(kernel: Kernel, args: Any, threads: int, dtype: np.dtype[Any] | None = None) -> int:
+    """Run `kernel` with this many threads (see `threads_for`), or on one if need be; returns how many it were.
 
     Who names the dtype of the first array in `args` promises that all are of the one type that the kernel is compiled
     for, and spares Numba's look at them.
     """
     run = kernel.entry(dtype)
+    ran = 1
     # The number may be older than the fork.
-    if threads > 1 and not _process.forked and _process.launching.acquire(blocking=False):
+    if threads > 1 and not _process.forked:
+        # A lock that a signal handler's exception can't leave taken: between a lock's `acquire` and the `try` after it
+        # there is always a moment for that. Whoever writes the name first has it.
+        busy, token = _process.launching, object()
         try:
-            run(args, region_address(), threads)
+            if busy.setdefault("by", token) is token:
+                ran = threads
+                run(args, region_address(), threads)
         finally:
-            _process.launching.release()
-    else:
+            if "by" in busy and busy["by"] is token:
+                del busy["by"]
+    if ran == 1:
         run(args, 0, 1)
     if dtype is not None and run is kernel.compiled:
         kernel.remember(dtype)
+    return ran
 
 
 def threads_for(operations: float, n_threads: int | None = None) -> int:
@@ -146,9 +177,9 @@ def threads_for(operations: float, n_threads: int | None = None) -> int:
     return 1 if measured is None else threads_that_pay(operations, most, measured)
 
 
-def pace(operations: float, regions: int, total: float, n_threads: int | None = None) -> Pace:
-    """The `Pace` of `total` operations in units of `operations`, with at most `n_threads` (see `threads_for`)."""
-    most = 1 if total < 100 * LEAST_OPERATIONS else usable_threads(n_threads)
+def pace(operations: float, regions: int, total: float, parts: int, n_threads: int | None = None) -> Pace:
+    """The `Pace` of `total` operations in units of `operations`, in so many parts (see `threads_for`)."""
+    most = 1 if total < 100 * LEAST_OPERATIONS else min(parts, usable_threads(n_threads))
     measured = machine(most) if most > 1 else None
     if measured is None:
         most, measured = 1, Machine(0.0, 0.0)
@@ -156,14 +187,20 @@ def pace(operations: float, regions: int, total: float, n_threads: int | None = 
 
 
 def machine(n_threads: int) -> Machine | None:
-    """What `measure` found when this process first asked; None if somebody else launches just now."""
-    found = _process.machines.get(n_threads)
-    if found is None and _process.launching.acquire(blocking=False):
-        try:
-            found = _process.machines[n_threads] = measure(n_threads)
-        finally:
-            _process.launching.release()
-    return found
+    """What `measure` found, now or not long ago; None if somebody else launches just now."""
+    found = _process.measured.get(n_threads)
+    now = time.monotonic()
+    if found is not None and now < found.until:
+        return found.machine
+    busy, token = _process.launching, object()
+    try:
+        if busy.setdefault("by", token) is token:
+            pause = _FIRST_PAUSE if found is None else min(2 * found.pause, _LONGEST_PAUSE)
+            found = _process.measured[n_threads] = _Measured(measure(n_threads), now + pause, pause)
+    finally:
+        if "by" in busy and busy["by"] is token:
+            del busy["by"]
+    return None if found is None else found.machine
 
 
 def usable_threads(n_threads: int | None = None) -> int:

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import os
+import signal
 import threading
 
 import numba
@@ -12,6 +13,7 @@ from child import ALWAYS_PARALLEL, run
 
 import fastnn
 from fastnn.runtime import launch as launching
+from fastnn.runtime.cost import Machine
 from fastnn.runtime.launch import Kernel, available_threads, check_n_threads, launch, share, threads_for
 
 NUMBA_THREADS = int(numba.config.NUMBA_NUM_THREADS)
@@ -155,21 +157,66 @@ def test_launch_chooses_the_region(recorder):
     kernel, calls = recorder
     launch(kernel, "a", threads=1)
     launch(kernel, "a", threads=2)
-    with launching._process.launching:  # another thread is launching
-        launch(kernel, "a", threads=2)
-    launch(kernel, "a", threads=2)
+    launching._process.launching["by"] = "another thread"
+    assert launch(kernel, "a", threads=2) == 1
+    del launching._process.launching["by"]
+    assert launch(kernel, "a", threads=2) == 2
     assert calls == [("a", 0, 1), ("a", 4711, 2), ("a", 0, 1), ("a", 4711, 2)]
 
 
 def test_a_launch_that_raises_lets_the_next_one_in(recorder):
     def fails(*args: object) -> None:
-        assert launching._process.launching.locked()
+        assert launching._process.launching
         raise ZeroDivisionError
 
     kernel, _ = recorder
     with pytest.raises(ZeroDivisionError):
         launch(dataclasses.replace(kernel, compiled=fails), "a", threads=2)
-    assert not launching._process.launching.locked()
+    assert not launching._process.launching
+
+
+def test_an_interrupt_never_leaves_a_launch_taken(recorder):
+    """Wherever a signal handler raises: with a lock and `try`, it was soon taken for ever."""
+    kernel, _ = recorder
+    raised = 0
+
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    random = np.random.default_rng(0)
+    try:
+        for _ in range(300):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 1e-3))
+                while True:
+                    launch(kernel, "a", threads=2)
+            except InterruptedError:
+                raised += 1
+            assert not launching._process.launching
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert raised == 300
+
+
+def test_a_machine_is_measured_again_after_a_while(monkeypatch):
+    """The first time it may have been busy."""
+    now, found = [0.0], [Machine(1.0, 1.0)]
+    monkeypatch.setattr(launching, "_process", launching._Process())
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(launching, "measure", lambda n_threads: found[0])
+    assert launching.machine(2) == found[0]
+    found[0] = Machine(1e-6, 1.0)
+    assert launching.machine(2) == Machine(1.0, 1.0)
+    now[0] = 1.1
+    launching._process.launching["by"] = "another thread"
+    assert launching.machine(2) == Machine(1.0, 1.0)
+    assert launching.machine(3) is None
+    del launching._process.launching["by"]
+    assert launching.machine(2) == found[0]
+    measured = launching._process.measured[2]
+    assert measured.until == 1.1 + 2 and measured.pause == 2
 
 
 def test_a_forked_child_launches_nothing_in_parallel(recorder, monkeypatch):
