@@ -21,7 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastnn.checkpoint import Checkpoint
 from fastnn.kernels.activation import CODES
 from fastnn.network import Network
-from fastnn.samples import Samples
+from fastnn.samples import Samples, refuse_no_numbers
 from fastnn.schedule import Schedule
 from fastnn.stopping import Stopping, ValidationStopping
 from fastnn.trainer import Epoch, Trainer, TrainOptions
@@ -355,6 +355,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 return self.network_.predict_proba(X, n_threads=self.n_threads)
             except ValueError:
                 pass  # scikit-learn's own words for what is wrong
+        refuse_no_numbers(X)
         X = validate_data(self, X, reset=False)
         return self.network_.predict_proba(X, n_threads=self.n_threads)
 
@@ -401,6 +402,7 @@ class MLPClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known_classes: bool = False) -> Samples:
         """Checked samples; sets `classes_`, unless they are known."""
+        refuse_no_numbers(X)
         X, y = validate_data(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=restart)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)

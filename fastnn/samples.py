@@ -41,8 +41,7 @@ def as_rows(X: Any, n_features: int) -> Array:
     """
     if hasattr(X, "toarray") and hasattr(X, "nnz"):
         raise TypeError("X is sparse, which isn't supported yet: pass X.toarray().")
-    if isinstance(X, np.ma.MaskedArray):
-        raise TypeError("X is a masked array: fill its holes first, for example with X.filled(0).")
+    refuse_no_numbers(X)
     array = np.asarray(X)
     if array.dtype.kind == "O":
         try:
@@ -59,6 +58,14 @@ def as_rows(X: Any, n_features: int) -> Array:
     if array.shape[1] != n_features:
         raise ValueError(f"X has {array.shape[1]} features, but the network expects {n_features}.")
     return array
+
+
+def refuse_no_numbers(X: Any) -> None:
+    """Raise the TypeError for arrays that NumPy would make numbers of, though they hold something else."""
+    if isinstance(X, np.ma.MaskedArray):
+        raise TypeError("X is a masked array: fill its holes first, for example with X.filled(0).")
+    if isinstance(X, np.ndarray) and X.dtype.kind in "mMV":  # times and records
+        raise TypeError(f"X must hold real numbers, got dtype {X.dtype}.")
 
 
 def converted(X: Array, dtype: np.dtype[Any]) -> Array:

@@ -13,6 +13,7 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import safetensors.numpy
+from child import run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -223,7 +224,8 @@ def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch, step):
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
-def test_killed_in_the_middle_leaves_a_whole_file(tmp_path):
+@pytest.mark.parametrize("n_kills", [12, pytest.param(300, marks=pytest.mark.slow)])
+def test_killed_in_the_middle_leaves_a_whole_file(tmp_path, n_kills):
     """SIGKILL at many moments of a loop of saves: the file is one of the two that were being written."""
     program = (
         "import sys, numpy as np; from fastnn.modelfile import save\n"
@@ -235,7 +237,7 @@ def test_killed_in_the_middle_leaves_a_whole_file(tmp_path):
     path = tmp_path / "m"
     save(path, {"w": np.full(300_000, 1.0)}, {"value": 1.0})
     rng = np.random.default_rng(0)
-    for _ in range(12):
+    for _ in range(n_kills):
         process = subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
@@ -245,6 +247,21 @@ def test_killed_in_the_middle_leaves_a_whole_file(tmp_path):
         process.stdout.close()
         tensors, description = load(path)
         assert np.all(tensors["w"] == description["value"])
+
+
+def load_many(folder, n: int) -> None:
+    code = "import sys; sys.path.insert(0, sys.argv[2]); import pathlib, mutations\n"
+    code += "mutations.load_many(pathlib.Path(sys.argv[1]), int(sys.argv[3]), seed=int(sys.argv[3]))"
+    print(run(code, str(folder), str(Path(__file__).parent), str(n), timeout=3000))
+
+
+def test_thousands_of_damaged_and_forged_files(tmp_path):
+    load_many(tmp_path, 4000)
+
+
+@pytest.mark.slow
+def test_hundreds_of_thousands_of_them(tmp_path):
+    load_many(tmp_path, 200_000)
 
 
 def test_permissions_and_links(tmp_path):

@@ -29,10 +29,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic, register_jitable
 
 from fastnn.runtime.machine import host_features, vector_bytes
+from fastnn.runtime.region import trap
 
 if TYPE_CHECKING:
     import numpy as np
@@ -269,6 +270,27 @@ class _Tile:
         array = self.context.make_array(tuple_type[0])(self.context, self.builder, fields[0])
         return [self.builder.gep(array.data, [fields[1]]), *fields[2:]]
 
+    def check(self, index: int, n: Any, *steps: tuple[Any, Any]) -> None:
+        """In a build with bounds checks, end the process unless the operand's elements lie in its array.
+
+        These are `n` from its start on, and as many after each of so many steps: ``(count, step)``.
+        """
+        if not config.BOUNDSCHECK:
+            return
+        builder = self.builder
+        fields = cgutils.unpack_tuple(builder, self.args[index], len(self.types[index]))
+        array = self.context.make_array(self.types[index][0])(self.context, builder, fields[0])
+        first, last = fields[1], builder.add(fields[1], n)
+        touched = builder.icmp_signed(">", n, _I64(0))
+        for count, step in steps:
+            last = builder.add(last, builder.mul(builder.sub(count, _I64(1)), step))
+            touched = builder.and_(touched, builder.icmp_signed(">", count, _I64(0)))
+        outside = builder.or_(builder.icmp_signed("<", first, _I64(0)), builder.icmp_signed(">", last, array.nitems))
+        with builder.if_then(builder.and_(touched, outside)):
+            place = f"fastnn: operand {index} of a tile reaches from %lld to %lld of %lld\n"
+            cgutils.printf(builder, place, first, last, array.nitems)
+            trap(builder)
+
     def emit(self, init: Any, n_sum: Any, end: _End) -> None:
         """The tile for any number of rows and lines; `end` makes an output from a sum and the place it goes to."""
         builder = self.builder
@@ -276,6 +298,12 @@ class _Tile:
         left, *steps = self.operand(1)
         row, step = steps if len(steps) == 2 else (_I64(1), steps[0])
         right = self.operand(2)
+        width = builder.mul(lines, _I64(self.emitter.line_elements))
+        touched = [(width, (n_rows, stride)), (_I64(1), (n_rows, row), (n_sum, step)), (width, (n_sum, right[1]))]
+        if init is not None:
+            touched.append((_I64(1), (n_rows, init[1])) if init[1:] else (width,))
+        for index, extent in enumerate(touched):
+            self.check(index, *extent)
 
         def start_of(rows: list[Any], column: Any, n_vectors: int) -> list[list[Any]]:
             emitter = self.emitter
@@ -384,6 +412,11 @@ def row_tile(typingctx: Any, out: Any, left: Any, right: Any, apart: Any, init: 
         right, stride = parts.operand(2)
         (first,) = parts.operand(4)
         n_vectors = ROW_PANELS * PANEL_LINES * emitter.vectors_per_line
+        panel = _I64(PANEL_LINES * emitter.line_elements)
+        parts.check(0, builder.mul(panel, _I64(ROW_PANELS)))
+        parts.check(1, _I64(1), (args[5], step))
+        parts.check(2, panel, (args[5], stride), (_I64(ROW_PANELS), args[3]))
+        parts.check(4, builder.mul(panel, _I64(ROW_PANELS)))
         rights = [(emitter.at(right, builder.mul(_I64(p), args[3])), stride) for p in range(ROW_PANELS)]
         start = [emitter.load(first, v) for v in range(n_vectors)]
         for v, total in enumerate(emitter.sum([left], step, rights, [start], args[5])[0]):
@@ -471,7 +504,13 @@ def dots(typingctx: Any, out: Any, left: Any, right: Any, n_lines: Any) -> Any:
             last = builder.sub(n, _I64(1))
             rows = [builder.select(builder.icmp_signed("<", _I64(r), last), _I64(r), last) for r in range(most)]
             counts.append(n)
+            parts.check(index, builder.mul(args[3], _I64(emitter.line_elements)), (n, stride))
             pointers.append([emitter.at(start, builder.mul(r, stride)) for r in rows])
+        written = [
+            builder.select(builder.icmp_signed("<", n, _I64(most)), n, _I64(most))
+            for n, most in zip(counts, (n_rows, n_columns), strict=True)
+        ]
+        parts.check(0, written[1], (written[0], out_stride))
         lines = emitter.dots(pointers[0], pointers[1], args[3])
         # `fold` leaves the sums in the order of reversed bits.
         bits = emitter.lanes.bit_length() - 1
@@ -508,6 +547,9 @@ def transpose_block(typingctx: Any, out: Any, rows: Any) -> Any:
         out, out_stride, n_out = parts.operand(0)
         start, stride, n_rows = parts.operand(1)
         zeros = ir.Constant(emitter.vector, [0.0] * lanes)
+        for index, n, step in ((0, n_out, out_stride), (1, n_rows, stride)):
+            least = builder.select(builder.icmp_signed("<", n, _I64(lanes)), n, _I64(lanes))
+            parts.check(index, _I64(lanes), (least, step))
 
         def block(whole: bool) -> None:
             vectors = []

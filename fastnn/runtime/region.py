@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import get_num_threads, prange, types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from fastnn.runtime.compile_cache import keep_on_disk
@@ -30,6 +30,12 @@ _REGION = ir.FunctionType(ir.VoidType(), [_I64, _I64, _I64])
 # them.
 _get_mask: Any = types.ExternalFunction("get_num_threads", types.intp())
 _set_mask: Any = types.ExternalFunction("set_num_threads", types.void(types.intp))
+
+
+def trap(builder: Any) -> None:
+    """End the process: what builds with bounds checks do where Python's exceptions don't reach."""
+    kind = ir.FunctionType(ir.VoidType(), [])
+    builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.trap"), [])
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -80,7 +86,10 @@ def run_parts(typingctx: Any, body: Any, args: Any, region: Any, n_threads: Any)
         part.linkage = "internal"
         inner = ir.IRBuilder(part.append_basic_block())
         unpacked = inner.load(inner.inttoptr(part.args[0], context.get_value_type(args).as_pointer()))
-        context.call_internal_no_propagate(inner, compiled.fndesc, call, [unpacked, *part.args[1:]])
+        status, _ = context.call_internal_no_propagate(inner, compiled.fndesc, call, [unpacked, *part.args[1:]])
+        if config.BOUNDSCHECK:  # a part raises nothing else, and from a region nothing can be raised
+            with inner.if_then(status.is_error):
+                trap(inner)
         inner.ret_void()
 
         _, arguments, region, n_threads = values
