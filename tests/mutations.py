@@ -12,7 +12,8 @@ from fastnn import ModelFileError, Network, modelfile, train
 from fastnn.checkpoint import Checkpoint
 
 NUMBERS = [0, 1, -1, 2**31, 2**32, 2**63 - 1, 2**63, 2**64, 10**30, -(2**63), 0.5, 1e308]
-VALUES = [None, True, "", "x" * 1000, [], {}, [[[]]], {"a": {}}, "float32", "network", "checkpoint", "pipeline", *NUMBERS]
+WORDS = ["", "x" * 1000, "float32", "network", "checkpoint", "pipeline"]
+VALUES = [None, True, [], {}, [[[]]], {"a": {}}, *WORDS, *NUMBERS]
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:

@@ -410,6 +410,29 @@ def test_interrupted(files, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_interrupted_with_a_checkpoint(files, tmp_path, capsys):
+    """The same command goes on from there, to the bytes of one that was never interrupted."""
+    arguments = ["train", files / CSV, *TRAIN, "--epochs", "3000", "--validation", "0", "--threads", "1"]
+    succeed(capsys, *arguments, "--model", tmp_path / "whole")
+    arguments += ["--model", tmp_path / "m", "--checkpoint", tmp_path / "c", "--checkpoint-every", "100"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fastnn.cli", *map(str, arguments)], stderr=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "c").exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert f"{tmp_path / 'c'} keeps the epochs that are done" in err and err.endswith("fastnn: interrupted\n")
+    assert not (tmp_path / "m").exists()
+    found = succeed(capsys, "info", tmp_path / "c")
+    assert found["kind"] == "checkpoint" and 0 < found["epochs"] < 3000 and not found["finished"]
+    assert succeed(capsys, *arguments)["epochs"] == 3000
+    assert (tmp_path / "m").read_bytes() == (tmp_path / "whole").read_bytes()
+    code, line = fail(capsys, *arguments[:-6], "--model", tmp_path / "m", "--checkpoint", files / CSV)
+    assert code == 2 and "named twice" in line
+
+
 def test_reader_that_has_gone(files):
     """As in `fastnn info M | true`."""
     reading, writing = os.pipe()

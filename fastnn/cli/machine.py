@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -53,7 +54,7 @@ def _about_model(path: Path) -> dict[str, Any]:
         "sizes": network.get("sizes"),
         "activation": network.get("activation"),
         "dtype": network.get("dtype"),
-        "parameters": sum(array.size for name, array in tensors.items() if not name.startswith("preprocessing.")),
+        "parameters": sum(n_in * n_out + n_out for n_in, n_out in pairwise(network.get("sizes") or [])),
         "classes": (network.get("classes") or {}).get("labels"),
     }
     if description.get("kind") == "pipeline":
@@ -61,6 +62,8 @@ def _about_model(path: Path) -> dict[str, Any]:
             "target": description.get("target"),
             "columns": {column["name"]: f"{column['kind']} ({column['type']})" for column in description["schema"]},
         }
+    if description.get("kind") == "checkpoint":
+        facts |= {"epochs": tensors["numbers.losses"].size, "finished": description.get("finished")}
     return facts
 
 

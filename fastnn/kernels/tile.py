@@ -291,6 +291,17 @@ class _Tile:
             cgutils.printf(builder, place, first, last, array.nitems)
             trap(builder)
 
+    def start(self, init: Any, rows: list[Any], column: Any, n_vectors: int) -> list[list[Any]]:
+        """What the accumulators of these rows, from this column on, begin with."""
+        emitter, builder = self.emitter, self.builder
+        if init is None:
+            return [[ir.Constant(emitter.vector, [0.0] * emitter.lanes)] * n_vectors] * len(rows)
+        pointer, *init_step = init
+        if init_step:
+            places = [emitter.at(pointer, builder.mul(r, init_step[0])) for r in rows]
+            return [[emitter.broadcast(builder.load(place))] * n_vectors for place in places]
+        return [[emitter.load(emitter.at(pointer, column), v) for v in range(n_vectors)]] * len(rows)
+
     def emit(self, init: Any, n_sum: Any, end: _End) -> None:
         """The tile for any number of rows and lines; `end` makes an output from a sum and the place it goes to."""
         builder = self.builder
@@ -305,16 +316,6 @@ class _Tile:
         for index, extent in enumerate(touched):
             self.check(index, *extent)
 
-        def start_of(rows: list[Any], column: Any, n_vectors: int) -> list[list[Any]]:
-            emitter = self.emitter
-            if init is None:
-                return [[ir.Constant(emitter.vector, [0.0] * emitter.lanes)] * n_vectors] * len(rows)
-            pointer, *init_step = init
-            if init_step:
-                places = [emitter.at(pointer, builder.mul(r, init_step[0])) for r in rows]
-                return [[emitter.broadcast(builder.load(place))] * n_vectors for place in places]
-            return [[emitter.load(emitter.at(pointer, column), v) for v in range(n_vectors)]] * len(rows)
-
         def block(rows: int, n_lines: int, first_line: Any, whole: bool) -> None:
             emitter = self.emitter
             column = builder.mul(first_line, _I64(emitter.line_elements))
@@ -326,7 +327,7 @@ class _Tile:
                 indices = [builder.select(builder.icmp_signed("<", r, last), r, last) for r in indices]
             pointers = [emitter.at(left, builder.mul(r, row)) for r in indices]
             here = (emitter.at(right[0], column), right[1])
-            sums = emitter.sum(pointers, step, [here], start_of(indices, column, n_vectors), n_sum)
+            sums = emitter.sum(pointers, step, [here], self.start(init, indices, column, n_vectors), n_sum)
             for r in range(rows):
                 target = emitter.at(emitter.at(out, column), builder.mul(_I64(r), stride))
 

@@ -182,8 +182,8 @@ def test_an_edit_in_a_file_that_the_kernel_calls_is_noticed(cache, tmp_path, edi
 
 
 def test_processes_may_fill_one_cache_at_once(tmp_path):
-    with ThreadPoolExecutor(3) as pool:
-        answers = list(pool.map(lambda _: run(WORK, FASTNN_CACHE_DIR=str(tmp_path / "shared")), range(3)))
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: run(WORK, FASTNN_CACHE_DIR=str(tmp_path / "shared")), range(4)))
     assert set(answers) <= {LOADED, COMPILED}
     assert run(WORK, FASTNN_CACHE_DIR=str(tmp_path / "shared")) == LOADED
 
@@ -200,6 +200,45 @@ def test_without_a_directory_it_compiles_and_warns_once(tmp_path):
     assert len(warned) == 1
     assert directory in warned[0]
     assert "FASTNN_CACHE_DIR" in warned[0]
+
+
+@posix
+def test_a_read_only_installation_without_a_home(tmp_path):
+    """As in a container that runs as nobody: one warning, right results, nothing written beside the sources."""
+    package = shutil.copytree(Path(fastnn.__file__).parent, tmp_path / "installed" / "fastnn")
+    for path in (package, *package.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    (tmp_path / "file").touch()
+    nowhere = str(tmp_path / "file")
+    environment = {
+        "HOME": nowhere,
+        "XDG_CACHE_HOME": nowhere,
+        "FASTNN_CACHE_DIR": "",
+        "PYTHONPATH": str(package.parent),
+    }
+    code = f"import tempfile; tempfile.tempdir = {nowhere!r}; import fastnn; print(fastnn.__file__)" + WORK
+    finished = subprocess.run(
+        [sys.executable, "-P", "-B", "-W", "always::RuntimeWarning", "-c", code],
+        env={**os.environ, **environment},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout == f"{package / '__init__.py'}\n{COMPILED}"
+    assert finished.stderr.count("RuntimeWarning") == 1 and "Set FASTNN_CACHE_DIR" in finished.stderr
+    assert not [path for path in package.rglob("*") if path.suffix in (".nbi", ".nbc", ".tmp")]
+
+
+@posix
+@pytest.mark.parametrize("room", [0, 100, 10_000])
+def test_a_full_disk(tmp_path, room):
+    """A limit on the size of files stands for it. What was cut short isn't run by the next process."""
+    limited = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n" + WORK
+    for _ in range(2):
+        assert run(limited, FASTNN_CACHE_DIR=str(tmp_path)) == COMPILED
+    assert run(WORK, FASTNN_CACHE_DIR=str(tmp_path)) == COMPILED
+    assert run(WORK, FASTNN_CACHE_DIR=str(tmp_path)) == LOADED
 
 
 @posix
