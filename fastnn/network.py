@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -19,7 +18,7 @@ from fastnn.kernels.layout import ROW_BLOCK, Layout, aligned_zeros, line_element
 from fastnn.kernels.loss import columns_size
 from fastnn.modelfile import ModelFileError
 from fastnn.runtime.launch import launch, threads_for
-from fastnn.samples import as_rows, converted, refuse_strangers
+from fastnn.samples import Samples, as_class_indices, as_rows, as_weights, converted, plain, refuse_strangers
 
 Array = NDArray[Any]
 
@@ -76,6 +75,7 @@ class Network:
         self.params = aligned_zeros(self.layout.n_params, self.dtype)
         parts = {f"weights.{layer}": W for layer, W in enumerate(matrices)}
         self.fill(self.params, parts | {f"biases.{layer}": b for layer, b in enumerate(vectors)})
+        self._prepare_scoring()
 
     @classmethod
     def create(
@@ -199,16 +199,6 @@ class Network:
         if strange:
             refuse_strangers(given, self.dtype)
 
-    @functools.cached_property
-    def _row_shape(self) -> tuple[int]:
-        return (self.n_features,)
-
-    @functools.cached_property
-    def _scoring(self) -> tuple[NDArray[np.int64], int]:
-        """The table of one block of rows, and the numbers of memory that each part needs (see `Predict`)."""
-        table, size = self.layout.workspace(ROW_BLOCK, training=False)
-        return table, size + columns_size(self.n_classes) + line_elements(self.dtype)
-
     def predict(self, X: Any, *, n_threads: int | None = None) -> Array:
         """The most probable class of each row: its label, or its index if the network has no labels.
 
@@ -224,6 +214,21 @@ class Network:
         indices = self.predict_proba(X, n_threads=n_threads).argmax(axis=1)
         labels: Array = indices if self.classes is None else self.classes[indices]
         return labels
+
+    def checked(self, samples: Samples) -> Samples:
+        """Samples as the kernels take them: plain rows, class indices, and weights, of which there may be none.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they don't fit the network; the message says what to do.
+        """
+        X = plain(as_rows(samples.X, self.n_features), self.dtype)
+        n_rows = X.shape[0]
+        if n_rows == 0:
+            raise ValueError("X has no rows: training needs at least one sample.")
+        y = as_class_indices(samples.y, n_rows, self.n_classes, self.classes)
+        return Samples(X, y, as_weights(samples.sample_weight, n_rows, self.dtype))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file (safetensors): whole or not at all."""
@@ -321,12 +326,21 @@ class Network:
             raise ModelFileError("the file's arrays are of another size or dtype than its description says.")
         return network
 
+    def _prepare_scoring(self) -> None:
+        # Now, not when it is first asked for: `functools.cached_property` has a lock in Python 3.11, one for all
+        # instances, and a child that was forked while another thread held it waited for ever.
+        table, size = self.layout.workspace(ROW_BLOCK, training=False)
+        # The table of one block of rows, and the numbers of memory that each part needs (see `Predict`).
+        self._scoring = table, size + columns_size(self.n_classes) + line_elements(self.dtype)
+        self._row_shape = (self.n_features,)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         # Unpickled and deep-copied arrays begin anywhere; the kernels are fastest on whole lines.
         params = aligned_zeros(self.layout.n_params, self.dtype)
         params[:] = self.params
         self.params = params
+        self._prepare_scoring()
 
     def __repr__(self) -> str:
         sizes = "-".join(str(n) for n in self.sizes)

@@ -18,13 +18,13 @@ from fastnn.kernels import activation as activations
 from fastnn.kernels import solver as solvers
 from fastnn.kernels import team
 from fastnn.kernels.arrays import flat
-from fastnn.kernels.epoch import SQUARES_BLOCK, STEP, Run
+from fastnn.kernels.epoch import POWER_1, POWER_2, SQUARES_BLOCK, STEP, Run
 from fastnn.kernels.layout import aligned_zeros
 from fastnn.kernels.narrow import method
 from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
 from fastnn.runtime.launch import check_n_threads, launch, pace, usable_threads
-from fastnn.samples import Samples, as_class_indices, as_rows, as_weights, plain
+from fastnn.samples import Samples
 from fastnn.stopping import Stopping
 
 Array = NDArray[Any]
@@ -132,10 +132,11 @@ def _check_range(numbers: dict[str, Any], fits: Any, wanted: str) -> None:
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch: its number, from 1, its mean loss, and the validation score if there is one."""
+    """One finished epoch: its number, from 1, its mean loss, and what the held-out samples say, if there are any."""
 
     number: int
     loss: float
+    validation_loss: float | None = None
     validation_score: float | None = None
 
 
@@ -164,11 +165,14 @@ class Trainer:
 
     def __init__(self, net: Network, options: TrainOptions) -> None:
         self.net = net
-        self.options = options
         self.epochs_done = 0
         self.samples_seen = 0
+        self._begin(options)
+
+    def _begin(self, options: TrainOptions) -> None:
+        net, o = self.net, options
+        self.options = options
         self._state = aligned_zeros(solvers.SLOTS[options.kernel] * net.params.size, net.dtype)
-        o = options
         in_dtype = {name: net.dtype.type(getattr(o, name)) for name in ("epsilon", "beta_1", "beta_2")}
         if in_dtype["epsilon"] == 0 or in_dtype["beta_1"] == 1 or in_dtype["beta_2"] == 1:
             raise ValueError(f"epsilon must be above 0 and the betas below 1 in {net.dtype}, too: got {in_dtype}.")
@@ -176,6 +180,17 @@ class Trainer:
         self._numbers = np.array(
             [o.step_size, o.momentum, o.beta_1, o.beta_2, o.epsilon, o.alpha, 1, 1, o.step_size, 0], np.float64
         )
+
+    def go_on_with(self, options: TrainOptions) -> None:
+        """Take other options for the epochs to come. State and step size last, unless solver or first step changed."""
+        earlier, step_size, state = self.options, self.step_size, self._state
+        powers = self._numbers[[POWER_1, POWER_2]]
+        self._begin(options)
+        if options.step_size == earlier.step_size:
+            self.step_size = step_size
+        if options.kernel == earlier.kernel:
+            self._state = state
+            self._numbers[[POWER_1, POWER_2]] = powers
 
     @property
     def step_size(self) -> float:
@@ -219,7 +234,7 @@ class Trainer:
             If the checkpoint's file is damaged, or holds the unfinished progress of another training.
         """
         # A rule wants to see the weights of each epoch; without one, short epochs share a call.
-        samples = checked(samples, self.net)
+        samples = self.net.checked(samples)
         stride = _MOST_EPOCHS_A_CALL if stopping is None else 1
         journal = None
         if checkpoint is not None:
@@ -254,11 +269,11 @@ class Trainer:
                 stopping.stopped = True
             else:
                 self.step_size = lower
-        return Epoch(number, loss, verdict.score)
+        return Epoch(number, loss, verdict.validation_loss, verdict.validation_score)
 
     def losses(self, samples: Samples, n_epochs: int) -> Iterator[list[float]]:
         """Train as `epochs` does; yields the losses of some epochs, one after the other, when these are done."""
-        return _Slices(self, checked(samples, self.net), n_epochs).run(_MOST_EPOCHS_A_CALL)
+        return _Slices(self, self.net.checked(samples), n_epochs).run(_MOST_EPOCHS_A_CALL)
 
 
 class _Journal:
@@ -298,11 +313,11 @@ class _Journal:
 
     def _restore(self, progress: Progress, n_epochs: int) -> None:
         trainer, stopping, numbers, vectors = self.trainer, self.stopping, progress.numbers, progress.vectors
-        scores = [None if np.isnan(score) else score for score in numbers["scores"].tolist()]
-        losses = numbers["losses"].tolist()
-        epochs = [
-            Epoch(number, loss, score) for number, (loss, score) in enumerate(zip(losses, scores, strict=True), 1)
+        curves = [
+            [None if np.isnan(value) else value for value in numbers[name].tolist()]
+            for name in ("losses", "validation_losses", "validation_scores")
         ]
+        epochs = [Epoch(number, *values) for number, values in enumerate(zip(*curves, strict=True), 1)]
         if len(epochs) > n_epochs:
             self.checkpoint.refuse(f"{len(epochs)} epochs, more than the {n_epochs} asked for")
         epochs_done, samples_seen = (int(count) for count in numbers["counts"])
@@ -338,7 +353,8 @@ class _Journal:
             "solver": trainer._numbers,
             "counts": [trainer.epochs_done, trainer.samples_seen],
             "losses": [epoch.loss for epoch in self.epochs],
-            "scores": [np.nan if epoch.validation_score is None else epoch.validation_score for epoch in self.epochs],
+            "validation_losses": [_or_nan(epoch.validation_loss) for epoch in self.epochs],
+            "validation_scores": [_or_nan(epoch.validation_score) for epoch in self.epochs],
         }
         if stopping is not None:
             numbers |= {"seen": [getattr(stopping, name) for name in stopping.SEEN], "stopped": [stopping.stopped]}
@@ -349,20 +365,8 @@ class _Journal:
         self._saved = len(self.epochs)
 
 
-def checked(samples: Samples, net: Network) -> Samples:
-    """Samples as the kernels take them: plain rows, class indices, and weights, of which there may be none.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If they don't fit the network; the message says what to do.
-    """
-    X = plain(as_rows(samples.X, net.n_features), net.dtype)
-    n_rows = X.shape[0]
-    if n_rows == 0:
-        raise ValueError("X has no rows: training needs at least one sample.")
-    y = as_class_indices(samples.y, n_rows, net.n_classes, net.classes)
-    return Samples(X, y, as_weights(samples.sample_weight, n_rows, net.dtype))
+def _or_nan(value: float | None) -> float:
+    return np.nan if value is None else value
 
 
 class _Slices:

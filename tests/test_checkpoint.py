@@ -14,8 +14,9 @@ from fastnn import MLPClassifier, ModelFileError, Network, TrainingDivergedError
 from fastnn.checkpoint import Checkpoint, Progress, differing, fingerprint
 from fastnn.samples import Samples
 from fastnn.schedule import Schedule
-from fastnn.stopping import Stopping, ValidationStopping
+from fastnn.stopping import VALIDATION_LOSS, VALIDATION_SCORE, Stopping
 from fastnn.trainer import Trainer, TrainOptions
+from fastnn.validation import Validation
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(150, 6)).astype(np.float32)
@@ -29,11 +30,17 @@ SOLVERS = {
     "adam": {"solver": "adam", "step_size": 0.01},
 }
 RULES = {
-    "none": lambda: None,
-    "loss": lambda: Stopping(1e-3, 5, Schedule("adaptive", 0.1)),
-    "rate": lambda: Stopping(0.0, np.inf, Schedule("invscaling", 0.1, 0.4)),
-    "accuracy": lambda: ValidationStopping(Samples(X[:20], y[:20]), 0.01, 6),
+    "none": lambda net: None,
+    "loss": lambda net: Stopping(1e-3, 5, Schedule("adaptive", 0.1)),
+    "rate": lambda net: Stopping(0.0, np.inf, Schedule("invscaling", 0.1, 0.4)),
+    "accuracy": lambda net: Stopping(0.01, 6, None, held_out(net), VALIDATION_SCORE),
+    "validation loss": lambda net: Stopping(0.01, 6, None, held_out(net), VALIDATION_LOSS),
+    "curves": lambda net: Stopping(0.01, np.inf, None, held_out(net)),
 }
+
+
+def held_out(net):
+    return Validation(net, Samples(X[:20], y[:20]))
 
 
 def all_of(net, epochs, rule):
@@ -52,7 +59,8 @@ def test_stopped_anywhere_and_resumed(tmp_path, dtype, sizes, solver, rule):
     options = TrainOptions(**SOLVERS[solver], batch_size=32, alpha=1e-3, seed=3)
 
     def trained(n_epochs, checkpoint=None):
-        net, stopping = Network.create(SIZES[sizes], seed=1, dtype=dtype), RULES[rule]()
+        net = Network.create(SIZES[sizes], seed=1, dtype=dtype)
+        stopping = RULES[rule](net)
         epochs = list(Trainer(net, options).epochs(Samples(X, y, weight), n_epochs, stopping, checkpoint))
         return all_of(net, epochs, stopping)
 
@@ -161,7 +169,16 @@ def fit(checkpoint=None, **parameters):
 
 
 def attributes(clf):
-    words = ("loss_curve_", "validation_scores_", "best_validation_score_", "best_loss_", "loss_", "n_iter_", "t_")
+    words = (
+        "loss_curve_",
+        "validation_loss_curve_",
+        "validation_scores_",
+        "best_validation_score_",
+        "best_loss_",
+        "loss_",
+        "n_iter_",
+        "t_",
+    )
     return [getattr(clf, word) for word in words] + [clf.network_.params.tobytes()]
 
 

@@ -17,9 +17,11 @@ ROOMS = [
     "plot",
     "warmup",
     "classifier",
+    "estimator",
     "trainer",
     "stopping",
     "schedule",
+    "validation",
     "checkpoint",
     "network",
     "modelfile",
@@ -56,7 +58,7 @@ ONLY = {
     "numba.core.codegen": {"runtime.compiler"},
     "numba.core.compiler": {"runtime.compiler"},
     "numba.core.compiler_lock": {"runtime.compiler"},
-    "sklearn": {"classifier", "cli"},
+    "sklearn": {"classifier", "estimator", "cli"},
     "pyarrow": {"pipeline", "cli"},
     "matplotlib": {"plot"},
     "typer": {"cli"},
@@ -67,7 +69,12 @@ ONLY = {
 }
 # What a module may import at its top, beside the standard library and fastnn; the rest waits for the function that
 # needs it.
-EAGER = {"cli": {"typer"}, "pipeline": {"numpy", "pyarrow"}, "classifier": {"numpy", "sklearn"}}
+EAGER = {
+    "cli": {"typer"},
+    "pipeline": {"numpy", "pyarrow"},
+    "classifier": {"numpy", "sklearn"},
+    "estimator": {"numpy", "sklearn"},
+}
 EAGER_ELSEWHERE = {"numpy", "numba", "llvmlite"}
 
 MODULES = {

@@ -10,6 +10,7 @@ import pyarrow as pa
 from fastnn.pipeline.labels import class_indices
 from fastnn.pipeline.model import Model
 from fastnn.pipeline.schema import check_names
+from fastnn.validation import mean_log_loss
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,3 @@ def evaluate(model: Model, table: pa.Table, target: str) -> Evaluation:
         log_loss=mean_log_loss(proba, truth),
         confusion=confusion,
     )
-
-
-def mean_log_loss(proba: np.ndarray, truth: np.ndarray) -> float:
-    """The mean of ``-log p`` of the right class.
-
-    Parameters
-    ----------
-    proba : ndarray of float, shape (n, n_classes)
-        Probabilities; none counts as less than the dtype's epsilon.
-    truth : ndarray of int, shape (n,)
-        The right classes' indices.
-    """
-    right = np.maximum(proba[np.arange(len(truth)), truth], np.finfo(proba.dtype).eps)
-    return float(-np.mean(np.log(right.astype(np.float64))))

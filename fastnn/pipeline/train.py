@@ -13,15 +13,15 @@ import pyarrow as pa
 from fastnn.checkpoint import Checkpoint
 from fastnn.kernels.shuffle import mix, random_bits
 from fastnn.network import Network
-from fastnn.pipeline.evaluate import mean_log_loss
 from fastnn.pipeline.labels import class_indices, learn_classes
 from fastnn.pipeline.model import Model
 from fastnn.pipeline.preprocess import BLOCK_ROWS, Preprocessor
 from fastnn.pipeline.schema import DataError, Schema, check_names
 from fastnn.pipeline.sources import in_blocks
 from fastnn.samples import Samples
-from fastnn.stopping import BestWeightsStopping, Verdict
+from fastnn.stopping import VALIDATION_LOSS, Stopping
 from fastnn.trainer import Epoch, Trainer, TrainOptions
+from fastnn.validation import Validation
 
 AUTO_BATCH = 200  # as scikit-learn's batch_size="auto"
 
@@ -92,7 +92,7 @@ class Training:
     plan: Plan
     options: TrainOptions
     samples: Samples
-    stopping: HeldOutStopping | None
+    validation: Validation | None
 
     def compile(self) -> None:
         """Run every kernel that `run` needs, on a network of the same size: its time has no compiling in it."""
@@ -100,8 +100,8 @@ class Training:
         n = self.options.batch_size
         some = Samples(self.samples.X[:n], np.zeros(len(self.samples.y[:n]), np.int64))
         for _ in Trainer(net, self.options).epochs(some, 1):
-            if self.stopping is not None:
-                net.predict_proba(self.stopping.X)
+            if self.validation is not None:
+                net.predict_proba(self.validation.X)
 
     def run(self, report: Callable[[Epoch], None] | None = None, checkpoint: Checkpoint | None = None) -> Trained:
         """Train.
@@ -118,7 +118,11 @@ class Training:
         TrainingDivergedError
             If the loss stops being finite.
         """
-        network, stopping = self.model.network, self.stopping
+        network, validation, stopping = self.model.network, self.validation, None
+        if validation is not None:
+            # The loss, since accuracy is a coarse measure: on fifty rows it stands still long before the network has
+            # learnt, and the first of many equal epochs would pass for the best.
+            stopping = Stopping(validation=validation, watch=VALIDATION_LOSS)
         epochs = []
         began = perf_counter()
         for epoch in Trainer(network, self.options).epochs(self.samples, self.plan.epochs, stopping, checkpoint):
@@ -128,8 +132,8 @@ class Training:
         if stopping is not None:
             stopping.restore_best(network)
         seconds = perf_counter() - began
-        n_validation = 0 if stopping is None else len(stopping.indices)
-        accuracy = None if stopping is None else stopping.best_accuracy
+        n_validation = 0 if validation is None else len(validation.indices)
+        accuracy = None if stopping is None else stopping.best_score
         return Trained(self.model, epochs, len(self.samples.y), n_validation, accuracy, seconds)
 
 
@@ -177,58 +181,17 @@ def prepare(table: pa.Table, target: str, plan: Plan, ignore: Collection[str] = 
     )
     model = Model(schema, preprocessor, network, target)
     batch_size = plan.batch_size or min(AUTO_BATCH, training.num_rows)
-    stopping = None
+    validation = None
     if n_validation:
-        stopping = HeldOutStopping(
-            _inputs(model, features.filter(pa.array(held_out))), indices[held_out], plan.options.n_threads
-        )
+        samples = Samples(_inputs(model, features.filter(pa.array(held_out))), classes[indices[held_out]])
+        validation = Validation(network, samples, plan.options.n_threads)
     return Training(
         model=model,
         plan=plan,
         options=dataclasses.replace(plan.options, batch_size=batch_size),
         samples=Samples(_inputs(model, training), classes[indices[~held_out]]),
-        stopping=stopping,
+        validation=validation,
     )
-
-
-class HeldOutStopping(BestWeightsStopping):
-    """Stop when the loss on held-out rows hasn't fallen for ten epochs, and remember the best weights.
-
-    The loss, since accuracy is a coarse measure: on fifty rows it stands still long before the network has learnt, and
-    the first of many equal epochs would pass for the best.
-
-    Parameters
-    ----------
-    X : ndarray, shape (n, n_features)
-        The network's inputs of the rows held out.
-    indices : ndarray of int64, shape (n,)
-        Their classes.
-    n_threads : int, optional
-        The most threads to score with.
-    """
-
-    SEEN = (*BestWeightsStopping.SEEN, "best_accuracy")
-
-    def __init__(self, X: np.ndarray, indices: np.ndarray, n_threads: int | None = None) -> None:
-        super().__init__()
-        self.n_threads = n_threads
-        self.X = X
-        self.indices = indices
-        self.best_accuracy = 0.0
-
-    def judge(self, net: Network, loss: float) -> Verdict:
-        """Look at the network after an epoch; its training loss is of no interest."""
-        proba = net.predict_proba(self.X, n_threads=self.n_threads)
-        accuracy = float(np.mean(proba.argmax(axis=1) == self.indices))
-        held_out_loss = mean_log_loss(proba, self.indices)
-        if held_out_loss < self.best_loss:
-            self.best_accuracy = accuracy
-            self._remember(net)
-        return dataclasses.replace(super().judge(net, held_out_loss), score=accuracy)
-
-    def watched(self) -> list[np.ndarray]:
-        """The rows held out, and their classes."""
-        return [self.X, self.indices]
 
 
 def held_out_rows(n_rows: int, share: float, seed: int) -> np.ndarray:

@@ -172,6 +172,8 @@ thread = threading.Thread(target=work)
 thread.start()
 for _ in range(20):
     assert hosts.forked(hosts.fit_and_score) == alone
+for _ in range(200):  # each with a network of its own, as the thread's: nothing that they share may have a lock
+    assert hosts.forked(hosts.score) == alone[64:]
 stop.set()
 thread.join()
 """

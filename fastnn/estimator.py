@@ -1,0 +1,319 @@
+"""What the estimators share: options, validation sets, training, fitted attributes; scikit-learn's interface."""
+
+from __future__ import annotations
+
+import copy
+import operator
+import os
+import warnings
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastnn.checkpoint import Checkpoint
+from fastnn.kernels.activation import CODES
+from fastnn.network import Network
+from fastnn.samples import Samples, refuse_no_numbers
+from fastnn.schedule import Schedule
+from fastnn.stopping import LOSS, VALIDATION_LOSS, VALIDATION_SCORE, Stopping
+from fastnn.trainer import Epoch, Trainer, TrainOptions
+from fastnn.validation import Validation
+
+Array = NDArray[Any]
+
+_AUTO_BATCH_SIZE = 200
+
+
+class BaseMLP(BaseEstimator):  # type: ignore[misc]
+    """An estimator around a `Network`. What y means is the subclass's: `_validate`, `_network_for`, `_weighted`."""
+
+    network_: Network
+    _trainer: Trainer
+    _stopping: Stopping
+    # The weights of the last epoch, where the network has those of the best one: training goes on from them.
+    _last_params: Array | None = None
+    best_validation_score_: float | None
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(CODES))],
+        "solver": [StrOptions({"sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "scoring": [str, callable, None],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
+    }
+
+    def _fit(self, samples: Samples, held_out: Samples | None, restart: bool, n_epochs: int, **further: Any) -> Self:
+        """Train on checked samples; `further` is a checkpoint, and whether training may stop by itself."""
+        checkpoint: Checkpoint | None = further.get("checkpoint")
+        seed = self._seed(checkpoint) if restart else self._trainer.options.seed
+        if held_out is None and self.early_stopping:
+            samples, held_out = self._hold_out(samples, seed)
+        samples = self._weighted(samples)
+        options = self._options(seed, samples)
+        if restart:
+            self._start(samples.X.shape[1], seed)
+            self._trainer = Trainer(self.network_, options)
+        else:
+            self._trainer.go_on_with(options)
+        stopping = self._stopping_rule(held_out)
+        if not restart:
+            self._take_up(stopping)
+        self._stopping = stopping
+        self.n_iter_ = 0
+        try:
+            for epoch in self._trainer.epochs(samples, n_epochs, stopping, checkpoint):
+                self._record(epoch, samples)
+        except KeyboardInterrupt:
+            if not further.get("stops", True):
+                raise
+            message = f"Training interrupted by user. The weights are those after epoch {self.n_iter_}."
+            warnings.warn(message, stacklevel=4)
+        else:
+            if further.get("stops", True):
+                self._say_why(n_epochs)
+        finally:
+            self._finish()
+        return self
+
+    def _say_why(self, n_epochs: int) -> None:
+        """Why training has ended, in scikit-learn's words."""
+        if self._stopping.stopped:
+            if self.verbose:
+                what = "Training loss" if self._stopping.watch == LOSS else self._stopping.watch.capitalize()
+                print(
+                    f"{what} did not improve more than tol={self.tol:f} for {self.n_iter_no_change} consecutive "
+                    "epochs. Stopping."
+                )
+        elif self.n_iter_ == n_epochs:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({n_epochs}) "
+                "reached and the optimization hasn't converged yet.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _finish(self) -> None:
+        """Show the best weights, where the rule keeps them, and keep the last ones to go on from."""
+        rule = self._stopping
+        if rule.best_params is not None:
+            self._last_params = self.network_.params.copy()
+            rule.restore_best(self.network_)
+        if self.validation_scores_:
+            self.best_validation_score_ = max(self.validation_scores_) if rule.watch == LOSS else rule.best_score
+        rule.validation = None  # a pickle of the estimator shall not hold its data
+
+    def _take_up(self, stopping: Stopping) -> None:
+        """Go on from where the last fit ended, its rule's memory included, if that rule watched the same."""
+        earlier = self._stopping
+        stopping.go_on_from(earlier)
+        params, last, shown = self.network_.params, self._last_params, earlier.best_params
+        # Unless somebody has changed the weights since.
+        if last is not None and shown is not None and earlier.watch == stopping.watch and np.array_equal(params, shown):
+            params[:] = last
+        self._last_params = None
+
+    def _start(self, n_features: int, seed: int) -> None:
+        """A new network, and empty records."""
+        hidden = self.hidden_layer_sizes
+        hidden = [operator.index(n) for n in hidden] if hasattr(hidden, "__iter__") else [int(hidden)]
+        if any(n <= 0 for n in hidden):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
+        self.network_ = self._network_for([n_features, *hidden], seed)
+        self._last_params = None
+        self.t_ = 0
+        self.loss_curve_: list[float] = []
+        self.validation_loss_curve_: list[float] | None = None
+        self.validation_scores_: list[float] | None = None
+        self.best_validation_score_ = None
+        self.best_loss_: float | None = None
+
+    def _record(self, epoch: Epoch, samples: Samples) -> None:
+        """Write an epoch into the fitted attributes, and print it if asked to."""
+        self.n_iter_ += 1
+        self.t_ += samples.X.shape[0]
+        self.loss_ = epoch.loss
+        self.loss_curve_.append(epoch.loss)
+        if self.verbose:
+            print(f"Iteration {self.n_iter_}, loss = {epoch.loss:.8f}")
+        if self._stopping.watch == LOSS:
+            self.best_loss_ = epoch.loss if self.best_loss_ is None else min(self.best_loss_, epoch.loss)
+        if epoch.validation_loss is not None and epoch.validation_score is not None:
+            if self.validation_scores_ is None or self.validation_loss_curve_ is None:
+                self.validation_scores_, self.validation_loss_curve_ = [], []
+            self.validation_loss_curve_.append(epoch.validation_loss)
+            self.validation_scores_.append(epoch.validation_score)
+            if self.verbose:
+                print(f"Validation score: {epoch.validation_score:f}")
+
+    def _seed(self, checkpoint: Checkpoint | None = None) -> int:
+        """The 64-bit seed of everything random: `random_state` itself, or one number drawn from it."""
+        if self.random_state is None and checkpoint is not None:
+            kept = checkpoint.seed()
+            if kept is not None:
+                return kept
+        if isinstance(self.random_state, Integral):
+            return int(self.random_state)
+        random = check_random_state(self.random_state)
+        return int(random.randint(0, np.iinfo(np.int64).max, dtype=np.int64))
+
+    def _options(self, seed: int, samples: Samples) -> TrainOptions:
+        n_samples = samples.X.shape[0]
+        batch_size = _AUTO_BATCH_SIZE
+        if self.batch_size != "auto":
+            batch_size = int(self.batch_size)
+            if batch_size > n_samples:
+                warnings.warn(
+                    "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
+                )
+        return TrainOptions(
+            solver=self.solver,
+            step_size=self.learning_rate_init,
+            batch_size=batch_size,
+            shuffle=bool(self.shuffle),
+            seed=seed,
+            momentum=self.momentum,
+            nesterovs_momentum=bool(self.nesterovs_momentum),
+            beta_1=self.beta_1,
+            beta_2=self.beta_2,
+            epsilon=self.epsilon,
+            alpha=self.alpha,
+            n_threads=self.n_threads,
+        )
+
+    def _stopping_rule(self, held_out: Samples | None) -> Stopping:
+        kind = self.learning_rate if self.solver == "sgd" else "constant"
+        schedule = Schedule(kind, self.learning_rate_init, self.power_t)
+        if held_out is None:
+            return Stopping(self.tol, self.n_iter_no_change, schedule)
+        watch = LOSS
+        if self.early_stopping:
+            watch = VALIDATION_LOSS if self.scoring == "loss" else VALIDATION_SCORE
+        validation = Validation(self.network_, held_out, self.n_threads, self._scorer(held_out))
+        return Stopping(self.tol, self.n_iter_no_change, schedule, validation, watch)
+
+    def _scorer(self, held_out: Samples) -> Callable[[], float] | None:
+        """What `scoring` asks for; None where `Validation` has it anyway."""
+        if self.scoring in ("loss", None, self._default_scoring):
+            return None
+        scorer = check_scoring(self, self.scoring)
+        nameless = copy.copy(self)  # what is held out has been validated, and has no names any more
+        nameless.__dict__.pop("feature_names_in_", None)
+        weight = {} if held_out.sample_weight is None else {"sample_weight": held_out.sample_weight}
+        return lambda: float(scorer(nameless, held_out.X, held_out.y, **weight))
+
+    def _hold_out(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
+        """Split off the validation samples."""
+        arrays = [samples.X, samples.y] + ([] if samples.sample_weight is None else [samples.sample_weight])
+        split = train_test_split(
+            *arrays,
+            random_state=seed % 2**32,
+            test_size=self.validation_fraction,
+            stratify=self._strata(samples.y),
+        )
+        if split[1].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        training, held_out = Samples(*split[0::2]), Samples(*split[1::2])
+        if held_out.sample_weight is not None and not np.any(held_out.sample_weight):
+            raise ValueError("Sample weights must contain at least one non-zero number: those held out are all zero.")
+        return training, held_out
+
+    def _forward(self, X: Any) -> Array:
+        """The network's outputs for X, which scikit-learn validates unless it is plain."""
+        check_is_fitted(self, "network_")
+        if self._is_plain(X):
+            try:
+                return self.network_.predict_proba(X, n_threads=self.n_threads)
+            except ValueError:
+                pass  # scikit-learn's own words for what is wrong
+        refuse_no_numbers(X)
+        X = validate_data(self, X, reset=False)
+        return self.network_.predict_proba(X, n_threads=self.n_threads)
+
+    def _is_plain(self, X: Any) -> bool:
+        """Whether X needs none of scikit-learn's validation, which costs more than scoring a few rows."""
+        return (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.shape[0] > 0
+            and X.dtype == self.network_.dtype
+            and X.flags.c_contiguous
+            and self.network_.feature_names is None
+        )
+
+    # What the subclass says.
+
+    _default_scoring: ClassVar[str]
+
+    def _network_for(self, sizes: list[int], seed: int) -> Network:
+        """A network with inputs and hidden layers of these sizes."""
+        raise NotImplementedError
+
+    def _weighted(self, samples: Samples) -> Samples:
+        """The training samples with all weights that they have."""
+        return samples
+
+    def _strata(self, y: Array) -> Array | None:
+        """What is kept in its proportions where samples are held out."""
+        return None
+
+    @property
+    def coefs_(self) -> list[Array]:
+        """The weights of each layer, as read-only copies."""
+        return [_read_only(W) for W in self.network_.weights]
+
+    @property
+    def intercepts_(self) -> list[Array]:
+        """The biases of each layer, as read-only copies."""
+        return [_read_only(b) for b in self.network_.biases]
+
+    @property
+    def n_layers_(self) -> int:
+        """Layers, the input included."""
+        return len(self.network_.sizes)
+
+    @property
+    def n_outputs_(self) -> int:
+        """Outputs of the network."""
+        return self.network_.n_classes
+
+
+def checkpoint_at(path: str | os.PathLike[str] | None, every: int) -> Checkpoint | None:
+    """The checkpoint that `fit` was given."""
+    return None if path is None else Checkpoint(path, every)
+
+
+def _read_only(array: Array) -> Array:
+    array.flags.writeable = False
+    return array
