@@ -13,6 +13,7 @@ import gc
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,8 @@ from sklearn.datasets import load_digits
 from fastnn import MLPClassifier, Network, train
 
 WANDERING = 0.02
+# A forked child that takes longer hangs: the signal ends it.
+CHILD_SECONDS = 120
 # The share of the time after which memory is warm: every thread has done everything, and the allocator has its arenas.
 WARM = 0.2
 
@@ -87,6 +90,7 @@ class Host:
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
+            signal.alarm(CHILD_SECONDS)
             try:
                 with open(writing, "wb") as answer:
                     answer.write(self.train() + self.score())
@@ -119,6 +123,8 @@ def work(seconds: float, n_threads: int) -> dict[str, object]:
     errors: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         host = Host(Path(folder))
+        gc.collect()
+        open_before = handles()
         began = time.monotonic()
         end = began + seconds
 
@@ -144,11 +150,11 @@ def work(seconds: float, n_threads: int) -> dict[str, object]:
         for thread in threads:
             thread.join()
         left = sorted(path.name for path in Path(folder).iterdir())
-        gc.collect()
-        open_before = handles()
         for name, task in host.tasks.items():
             if task() != host.expected[name]:
                 errors.append(f"{name}: another result at the end")
+        gc.collect()
+        open_after = handles()
     tenth = max(1, len(warm) // 10)
     first, last = (float(np.median(part)) for part in (warm[:tenth], warm[-tenth:]))
     return {
@@ -156,7 +162,7 @@ def work(seconds: float, n_threads: int) -> dict[str, object]:
         "errors": errors,
         "resident_mb": [round(first / 1e6, 1), round(last / 1e6, 1)],
         "wandered": last / first - 1,
-        "handles": [open_before, handles()],
+        "handles": [open_before, open_after],
         "files_left": left,
     }
 
@@ -189,7 +195,7 @@ def main() -> int:
         first, last = found["resident_mb"]
         print(f"process {number}: {done}; {len(found['errors'])} errors")
         print(f"  resident {first} MB once warm, {last} MB at the end ({100 * found['wandered']:+.2f} %)")
-        print(f"  open handles {found['handles'][0]}, after one more round {found['handles'][1]}")
+        print(f"  open handles {found['handles'][0]} before, {found['handles'][1]} after")
         print(*found["errors"][:3], sep="\n", end="\n" if found["errors"] else "")
     print("failed" if failed else "passed")
     return int(failed)

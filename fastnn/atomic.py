@@ -48,7 +48,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(target)
+            if fcntl is not None:
+                temporary.replace(target)  # while it is locked: a closed one would pass for an orphan
+        if fcntl is None:
+            temporary.replace(target)
     except BaseException:
         with suppress(OSError):
             temporary.unlink()

@@ -81,7 +81,9 @@ class Checkpoint:
         modelfile.save(self.path, tensors, description)
 
     def load(self, net: Network) -> Progress | None:
-        """The progress of training `net` that the file holds; None if there is no file.
+        """The progress of training `net` that the file holds.
+
+        None if there is no file, or it is the finished training of another network: nobody needs that.
 
         Raises
         ------
@@ -94,7 +96,9 @@ class Checkpoint:
         tensors, description = found
         try:
             if description["network"] != net.description():
-                raise ModelFileError(f"{self.path} is a checkpoint of another network: {_ADVICE}")
+                if description["finished"] is True:
+                    return None
+                self.refuse("another network")
             vectors = {name: self._vector(net, name, tensors) for name in description["vectors"]}
             numbers = {
                 name.removeprefix("numbers."): array for name, array in tensors.items() if name.startswith("numbers.")
@@ -110,8 +114,11 @@ class Checkpoint:
     def seed(self) -> int | None:
         """The seed of the training in the file; None if there is no file."""
         found = self._read()
-        seed = None if found is None else found[1].get("identity", {}).get("options", {}).get("seed")
-        return seed if isinstance(seed, int) else None
+        try:
+            seed = None if found is None else found[1]["identity"]["options"]["seed"]
+        except (KeyError, TypeError):
+            return None
+        return seed if isinstance(seed, int) and 0 <= seed < 2**64 else None
 
     def refuse(self, differing: str) -> None:
         """Raise the error for a file that holds the unfinished progress of another training."""
@@ -129,8 +136,11 @@ class Checkpoint:
         prefix = f"{name}."
         parts = {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
         vector = np.zeros(net.params.size, net.dtype)
-        if any(array.dtype != net.dtype or not np.isfinite(array).all() for array in parts.values()):
-            raise ValueError(f"{name} holds something else than finite numbers of {net.dtype}")
+        if any(array.dtype != net.dtype for array in parts.values()):
+            raise ValueError(f"{name} holds something else than {net.dtype}")
+        # A solver's state may overflow while all weights are finite.
+        if name in ("params", "best") and not all(np.isfinite(array).all() for array in parts.values()):
+            raise ValueError(f"{name} holds NaN or infinity")
         net.fill(vector, parts)
         return vector
 

@@ -7,6 +7,7 @@ import operator
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import closing
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -91,13 +92,16 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self._stopping = stopping
         self.n_iter_ = 0
         try:
-            for epoch in self._trainer.epochs(samples, n_epochs, stopping, checkpoint):
-                self._record(epoch, samples)
+            with closing(self._trainer.epochs(samples, n_epochs, stopping, checkpoint)) as epochs:
+                for epoch in epochs:
+                    self._record(epoch, samples)
         except KeyboardInterrupt:
             if not further.get("stops", True):
                 raise
-            message = f"Training interrupted by user. The weights are those after epoch {self.n_iter_}."
-            warnings.warn(message, stacklevel=4)
+            kept = "those after it" if stopping.best_params is None else "the best epoch's"
+            warnings.warn(
+                f"Training interrupted by user after epoch {self.n_iter_}. The weights are {kept}.", stacklevel=4
+            )
         else:
             if further.get("stops", True):
                 self._say_why(n_epochs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -41,7 +41,19 @@ def held_back() -> Iterator[Callable[[], bool]]:
     signal.signal(signal.SIGINT, note)
     try:
         yield asked
+    except GeneratorExit:  # the block belongs to a generator that nobody wants more of
+        _give_back(note)
+        if pressed:
+            raise KeyboardInterrupt from None
+        raise
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _give_back(note)
     if pressed:
         raise KeyboardInterrupt
+
+
+def _give_back(note: Callable[..., None]) -> None:
+    """Restore Python's handler, if ours is still there."""
+    if signal.getsignal(signal.SIGINT) is note:
+        with suppress(ValueError):  # a generator may be closed in another thread
+            signal.signal(signal.SIGINT, signal.default_int_handler)

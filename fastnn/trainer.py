@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
@@ -207,8 +208,10 @@ class Trainer:
         n_epochs: int,
         stopping: Stopping | None = None,
         checkpoint: Checkpoint | None = None,
-    ) -> Iterator[Epoch]:
+    ) -> Generator[Epoch, None, None]:
         """Train for `n_epochs` epochs, or until `stopping` says so; yields each epoch when it is done.
+
+        Who may stop asking before the end should close the generator: until then it holds Ctrl-C back.
 
         Parameters
         ----------
@@ -244,16 +247,17 @@ class Trainer:
             if journal.finished or len(journal.epochs) == n_epochs:
                 return
         done = 0 if journal is None else len(journal.epochs)
-        losses = chain.from_iterable(_Slices(self, samples, n_epochs - done).run(stride))
         try:
-            for number, loss in enumerate(losses, done + 1):
-                epoch = Epoch(number, loss) if stopping is None else self._judged(number, loss, stopping)
-                stopped = stopping is not None and stopping.stopped
-                if journal is not None:
-                    journal.add(epoch, finished=stopped or number == n_epochs)
-                yield epoch
-                if stopped:
-                    return
+            # Closed at once, whatever happens: it holds Ctrl-C back.
+            with closing(_Slices(self, samples, n_epochs - done).run(stride, done)) as slices:
+                for number, loss in enumerate(chain.from_iterable(slices), done + 1):
+                    epoch = Epoch(number, loss) if stopping is None else self._judged(number, loss, stopping)
+                    stopped = stopping is not None and stopping.stopped
+                    if journal is not None:
+                        journal.add(epoch, finished=stopped or number == n_epochs)
+                    yield epoch
+                    if stopped:
+                        return
         except KeyboardInterrupt:
             if journal is not None:
                 journal.save()
@@ -273,7 +277,7 @@ class Trainer:
 
     def losses(self, samples: Samples, n_epochs: int) -> Iterator[list[float]]:
         """Train as `epochs` does; yields the losses of some epochs, one after the other, when these are done."""
-        return _Slices(self, self.net.checked(samples), n_epochs).run(_MOST_EPOCHS_A_CALL)
+        return _Slices(self, self.net.checked(samples), n_epochs).run(_MOST_EPOCHS_A_CALL, 0)
 
 
 class _Journal:
@@ -284,6 +288,7 @@ class _Journal:
         self.epochs: list[Epoch] = []
         self.finished = False
         self._saved = 0
+        self._epochs_before = trainer.epochs_done
         self._identity = {
             # The result doesn't depend on the number of threads.
             "options": {name: value for name, value in asdict(trainer.options).items() if name != "n_threads"},
@@ -298,28 +303,31 @@ class _Journal:
         progress = self.checkpoint.load(self.trainer.net)
         if progress is None:
             return
+        if self.trainer.net.params.tobytes() == progress.vectors.get("params", _NONE).tobytes():
+            # The training was interrupted in this process, and the network is where it was then.
+            self._identity["initial weights"] = progress.identity.get("initial weights")
         difference = differing(progress.identity, self._identity)
+        if difference is None and progress.numbers.get("losses", _NONE).size > n_epochs:
+            difference = f"more epochs than the {n_epochs} asked for"
         if difference is not None:
             if not progress.finished:
                 self.checkpoint.refuse(difference)
             return  # nobody needs the checkpoint of a training that was finished: it will be replaced
         try:
-            self._restore(progress, n_epochs)
+            self._restore(progress)
         except (KeyError, ValueError, IndexError, OverflowError) as error:
             if isinstance(error, ModelFileError):
                 raise
             self.checkpoint.refuse(f"parts missing ({error})")
         yield from self.epochs
 
-    def _restore(self, progress: Progress, n_epochs: int) -> None:
+    def _restore(self, progress: Progress) -> None:
         trainer, stopping, numbers, vectors = self.trainer, self.stopping, progress.numbers, progress.vectors
         curves = [
             [None if np.isnan(value) else value for value in numbers[name].tolist()]
             for name in ("losses", "validation_losses", "validation_scores")
         ]
         epochs = [Epoch(number, *values) for number, values in enumerate(zip(*curves, strict=True), 1)]
-        if len(epochs) > n_epochs:
-            self.checkpoint.refuse(f"{len(epochs)} epochs, more than the {n_epochs} asked for")
         epochs_done, samples_seen = (int(count) for count in numbers["counts"])
         slots = [vectors[f"state.{slot}"] for slot in range(solvers.SLOTS[trainer.options.kernel])]
         if stopping is not None:
@@ -333,6 +341,7 @@ class _Journal:
         trainer.net.params[:] = params
         trainer.epochs_done, trainer.samples_seen = epochs_done, samples_seen
         self.epochs, self._saved = epochs, len(epochs)
+        self._epochs_before = epochs_done - len(epochs)
 
     def add(self, epoch: Epoch, finished: bool) -> None:
         """Note a finished epoch, and write the checkpoint if it is time."""
@@ -343,9 +352,10 @@ class _Journal:
 
     def save(self) -> None:
         """Write the checkpoint, unless it says all that there is to say."""
-        if self._saved == len(self.epochs):
-            return
         trainer, stopping = self.trainer, self.stopping
+        # An exception may have come between an epoch's end and its note: weights and rule are of different epochs then.
+        if self._saved == len(self.epochs) or trainer.epochs_done != self._epochs_before + len(self.epochs):
+            return
         vectors = {"params": trainer.net.params}
         slots = trainer._state.reshape(-1, trainer.net.params.size)
         vectors |= {f"state.{slot}": vector for slot, vector in enumerate(slots)}
@@ -365,6 +375,9 @@ class _Journal:
         self._saved = len(self.epochs)
 
 
+_NONE = np.empty(0)
+
+
 def _or_nan(value: float | None) -> float:
     return np.nan if value is None else value
 
@@ -375,6 +388,7 @@ class _Slices:
     def __init__(self, trainer: Trainer, samples: Samples, n_epochs: int) -> None:
         net, options = trainer.net, trainer.options
         self.n_rows = samples.X.shape[0]
+        self.samples_before = trainer.samples_seen
         batch_size = min(options.batch_size, self.n_rows)
         shuffled = options.shuffle and batch_size < self.n_rows
         self.n_batches = -(-self.n_rows // batch_size)
@@ -421,21 +435,23 @@ class _Slices:
             team=np.zeros(team.SIZE, np.int64),
         )
 
-    def run(self, stride: int) -> Iterator[list[float]]:
-        """Yield the losses of the epochs that each call has finished; calls end at multiples of `stride` epochs."""
-        trainer, before = self.trainer, self._run.first_epoch
+    def run(self, stride: int, counted: int) -> Generator[list[float], None, None]:
+        """Yield the losses of the epochs that each call has finished.
+
+        Calls end at multiples of `stride` epochs, of which so many are `counted` before these.
+        """
+        trainer = self.trainer
         done, last = 0, self.n_epochs * self.n_batches
         try:
             with held_back() as interrupted:
                 while done < last:
                     epoch = done // self.n_batches
-                    boundary = ((before + epoch) // stride + 1) * stride - before
+                    boundary = ((counted + epoch) // stride + 1) * stride - counted
                     end, reached = self._call(done, min(last, boundary * self.n_batches))
                     if reached < end:
                         self._fall_back()
                     finished = np.arange(epoch, reached // self.n_batches) % self.epoch_losses.size
-                    trainer.epochs_done += finished.size
-                    trainer.samples_seen += finished.size * self.n_rows
+                    self._count()
                     yield self.epoch_losses[finished].tolist()
                     if reached < end:
                         raise TrainingDivergedError(
@@ -453,7 +469,14 @@ class _Slices:
             raise
         except BaseException:
             self._fall_back()
+            self._count()
             raise
+
+    def _count(self) -> None:
+        """Say how many epochs are done: those that compiled code has ended, wherever an exception came between."""
+        finished = int(self._run.team[team.REACHED]) // self.method.phases // self.n_batches
+        self.trainer.epochs_done = self._run.first_epoch + finished
+        self.trainer.samples_seen = self.samples_before + finished * self.n_rows
 
     def _call(self, first: int, last: int) -> tuple[int, int]:
         """Train from one batch to another, `last` at most; returns the number it tried to reach, and that it did."""

@@ -73,6 +73,29 @@ def test_a_file_taken_for_an_orphan_is_made_again(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_no_writer_takes_anothers_file_for_an_orphan(tmp_path):
+    """However often others look for orphans: also between the last byte and the rename."""
+    looking = """
+import sys, pathlib
+from fastnn import atomic
+print("looking", flush=True)
+while True:
+    atomic._remove_orphans.__wrapped__(pathlib.Path(sys.argv[1]))
+"""
+    target = tmp_path / "file"
+    process = subprocess.Popen([sys.executable, "-c", looking, target], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "looking\n"
+        for number in range(1000):
+            with replacing(target) as file:
+                file.write(str(number).encode())
+            assert target.read_bytes() == str(number).encode()
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
 @pytest.mark.parametrize("length", [1, 255])
 def test_any_name_that_a_file_may_have(tmp_path, length):
     with replacing(tmp_path / ("n" * length)) as file:

@@ -12,10 +12,11 @@ from sklearn.datasets import load_digits
 
 from fastnn import MLPClassifier, ModelFileError, Network, TrainingDivergedError, modelfile, train
 from fastnn.checkpoint import Checkpoint, Progress, differing, fingerprint
+from fastnn.runtime import launch as launching
 from fastnn.samples import Samples
 from fastnn.schedule import Schedule
 from fastnn.stopping import VALIDATION_LOSS, VALIDATION_SCORE, Stopping
-from fastnn.trainer import Trainer, TrainOptions
+from fastnn.trainer import Trainer, TrainOptions, _Journal, _Slices
 from fastnn.validation import Validation
 
 rng = np.random.default_rng(0)
@@ -121,7 +122,7 @@ def test_a_diverging_training_keeps_the_checkpoint_before(tmp_path):
         ({"y": y[::-1]}, "other data"),
         ({"net": Network.create([6, 8, 3], seed=7)}, "other initial weights"),
         ({"net": Network.create([6, 9, 3])}, "another network"),
-        ({"epochs": 2}, "epochs, more than the 2 asked for"),
+        ({"epochs": 2}, "more epochs than the 2 asked for"),
     ],
 )
 def test_an_unfinished_training_is_not_mixed_with_another(tmp_path, changed, told):
@@ -147,6 +148,124 @@ def test_a_finished_training_makes_room_for_the_next(tmp_path):
         train(nets[0], data, y, epochs=3, checkpoint=path)
         train(nets[1], data, y, epochs=3)
         assert nets[0].params.tobytes() == nets[1].params.tobytes()
+
+
+@pytest.mark.parametrize("change", ["sizes", "epochs"])
+def test_a_finished_training_makes_room_for_any_other(tmp_path, change):
+    path = tmp_path / "c"
+    train(Network.create([6, 8, 3]), X, y, epochs=5, checkpoint=path)
+    nets = [Network.create([6, 9, 3] if change == "sizes" else [6, 8, 3]) for _ in range(2)]
+    for net, kept in zip(nets, (path, None), strict=True):
+        train(net, X, y, epochs=3, checkpoint=kept)
+    assert nets[0].params.tobytes() == nets[1].params.tobytes()
+    assert Checkpoint(path).load(nets[0]).numbers["losses"].size == 3
+
+
+def test_an_interrupted_training_goes_on_in_the_same_process(tmp_path, monkeypatch):
+    """Its network isn't what it was at first, but what the checkpoint says."""
+    net, whole = Network.create([6, 8, 3]), Network.create([6, 8, 3])
+    arguments = {"epochs": 2000, "batch_size": 32, "checkpoint": tmp_path / "c", "checkpoint_every": 500}
+
+    def press_and_launch(*launch):
+        signal.raise_signal(signal.SIGINT)
+        return launching.launch(*launch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="interrupted in epoch"):
+        patch.setattr("fastnn.trainer.launch", press_and_launch)
+        train(net, X, y, **arguments)
+    curve = train(net, X, y, **arguments).loss_curve
+    assert curve == train(whole, X, y, **{**arguments, "checkpoint": None}).loss_curve
+    assert net.params.tobytes() == whole.params.tobytes()
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_an_exception_at_a_bad_moment_keeps_the_checkpoint_before(tmp_path, monkeypatch, moment):
+    """A second Ctrl-C, or a handler of the host's that raises: between an epoch's end and its notes."""
+    checkpoint, epochs = Checkpoint(tmp_path / "c", every=5), 12
+
+    def judge(rule, net, loss):
+        verdict = Stopping.judge(rule, net, loss)
+        if moment == 0 and net.count == 8:
+            raise KeyboardInterrupt
+        net.count += 1
+        return verdict
+
+    def fit(disturbed):
+        net, rule = Network.create([6, 8, 3]), Stopping(0.0, np.inf)
+        net.count = 0
+        if disturbed:
+            rule.judge = lambda net, loss: judge(rule, net, loss)
+        trainer = Trainer(net, TrainOptions(batch_size=32, solver="adam", step_size=0.01))
+        losses = [epoch.loss for epoch in trainer.epochs(Samples(X, y), epochs, rule, checkpoint)]
+        return losses, net.params.tobytes(), rule.best
+
+    def raises_after(function, calls):
+        left = [calls]
+
+        def wrapped(*arguments, **keywords):
+            result = function(*arguments, **keywords)
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            return result
+
+        return wrapped
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if moment == 1:  # after compiled code, before anybody knows what it has done
+            patch.setattr("fastnn.trainer.launch", raises_after(launching.launch, 8))
+        if moment == 2:
+            patch.setattr("fastnn.trainer._Journal.add", raises_after(_Journal.add, 8))
+        if moment == 3:
+            patch.setattr("fastnn.trainer._Slices._count", raises_after(_Slices._count, 8))
+        fit(disturbed=True)
+    found = fit(disturbed=False)
+    (tmp_path / "c").unlink()
+    assert found == fit(disturbed=False)
+
+
+def test_an_error_gives_ctrl_c_back(tmp_path, monkeypatch):
+    """Even while somebody holds the exception, as Jupyter does."""
+
+    def fails(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Checkpoint, "save", fails)
+    with pytest.raises(OSError, match="no space") as held:
+        train(Network.create([6, 8, 3]), X, y, epochs=3, checkpoint=tmp_path / "c")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    del held
+
+
+def test_ctrl_c_in_the_last_epoch_is_heard(tmp_path):
+    class Last(Stopping):
+        def judge(self, net, loss):
+            signal.raise_signal(signal.SIGINT)
+            self.n_iter_no_change = -1
+            return super().judge(net, loss)
+
+    trainer = Trainer(Network.create([6, 8, 3]), TrainOptions())
+    with pytest.raises(KeyboardInterrupt):
+        list(trainer.epochs(Samples(X, y), 10, Last()))
+
+
+def test_a_solvers_state_may_overflow(tmp_path):
+    net, arguments = Network.create([6, 3]), {"solver": "adam", "checkpoint": tmp_path / "c", "step_size": 1e-3}
+    train(net, X * 1e25, y, epochs=2, **arguments)
+    again = Network.create([6, 3])
+    train(again, X * 1e25, y, epochs=2, **arguments)
+    assert again.params.tobytes() == net.params.tobytes()
+
+
+def test_a_trainer_with_a_past(tmp_path):
+    def fit(checkpoint):
+        trainer = Trainer(Network.create([6, 8, 3]), TrainOptions(batch_size=32))
+        list(trainer.epochs(Samples(X, y), 3))
+        list(trainer.epochs(Samples(X, y), 10, None, checkpoint))
+        return trainer.net.params.tobytes(), trainer.epochs_done
+
+    checkpoint = Checkpoint(tmp_path / "c", 5)
+    assert fit(checkpoint) == fit(checkpoint) == fit(None)
 
 
 def test_the_number_of_threads_may_change(tmp_path):
@@ -227,7 +346,9 @@ def test_one_with_a_right_checksum_and_strange_content(tmp_path, harm):
     train(Network.create([6, 8, 3]), X, y, **{**arguments, "epochs": 1})
     tensors, description = modelfile.load(path)
     if harm in description:
-        description[harm] = 7
+        description |= {"finished": False, harm: 7}
+        if harm == "identity":
+            assert Checkpoint(path).seed() is not None
     elif harm == "params":
         tensors["params.weights.0"] = np.ones((2, 2), np.float32)
     elif harm == "state":
@@ -238,6 +359,8 @@ def test_one_with_a_right_checksum_and_strange_content(tmp_path, harm):
     else:
         tensors["params.weights.0"][0] = np.nan
     modelfile.save(path, tensors, description)
+    if harm == "identity":
+        assert Checkpoint(path).seed() is None
     if harm == "finished":  # any true value
         assert len(train(Network.create([6, 8, 3]), X, y, **arguments).loss_curve) == 2
         return

@@ -625,7 +625,7 @@ def test_an_interrupt_ends_training_and_leaves_a_usable_model(early_stopping):
     pressed = threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,))
     pressed.start()
     try:
-        with pytest.warns(UserWarning, match="Training interrupted by user"):
+        with pytest.warns(UserWarning, match="Training interrupted by user after epoch"):
             clf.fit(images, labels)
     finally:
         pressed.join()

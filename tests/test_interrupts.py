@@ -71,3 +71,28 @@ def test_another_thread_changes_nothing():
     thread.start()
     thread.join()
     assert handlers == [signal.default_int_handler]
+
+
+def test_a_generator_that_is_closed_loses_nothing():
+    def work():
+        with held_back():
+            yield 1
+            yield 2
+
+    generator = work()
+    next(generator)
+    press()
+    with pytest.raises(KeyboardInterrupt):
+        generator.close()
+    calm = work()
+    next(calm)
+    calm.close()
+
+
+def test_a_handler_that_the_host_has_set_meanwhile_stays():
+    def handler(*_):
+        pass
+
+    with held_back():
+        signal.signal(signal.SIGINT, handler)
+    assert signal.signal(signal.SIGINT, signal.default_int_handler) is handler

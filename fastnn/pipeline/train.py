@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection
+from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -125,10 +126,12 @@ class Training:
             stopping = Stopping(validation=validation, watch=VALIDATION_LOSS)
         epochs = []
         began = perf_counter()
-        for epoch in Trainer(network, self.options).epochs(self.samples, self.plan.epochs, stopping, checkpoint):
-            epochs.append(epoch)
-            if report is not None:
-                report(epoch)
+        trainer = Trainer(network, self.options)
+        with closing(trainer.epochs(self.samples, self.plan.epochs, stopping, checkpoint)) as trained:
+            for epoch in trained:
+                epochs.append(epoch)
+                if report is not None:
+                    report(epoch)
         if stopping is not None:
             stopping.restore_best(network)
         seconds = perf_counter() - began

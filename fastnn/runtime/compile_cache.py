@@ -57,7 +57,7 @@ def cache_directory() -> Path | None:
             candidates.insert(0, user_cache_root() / "fastnn")
     for candidate in candidates:
         directory = candidate / "kernels"
-        if _make_private(directory):
+        if _make_private(directory) or _is_filled(directory):
             return directory
     warnings.warn(
         f"fastnn can't keep compiled kernels in {candidates[0]}: each process will compile them anew. "
@@ -80,6 +80,17 @@ def _make_private(directory: Path) -> bool:
                 directory.chmod(0o700)
         with tempfile.TemporaryFile(dir=directory):
             return True
+    except OSError:
+        return False
+
+
+def _is_filled(directory: Path) -> bool:
+    """Whether a directory that can't be written is a private one with our kernels, as in a read-only container."""
+    try:
+        private = not hasattr(os, "getuid") or (
+            stat.S_IMODE(directory.lstat().st_mode) == 0o700 and directory.lstat().st_uid == os.getuid()
+        )
+        return private and any((directory / source_stamp()[:16]).glob("*.nbi"))
     except OSError:
         return False
 

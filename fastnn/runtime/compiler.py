@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 from numba import njit
@@ -103,7 +105,12 @@ class _ForkGuard:
         self._held = threading.local()  # two threads may fork at once
 
     def before(self) -> None:
-        self._held.here = self._lock.acquire(timeout=_LONGEST_WAIT)
+        self._held.here = False
+        end = time.monotonic() + _LONGEST_WAIT
+        while not self._held.here and time.monotonic() < end:
+            # What is raised here, by Ctrl-C for instance, goes nowhere: the fork comes in any case.
+            with suppress(BaseException):
+                self._held.here = self._lock.acquire(timeout=max(0.0, end - time.monotonic()))
 
     def after(self) -> None:
         if self._held.here:

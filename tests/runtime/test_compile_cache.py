@@ -231,6 +231,21 @@ def test_a_read_only_installation_without_a_home(tmp_path):
 
 
 @posix
+def test_a_filled_cache_that_can_not_be_written_is_used(cache, tmp_path):
+    """As in a container with a read-only file system. Root may write anywhere, so it's told that it can't."""
+    read_only = """
+    import tempfile
+    def refuse(*_, **__):
+        raise OSError(30, "Read-only file system")
+    tempfile.TemporaryFile = refuse
+    """
+    assert run(dedent(read_only) + WORK, FASTNN_CACHE_DIR=str(cache)) == LOADED
+    (cache / "kernels").chmod(0o755)  # now that it isn't ours alone, who knows what is in it
+    with pytest.raises(AssertionError, match="can't keep compiled kernels"):
+        run(dedent(read_only) + "import os; os.chmod = refuse\n" + WORK, FASTNN_CACHE_DIR=str(cache))
+
+
+@posix
 @pytest.mark.parametrize("room", [0, 100, 10_000])
 def test_a_full_disk(tmp_path, room):
     """A limit on the size of files stands for it. What was cut short isn't run by the next process."""

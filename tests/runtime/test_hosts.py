@@ -249,6 +249,34 @@ def test_a_fork_waits_no_longer_than_it_must(monkeypatch):
     guard.after()  # and releases nothing
 
 
+def test_a_fork_that_waits_goes_on_waiting_when_interrupted(monkeypatch):
+    """Nobody hears what a fork's hook raises."""
+    from fastnn.runtime import compiler
+
+    answers = [KeyboardInterrupt(), True]
+
+    class Interrupted:
+        held = 0
+
+        def acquire(self, timeout):
+            answer = answers.pop(0)
+            if isinstance(answer, BaseException):
+                raise answer
+            self.held += 1
+            return answer
+
+        def release(self):
+            self.held -= 1
+
+    guard = compiler._ForkGuard()
+    lock = Interrupted()
+    monkeypatch.setattr(guard, "_lock", lock)
+    guard.before()
+    assert lock.held == 1
+    guard.after()
+    assert lock.held == 0
+
+
 def test_a_signal_handler_may_score_in_the_midst_of_a_fit(host):
     host(
         """
