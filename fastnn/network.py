@@ -13,12 +13,21 @@ from numpy.typing import NDArray
 from fastnn import modelfile
 from fastnn.kernels import activation as activations
 from fastnn.kernels.arrays import FLOATS, borrow, flat, give_back
-from fastnn.kernels.forward import Predict, predict
-from fastnn.kernels.layout import ROW_BLOCK, Layout, aligned_zeros, line_elements, pack, unpack
+from fastnn.kernels.forward import OUTPUTS, Predict, predict
+from fastnn.kernels.layout import ACTIVATION, ROW_BLOCK, Layout, aligned_zeros, line_elements, pack, unpack
 from fastnn.kernels.loss import columns_size
 from fastnn.modelfile import ModelFileError
 from fastnn.runtime.launch import launch, threads_for
-from fastnn.samples import Samples, as_class_indices, as_rows, as_weights, converted, plain, refuse_strangers
+from fastnn.samples import (
+    Samples,
+    as_class_indices,
+    as_rows,
+    as_targets,
+    as_weights,
+    converted,
+    plain,
+    refuse_strangers,
+)
 
 Array = NDArray[Any]
 
@@ -34,12 +43,16 @@ class Network:
     weights : sequence of ndarray of shape (n_in, n_out)
         One for each layer, all float32 or all float64.
     biases : sequence of ndarray of shape (n_out,)
-    activation : {"tanh", "relu", "logistic", "identity"}
-        The hidden layers' activation.
+    activation : str or sequence of str
+        The hidden layers' activation, or one for each of them: "tanh", "relu", "logistic", "identity", "leaky_relu"
+        (0.01 below zero), "gelu" (by tanh), "silu".
     classes : array_like of shape (n_classes,), optional
         The label of each output: integers, strings, booleans or floats. Without, labels are class indices.
     feature_names : sequence of str, optional
         The name of each input.
+    output : {"softmax", "logistic", "identity"}
+        The last layer's activation: softmax for one class of several, logistic for labels that a sample may have or
+        not, each by itself, identity for a regression.
 
     Raises
     ------
@@ -57,9 +70,10 @@ class Network:
         self,
         weights: Sequence[Array],
         biases: Sequence[Array],
-        activation: str = "tanh",
+        activation: str | Sequence[str] = "tanh",
         classes: Any = None,
         feature_names: Sequence[str] | None = None,
+        output: str = "softmax",
     ) -> None:
         matrices = [np.asarray(W) for W in weights]
         vectors = [np.asarray(b) for b in biases]
@@ -67,9 +81,12 @@ class Network:
         self.layout = Layout(
             [matrices[0].shape[0], *(W.shape[1] for W in matrices)], matrices[0].dtype.newbyteorder("=")
         )
-        if activation not in activations.CODES:
-            raise ValueError(f"activation must be one of {', '.join(activations.CODES)}, got {activation!r}.")
-        self.activation = activation
+        self.activation = _check_activation(activation, len(matrices) - 1)
+        for layer, name in enumerate(self.activations, start=1):
+            self.layout.table[layer, ACTIVATION] = activations.CODES[name]
+        if output not in OUTPUTS:
+            raise ValueError(f"output must be one of {', '.join(OUTPUTS)}, got {output!r}.")
+        self.output = output
         self.classes = _check_classes(classes, self.n_classes)
         self.feature_names = _check_feature_names(feature_names, self.n_features)
         self.params = aligned_zeros(self.layout.n_params, self.dtype)
@@ -81,11 +98,12 @@ class Network:
     def create(
         cls,
         sizes: Sequence[int],
-        activation: str = "tanh",
+        activation: str | Sequence[str] = "tanh",
         seed: int = 0,
         dtype: Any = "float32",
         classes: Any = None,
         feature_names: Sequence[str] | None = None,
+        output: str = "softmax",
     ) -> Network:
         """A network with random weights: Glorot uniform, as in scikit-learn, drawn with ``Generator(PCG64(seed))``.
 
@@ -93,11 +111,12 @@ class Network:
         ----------
         sizes : sequence of int
             Inputs, units of each hidden layer, classes: ``[784, 128, 10]``.
-        activation : {"tanh", "relu", "logistic", "identity"}
+        activation : str or sequence of str
         seed : int
         dtype : {"float32", "float64"}
         classes : array_like of shape (n_classes,), optional
         feature_names : sequence of str, optional
+        output : {"softmax", "logistic", "identity"}
 
         Returns
         -------
@@ -113,11 +132,13 @@ class Network:
             raise TypeError(f"dtype must be float32 or float64, got {dtype}.")
         random = np.random.Generator(np.random.PCG64(seed))
         weights, biases = [], []
-        for n_in, n_out in pairwise(sizes):
-            bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (n_in + n_out))
+        names = [activation] if isinstance(activation, str) else list(activation)
+        for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
+            name = names[min(layer, len(names) - 1)] if names else ""
+            bound = np.sqrt((2.0 if name == "logistic" else 6.0) / (n_in + n_out))
             weights.append(random.uniform(-bound, bound, (n_in, n_out)).astype(dtype))
             biases.append(random.uniform(-bound, bound, n_out).astype(dtype))
-        return cls(weights, biases, activation, classes, feature_names)
+        return cls(weights, biases, activation, classes, feature_names, output)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -129,6 +150,12 @@ class Network:
         """float32 or float64."""
         dtype: np.dtype[Any] = self.layout.dtype
         return dtype
+
+    @property
+    def activations(self) -> tuple[str, ...]:
+        """The activation of each hidden layer."""
+        hidden = len(self.sizes) - 2
+        return (self.activation,) * hidden if isinstance(self.activation, str) else self.activation
 
     @property
     def n_features(self) -> int:
@@ -171,6 +198,12 @@ class Network:
         ValueError
             If its shape doesn't fit, or a value isn't finite in the network's dtype.
         """
+        if self.output == "identity":
+            raise ValueError("a regression has no probabilities: call predict.")
+        return self._outputs(X, n_threads)
+
+    def _outputs(self, X: Any, n_threads: int | None) -> Array:
+        """The last layer's outputs."""
         # What scores single rows is made for this: a Python call costs as much as a layer.
         if not (type(X) is np.ndarray and X.dtype is self.dtype and X.flags.carray and X.shape[1:] == self._row_shape):
             X = as_rows(X, self.n_features)
@@ -191,8 +224,8 @@ class Network:
         threads = threads_for(2.0 * n_rows * self.params.size, n_threads=n_threads)
         table, part_size = self._scoring
         memory = borrow(threads * part_size, self.dtype)
-        code = activations.CODES[self.activation]
-        args = Predict(self.params, table, code, flat(X), p.reshape(-1), memory, part_size, n_rows)
+        output = OUTPUTS[self.output]
+        args = Predict(self.params, table, flat(X), p.reshape(-1), memory, part_size, n_rows, output)
         parts = launch(predict, args, threads, self.dtype)
         strange = memory[part_size - 1 : parts * part_size : part_size].any() if parts > 1 else memory[part_size - 1]
         give_back(memory)
@@ -202,6 +235,8 @@ class Network:
     def predict(self, X: Any, *, n_threads: int | None = None) -> Array:
         """The most probable class of each row: its label, or its index if the network has no labels.
 
+        Of a network with logistic outputs, which labels are more probable than not; of a regression, its values.
+
         Parameters
         ----------
         X : array_like of shape (n, n_features)
@@ -210,7 +245,13 @@ class Network:
         Returns
         -------
         labels : ndarray of shape (n,)
+            Of shape (n, n_outputs) where the output isn't softmax: 0 or 1, or values of the network's dtype.
         """
+        if self.output == "identity":
+            return self._outputs(X, n_threads)
+        if self.output == "logistic":
+            chosen: Array = (self._outputs(X, n_threads) > 0.5).astype(np.int64)
+            return chosen
         indices = self.predict_proba(X, n_threads=n_threads).argmax(axis=1)
         labels: Array = indices if self.classes is None else self.classes[indices]
         return labels
@@ -227,7 +268,10 @@ class Network:
         n_rows = X.shape[0]
         if n_rows == 0:
             raise ValueError("X has no rows: training needs at least one sample.")
-        y = as_class_indices(samples.y, n_rows, self.n_classes, self.classes)
+        if self.output == "softmax":
+            y = as_class_indices(samples.y, n_rows, self.n_classes, self.classes)
+        else:
+            y = as_targets(samples.y, (n_rows, self.n_classes), self.dtype, self.output == "logistic")
         return Samples(X, y, as_weights(samples.sample_weight, n_rows, self.dtype))
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -281,7 +325,8 @@ class Network:
         return {
             "kind": "network",
             "sizes": list(self.sizes),
-            "activation": self.activation,
+            "activation": self.activation if isinstance(self.activation, str) else list(self.activation),
+            "output": self.output,
             "dtype": self.dtype.name,
             "classes": None if self.classes is None else _describe_classes(self.classes),
             "feature_names": self.feature_names,
@@ -317,6 +362,7 @@ class Network:
                 description["activation"],
                 _read_classes(description["classes"]),
                 description["feature_names"],
+                description.get("output", "softmax"),
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, ModelFileError):
@@ -344,7 +390,8 @@ class Network:
 
     def __repr__(self) -> str:
         sizes = "-".join(str(n) for n in self.sizes)
-        return f"Network({sizes}, activation={self.activation!r}, dtype={self.dtype.name!r})"
+        output = "" if self.output == "softmax" else f", output={self.output!r}"
+        return f"Network({sizes}, activation={self.activation!r}, dtype={self.dtype.name!r}{output})"
 
 
 def _check_parameters(weights: list[Array], biases: list[Array]) -> None:
@@ -366,6 +413,17 @@ def _check_parameters(weights: list[Array], biases: list[Array]) -> None:
             raise ValueError(f"biases[{layer}] must have shape {W.shape[1:]}, got {b.shape}.")
         if not (np.isfinite(W).all() and np.isfinite(b).all()):
             raise ValueError(f"weights[{layer}] or biases[{layer}] holds NaN or infinity.")
+
+
+def _check_activation(activation: str | Sequence[str], n_hidden: int) -> str | tuple[str, ...]:
+    names = [activation] if isinstance(activation, str) else list(activation)
+    if not all(isinstance(name, str) and name in activations.CODES for name in names):
+        raise ValueError(f"activation must be one of {', '.join(activations.CODES)}, got {activation!r}.")
+    if isinstance(activation, str):
+        return activation
+    if len(names) != n_hidden:
+        raise ValueError(f"activation has {len(names)} names, but the network has {n_hidden} hidden layers.")
+    return tuple(names)
 
 
 def _check_feature_names(names: Sequence[str] | None, n_features: int) -> list[str] | None:

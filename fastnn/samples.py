@@ -133,6 +133,24 @@ def as_class_indices(y: Any, n_rows: int, n_classes: int, classes: Array | None)
     return indices.astype(np.int64)
 
 
+def as_targets(y: Any, shape: tuple[int, int], dtype: np.dtype[Any], shares: bool) -> Array:
+    """The numbers that outputs shall have, as a plain array of this shape; one output's may be one-dimensional.
+
+    Raises a ValueError if they have another shape, aren't finite, or (`shares`) not from 0 to 1.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        targets = np.array(y, dtype, order="C")
+    if targets.shape == shape[:1] and shape[1] == 1:
+        targets = targets.reshape(shape)
+    if targets.shape != shape:
+        raise ValueError(f"y must have shape {shape}, a number for each row and output, got {targets.shape}.")
+    if not np.isfinite(targets).all():
+        raise ValueError(f"y holds NaN, infinity, or values too large for {dtype}.")
+    if shares and targets.size and (targets.min() < 0 or targets.max() > 1):
+        raise ValueError(f"y must hold 0 or 1 for each label, got {targets.min()} to {targets.max()}.")
+    return targets
+
+
 def as_weights(sample_weight: Any, n_rows: int, dtype: np.dtype[Any]) -> Array:
     """Sample weights as a plain array of `dtype`, empty if there are none.
 

@@ -20,6 +20,7 @@ from fastnn.kernels import solver as solvers
 from fastnn.kernels import team
 from fastnn.kernels.arrays import flat
 from fastnn.kernels.epoch import POWER_1, POWER_2, SQUARES_BLOCK, STEP, Run
+from fastnn.kernels.extras import WITH_EXTRAS, extras
 from fastnn.kernels.layout import aligned_zeros
 from fastnn.kernels.narrow import method
 from fastnn.modelfile import ModelFileError
@@ -48,7 +49,7 @@ class TrainOptions:
 
     Parameters
     ----------
-    solver : {"sgd", "adam"}
+    solver : {"sgd", "adam", "adamw"}
     step_size : float
         scikit-learn's ``learning_rate_init``.
     batch_size : int
@@ -63,6 +64,14 @@ class TrainOptions:
         For ``solver="adam"``.
     alpha : float
         The L2 penalty is ``alpha / 2 * sum W**2``, divided by the batch's samples.
+    weight_decay : float
+        For ``solver="adamw"``: each step first takes ``step_size * weight_decay`` of every weight away (not of biases).
+    dropout : float
+        The probability that a hidden unit's output is left out of a sample.
+    label_smoothing : float
+        This share of each target is spread over all classes.
+    clip_norm : float, optional
+        A batch's gradient is made no longer than this.
     n_threads : int, optional
         The most threads to use; by default all that the process may. The result is the same.
     """
@@ -78,11 +87,15 @@ class TrainOptions:
     beta_2: float = 0.999
     epsilon: float = 1e-8
     alpha: float = 0.0
+    weight_decay: float = 0.0
+    dropout: float = 0.0
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
     n_threads: int | None = None
 
     def __post_init__(self) -> None:
-        if self.solver not in ("sgd", "adam"):
-            raise ValueError(f"solver must be 'sgd' or 'adam', got {self.solver!r}.")
+        if self.solver not in ("sgd", "adam", "adamw"):
+            raise ValueError(f"solver must be 'sgd', 'adam' or 'adamw', got {self.solver!r}.")
         # Plain Python numbers: NumPy's are other types to Numba, and the kernels would be compiled again.
         object.__setattr__(self, "batch_size", _check_whole("batch_size", self.batch_size, 1))
         object.__setattr__(self, "seed", _check_whole("seed", self.seed, 0))
@@ -91,12 +104,19 @@ class TrainOptions:
         if self.seed >= 2**64:
             raise ValueError(f"seed must be below 2**64, got {self.seed}.")
         positive = {"step_size": self.step_size, "epsilon": self.epsilon}
-        below_one = {"beta_1": self.beta_1, "beta_2": self.beta_2}
+        if self.clip_norm is not None:
+            positive["clip_norm"] = self.clip_norm
+        below_one = {name: getattr(self, name) for name in ("beta_1", "beta_2", "dropout", "label_smoothing")}
         _check_range(positive, lambda x: 0 < x < np.inf, "a finite number above 0")
-        _check_range({"alpha": self.alpha}, lambda x: 0 <= x < np.inf, "a finite number of at least 0")
+        decays = {"alpha": self.alpha, "weight_decay": self.weight_decay}
+        _check_range(decays, lambda x: 0 <= x < np.inf, "a finite number of at least 0")
         _check_range({"momentum": self.momentum}, lambda x: 0 <= x <= 1, "a number from 0 to 1")
         _check_range(below_one, lambda x: 0 <= x < 1, "a number of at least 0 and below 1")
-        for name in ("step_size", "epsilon", "beta_1", "beta_2", "alpha", "momentum"):
+        if self.weight_decay and self.solver != "adamw":
+            raise ValueError(f"weight_decay is adamw's, not {self.solver}'s: alpha is the L2 penalty of all solvers.")
+        if self.step_size * self.weight_decay >= 1:
+            raise ValueError("step_size * weight_decay must be below 1: a step takes that share of each weight away.")
+        for name in (*positive, *below_one, *decays, "momentum"):
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.n_threads is not None:
             check_n_threads(self.n_threads)
@@ -104,8 +124,10 @@ class TrainOptions:
     @property
     def kernel(self) -> str:
         """The solver's name in ``kernels.solver``: sgd with momentum is one of its own."""
-        if self.solver == "adam" or self.momentum == 0:
-            return self.solver
+        if self.solver != "sgd":
+            return "adam"
+        if self.momentum == 0:
+            return "sgd"
         return "nesterov" if self.nesterovs_momentum else "momentum"
 
 
@@ -179,7 +201,8 @@ class Trainer:
             raise ValueError(f"epsilon must be above 0 and the betas below 1 in {net.dtype}, too: got {in_dtype}.")
         # In the order of the entries that kernels.epoch names.
         self._numbers = np.array(
-            [o.step_size, o.momentum, o.beta_1, o.beta_2, o.epsilon, o.alpha, 1, 1, o.step_size, 0], np.float64
+            [o.step_size, o.momentum, o.beta_1, o.beta_2, o.epsilon, o.alpha, 1, 1, o.step_size, 0, o.weight_decay],
+            np.float64,
         )
 
     def go_on_with(self, options: TrainOptions) -> None:
@@ -401,14 +424,17 @@ class _Slices:
         n_squares = sum(
             -(-net.layout.weights(net.params, layer).size // SQUARES_BLOCK) for layer in range(1, len(net.sizes))
         )
-        self.method = method(net.sizes, net.dtype)
+        regular = net.output == "softmax" and not activations.STORED.intersection(net.activations)
+        regular = regular and not (options.dropout or options.label_smoothing or options.clip_norm)
+        self.method = method(net.sizes, net.dtype) if regular else WITH_EXTRAS
+        indices = samples.y if net.output == "softmax" else np.zeros(self.n_rows, np.int64)
         parts = self.method.chunks(batch_size, usable_threads(options.n_threads))
         total = operations * self.n_batches * self.n_epochs
         self.pace = pace(operations, self.method.phases, total, parts, options.n_threads)
         memory = self.method.memory(net.layout, batch_size, self.pace.n_threads)
         self._run = Run(
             X=flat(samples.X),
-            y=samples.y,
+            y=indices,
             sample_weight=samples.sample_weight,
             order=np.empty(self.n_rows if shuffled else 0, np.int64),
             batch_size=batch_size,
@@ -417,7 +443,17 @@ class _Slices:
             first_epoch=trainer.epochs_done,
             params=net.params,
             table=memory.table,
-            activation=activations.CODES[net.activation],
+            extras=()
+            if regular
+            else extras(
+                net.output,
+                None if net.output == "softmax" else samples.y.reshape(-1),
+                net.params.size,
+                net.dtype,
+                dropout=options.dropout,
+                label_smoothing=options.label_smoothing,
+                clip_norm=np.inf if options.clip_norm is None else options.clip_norm,
+            ),
             solver=solvers.CODES[options.kernel],
             state=trainer._state,
             numbers=trainer._numbers,

@@ -77,6 +77,12 @@ ACTIVATIONS = {
     "tanh": (np.tanh, lambda a: 1 - a**2),
     "relu": (lambda z: np.maximum(z, 0), lambda a: (a > 0).astype(a.dtype)),
     "logistic": (lambda z: 1 / (1 + np.exp(-z)), lambda a: a * (1 - a)),
+    "leaky_relu": (lambda z: np.where(z < 0, 0.01 * z, z), lambda a: np.where(a < 0, 0.01, 1.0)),
+}
+# Those whose derivative isn't a function of their output.
+STORED = {
+    "gelu": lambda z: z / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
+    "silu": lambda z: z / (1 + np.exp(-z)),
 }
 
 

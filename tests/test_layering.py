@@ -28,6 +28,7 @@ ROOMS = [
     "atomic",
     "interrupts",
     "samples",
+    "kernels.extras",
     "kernels.narrow",
     "kernels.epoch",
     "kernels.forward",

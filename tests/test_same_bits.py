@@ -38,6 +38,7 @@ def work(n_threads):
             ("momentum", "tanh", dict(momentum=0.9, alpha=1e-2)),
             ("nesterov", "relu", dict(momentum=0.9, nesterovs_momentum=True, alpha=1e-2, shuffle=False)),
             ("adam", "logistic", dict(solver="adam", step_size=0.01, alpha=1e-2)),
+            ("extras", "gelu", dict(solver="adamw", weight_decay=0.1, dropout=0.2, label_smoothing=0.1, clip_norm=0.5)),
         ):
             for sizes, n, batch_size in (([67, 131, 1, 33, 7], 203, 101), ([9, 31, 1, 17, 7], 1403, 700)):
                 net = fastnn.Network.create(sizes, activation, seed=5, dtype=dtype)
@@ -57,7 +58,7 @@ for n_threads in map(int, sys.argv[1:]):
     assert bool(REGIONS) == (n_threads > 1)
 """
 )
-HASHES = 16
+HASHES = 20
 
 # A processor without AVX-512. The name alone isn't enough: LLVM would still be told the host's features.
 AVX2 = {

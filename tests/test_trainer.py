@@ -275,7 +275,7 @@ def test_one_compile_serves_every_run():
 @pytest.mark.parametrize(
     ("option", "error", "message"),
     [
-        ({"solver": "lbfgs"}, ValueError, "solver must be 'sgd' or 'adam', got 'lbfgs'"),
+        ({"solver": "lbfgs"}, ValueError, "solver must be 'sgd', 'adam' or 'adamw', got 'lbfgs'"),
         ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
         ({"batch_size": 10.0}, TypeError, "batch_size must be a whole number"),
         ({"batch_size": True}, TypeError, "batch_size must be a whole number"),

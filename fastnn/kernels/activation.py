@@ -3,11 +3,13 @@
 Loops here and beside run over slices from 0: for an index like ``start + i`` Numba must allow for a negative one,
 and LLVM then gives up vectorising.
 
-Each derivative is a function of the activation's output, so the backward pass needs no `z`.
+The derivatives of the plain ones are functions of the activation's output, so the backward pass needs no `z`. Those
+of the others, `STORED`, are written down in the forward pass.
 """
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from fastnn.kernels.arrays import Array, copy, deliver, destination, flat, operand
@@ -17,8 +19,14 @@ from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel, launch, share, threads_for
 
 # Kernels are told the activation at run time: a name is no Numba argument, and one compiled kernel serves all.
-CODES = {"identity": 0, "tanh": 1, "relu": 2, "logistic": 3}
-_IDENTITY, _TANH, _RELU, _LOGISTIC = CODES.values()
+CODES = {"identity": 0, "tanh": 1, "relu": 2, "logistic": 3, "leaky_relu": 4, "gelu": 5, "silu": 6}
+IDENTITY, _TANH, _RELU, LOGISTIC, _LEAKY_RELU, _GELU, _SILU = CODES.values()
+STORED = frozenset({"gelu", "silu"})
+
+# Of leaky_relu below zero, as in PyTorch.
+_LEAK = 0.01
+# gelu is the approximation by tanh: z / 2 * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 z**3))), Hendrycks and Gimpel, 2016.
+_GELU_SCALE, _GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 # Numbers of a block that is copied and worked on while it is in L1 (16 KB of float32).
 _BLOCK = 4096
@@ -39,9 +47,54 @@ def activate(code: int, a: Array) -> None:
     elif code == _RELU:
         for i in range(a.size):
             a[i] = zero if a[i] < zero else a[i]
-    elif code == _LOGISTIC:
+    elif code == LOGISTIC:
         for i in range(a.size):
             a[i] = one / (one + exp_of(-a[i]))
+    elif code == _LEAKY_RELU:
+        leak = a.dtype.type(_LEAK)
+        for i in range(a.size):
+            a[i] = leak * a[i] if a[i] < zero else a[i]
+
+
+@jit
+def activate_any(code: int, a: Array) -> None:
+    """`activate` for all activations."""
+    one, half = a.dtype.type(1), a.dtype.type(0.5)
+    if code == _GELU:
+        scale, cube = a.dtype.type(_GELU_SCALE), a.dtype.type(_GELU_CUBE)
+        for i in range(a.size):
+            z = a[i]
+            a[i] = half * z * (one + tanh_of(scale * fma(cube * z, z * z, z)))
+    elif code == _SILU:
+        for i in range(a.size):
+            a[i] = a[i] / (one + exp_of(-a[i]))
+    else:
+        activate(code, a)
+
+
+@jit
+def activate_keeping(code: int, a: Array, slope: Array) -> None:
+    """`activate_any`, with the derivative in `slope`."""
+    one, half = a.dtype.type(1), a.dtype.type(0.5)
+    if code == _GELU:
+        scale, cube = a.dtype.type(_GELU_SCALE), a.dtype.type(_GELU_CUBE)
+        three = a.dtype.type(3)
+        for i in range(a.size):
+            z = a[i]
+            t = tanh_of(scale * fma(cube * z, z * z, z))
+            inner = scale * fma(three * cube * z, z, one)
+            slope[i] = half * fma(z * inner, fma(-t, t, one), one + t)
+        activate_any(code, a)
+    elif code == _SILU:
+        for i in range(a.size):
+            p = one / (one + exp_of(-a[i]))
+            slope[i] = p * fma(a[i], one - p, one)
+        activate_any(code, a)
+    else:
+        activate(code, a)
+        for i in range(a.size):
+            slope[i] = one
+        multiply_by_derivative(code, slope, a)
 
 
 @jit
@@ -55,9 +108,13 @@ def multiply_by_derivative(code: int, delta: Array, a: Array) -> None:
     elif code == _RELU:
         for i in range(a.size):
             delta[i] = delta[i] if a[i] > zero else zero
-    elif code == _LOGISTIC:
+    elif code == LOGISTIC:
         for i in range(a.size):
             delta[i] *= a[i] * (one - a[i])
+    elif code == _LEAKY_RELU:
+        leak = a.dtype.type(_LEAK)
+        for i in range(a.size):
+            delta[i] *= leak if a[i] < zero else one
 
 
 class Elementwise(NamedTuple):

@@ -13,18 +13,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from fastnn.kernels.activation import multiply_by_derivative
+from fastnn.kernels.activation import activate, multiply_by_derivative
 from fastnn.kernels.arrays import Array, copy
-from fastnn.kernels.forward import Net, forward_rows
+from fastnn.kernels.forward import Block, Net, forward_rows
 from fastnn.kernels.layer import Matrix, multiply, sum_rows
 from fastnn.kernels.layout import (
     A_START,
+    ACTIVATION,
     B_START,
     DELTA_START,
     LINES,
@@ -51,7 +52,7 @@ from fastnn.kernels.loss import (
     to_rows,
 )
 from fastnn.kernels.shuffle import shuffle
-from fastnn.kernels.solver import CODES, Rates, add_penalty, solver_step
+from fastnn.kernels.solver import CODES, Rates, add_penalty, shrink, solver_step
 from fastnn.kernels.team import phased
 from fastnn.kernels.tile import (
     LINE_BYTES,
@@ -72,7 +73,7 @@ from fastnn.kernels.tile import (
     transpose_block,
 )
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import Kernel, share
+from fastnn.runtime.launch import Kernel, instance, share
 
 _SGD, _ADAM = CODES["sgd"], CODES["adam"]
 
@@ -84,7 +85,7 @@ SQUARES_STRIPES = 128
 # Entries of `Run.numbers`; the powers are beta_1**t and beta_2**t, and
 # STEP_NOW is the step of the batch at hand, which for Adam is corrected for the moments' bias, and TOTAL_WEIGHT the
 # sum of its samples' weights: n without weights.
-STEP, MOMENTUM, BETA_1, BETA_2, EPSILON, ALPHA, POWER_1, POWER_2, STEP_NOW, TOTAL_WEIGHT = range(10)
+STEP, MOMENTUM, BETA_1, BETA_2, EPSILON, ALPHA, POWER_1, POWER_2, STEP_NOW, TOTAL_WEIGHT, WEIGHT_DECAY = range(11)
 
 
 class Run(NamedTuple):
@@ -103,10 +104,11 @@ class Run(NamedTuple):
     shuffled: bool
     seed: np.uint64
     first_epoch: int
+    # What few networks need (see `extras`), or an empty tuple.
+    extras: Any
     # The network (see `Net`).
     params: Array
     table: NDArray[np.int64]
-    activation: int
     # The solver: its code, its state (see `solver_step`), and its numbers: rates, and for Adam the powers of the betas.
     solver: int
     state: Array
@@ -249,9 +251,27 @@ def output_rows(run: Run, batch: Batch, first: int, rows: int, columns: Array) -
 
 
 @jit
-def backward_rows(run: Run, first: int, rows: int) -> None:
-    """B4 from the output down to the first hidden layer, for the buffer's rows from `first` on."""
-    table, buffer = run.table, run.buffer
+def train_layer(net: Net, layer: int, buffer: Array, block: Block) -> None:
+    """F2 where the network learns."""
+    start, stride = net.table[layer, A_START], net.table[layer, STRIDE]
+    here = slice(start + block.first * stride, start + (block.first + block.rows) * stride)
+    activate(net.table[layer, ACTIVATION], buffer[here])
+
+
+@jit
+def slope_of_output(run: Run, layer: int, here: slice, first: int) -> None:
+    """The second factor of B4, of a plain activation."""
+    start = run.table[layer, A_START] + first * run.table[layer, STRIDE]
+    delta = run.buffer[here]
+    multiply_by_derivative(run.table[layer, ACTIVATION], delta, run.buffer[start : start + delta.size])
+
+
+def _slope(run: Run, layer: int, here: slice, first: int) -> None:
+    """Stands for the second factor of B4 in the template below."""
+
+
+def _backward_rows(run: Run, block: Any) -> None:
+    table, buffer, first, rows = run.table, run.buffer, block.first, block.rows
     for layer in range(table.shape[0] - 1, 1, -1):
         above, stride = table[layer, STRIDE], table[layer - 1, STRIDE]
         start = table[layer - 1, DELTA_START] + first * stride
@@ -262,9 +282,19 @@ def backward_rows(run: Run, first: int, rows: int) -> None:
             Init(buffer, 0),
             table[layer, N],
         )
-        a = table[layer - 1, A_START] + first * stride
-        n = rows * stride
-        multiply_by_derivative(run.activation, buffer[start : start + n], buffer[a : a + n])
+        _slope(run, layer - 1, slice(start, start + rows * stride), first)
+
+
+def backward_rows(slope: Callable[[Run, int, slice, int], None]) -> Callable[[Run, Any], None]:
+    """B4 from the output down to the first hidden layer: ``backward(run, block)``, for a block of the buffer's rows.
+
+    ``slope(run, layer, here, first)`` multiplies the deltas that lie `here`, of the rows from `first` on, by the
+    derivative of the layer's activation.
+    """
+    return jit(instance(_backward_rows, _slope=slope))
+
+
+_forward, _backward = forward_rows(train_layer), backward_rows(slope_of_output)
 
 
 @jit
@@ -277,9 +307,10 @@ def rows_phase(run: Run, number: int, part: int, parts: int, worker: int) -> Non
         rows = min(ROW_BLOCK, last - i)
         if run.shuffled:
             gather(run, batch, i, rows)
-        forward_rows(Net(run.params, run.table, run.activation), input_rows(run, batch, i), run.buffer, i, rows)
+        block = Block(i, rows)
+        _forward(Net(run.params, run.table), input_rows(run, batch, i), run.buffer, block)
         output_rows(run, batch, i, rows, columns)
-        backward_rows(run, i, rows)
+        _backward(run, block)
     if run.numbers[ALPHA] > 0:
         squares_of_weights(run, part, parts, worker)
 
@@ -347,6 +378,12 @@ def rates_now(run: Run) -> Rates:
     )
 
 
+@jit
+def kept_by_decay(run: Run) -> float:
+    """What AdamW's step leaves of a weight before it adds to it; 1 without decay."""
+    return run.params.dtype.type(1 - run.numbers[STEP] * run.numbers[WEIGHT_DECAY])  # type: ignore[no-any-return]
+
+
 class Ahead(NamedTuple):
     """Inputs that the next batch will read: `rows` of its rows from `first` on, each in so many pieces."""
 
@@ -388,7 +425,7 @@ def features_phase(run: Run, number: int, part: int, parts: int, worker: int) ->
     line = LINE_BYTES // params.itemsize
     alpha = run.numbers[ALPHA]
     decay = params.dtype.type(alpha / run.numbers[TOTAL_WEIGHT])
-    rates = rates_now(run)
+    rates, kept = rates_now(run), kept_by_decay(run)
     in_registers = run.solver == _SGD and decay == 0
     wanted = ahead(run, number, part, parts)
     row = piece = 0
@@ -418,6 +455,8 @@ def features_phase(run: Run, number: int, part: int, parts: int, worker: int) ->
                 here = slice(weights + k * wide, weights + (k + rows) * wide)
                 if decay > 0:  # on weights only, not on biases
                     add_penalty(scratch, params[here], decay)
+                if kept < 1:
+                    shrink(params[here], kept)
                 solver_step(run.solver, params[here], scratch, slot_1[here], slot_2[here], rates)
         if layer > 1:
             transpose(run, layer, first, last - first)

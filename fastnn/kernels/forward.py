@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.kernels.activation import activate
-from fastnn.kernels.arrays import Array
+from fastnn.kernels.activation import IDENTITY, LOGISTIC, activate, activate_any
+from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.layer import Matrix, multiply
-from fastnn.kernels.layout import A_START, B_START, LINES, ROW_BLOCK, STRIDE, W_START, N
+from fastnn.kernels.layout import A_START, ACTIVATION, B_START, LINES, ROW_BLOCK, STRIDE, W_START, N
 from fastnn.kernels.loss import columns_size, side_by_side, softmax_columns, to_columns, to_rows
 from fastnn.kernels.tile import LINE_BYTES, ROWS, Init, Left, Out
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import kernel, share
+from fastnn.runtime.launch import instance, kernel, share
 
 
 class Net(NamedTuple):
-    """A network as compiled code sees it: the parameters, where they lie (see `Layout`), the activation's code."""
+    """A network as compiled code sees it: the parameters, and where they lie (see `Layout`)."""
 
     params: Array
     table: NDArray[np.int64]
-    activation: int
 
 
 @jit
-def forward_rows(net: Net, left: Left, buffer: Array, first: int, rows: int) -> None:
-    """F1 and F2 through all layers, to the logits, for the buffer's rows from `first` on; `left` is their input."""
+def score_layer(net: Net, layer: int, buffer: Array, block: Any) -> None:
+    """F2 where the network scores: the first rows of the buffer."""
+    start = net.table[layer, A_START]
+    activate_any(net.table[layer, ACTIVATION], buffer[start : start + block.rows * net.table[layer, STRIDE]])
+
+
+class Block(NamedTuple):
+    """Rows of the buffer: so many, from `first` on."""
+
+    first: int
+    rows: int
+
+
+def _hidden(net: Net, layer: int, buffer: Array, block: Any) -> None:
+    """Stands for F2 of a hidden layer in the template below."""
+
+
+def _forward_rows(net: Net, left: Left, buffer: Array, block: Any) -> None:
+    first, rows = block.first, block.rows
     table = net.table
     output = table.shape[0] - 1
     for layer in range(1, output + 1):
@@ -41,24 +58,43 @@ def forward_rows(net: Net, left: Left, buffer: Array, first: int, rows: int) -> 
             table[layer - 1, N],
         )
         if layer < output:
-            activate(net.activation, buffer[start : start + rows * stride])
+            _hidden(net, layer, buffer, block)
         left = Left(buffer, start, stride, 1)
+
+
+def forward_rows(hidden: Callable[[Net, int, Array, Any], None]) -> Callable[[Net, Left, Array, Any], None]:
+    """F1 and F2 through all layers: ``forward(net, left, buffer, block)``, for a block of the buffer's rows.
+
+    It goes from their inputs, `left`, to the logits; ``hidden(net, layer, buffer, block)`` is F2 of a hidden layer.
+    """
+    return jit(instance(_forward_rows, _hidden=hidden))
+
+
+_score = forward_rows(score_layer)
 
 
 class Predict(NamedTuple):
     """What scoring reads and writes: a network (see `Net`), plain rows, `part_size` numbers of memory for each part.
+
+    `output` is the code of the output's activation, or ``SOFTMAX``.
 
     The last of these becomes the number of the part's inputs that aren't finite.
     """
 
     params: Array
     table: NDArray[np.int64]
-    activation: int
     X: Array
-    probabilities: Array
+    results: Array
     memory: Array
     part_size: int
     n_rows: int
+    output: int
+
+
+# Beside the codes of the activations.
+SOFTMAX = -1
+# The output's activations.
+OUTPUTS = {"softmax": SOFTMAX, "logistic": LOGISTIC, "identity": IDENTITY}
 
 
 @jit
@@ -83,11 +119,18 @@ def predict_rows(args: Predict, part: int, parts: int) -> None:
     for i in range(first, last, ROW_BLOCK):
         rows = min(ROW_BLOCK, last - i)
         strangers += count_strangers(args.X[i * n_in : (i + rows) * n_in])
-        forward_rows(Net(args.params, table, args.activation), Left(args.X, i * n_in, n_in, 1), memory, 0, rows)
-        logits = table[output, A_START]
-        to_columns(memory[logits : logits + rows * stride], stride, rows, n_out, columns)
-        softmax_columns(columns, side_by_side(rows, memory.itemsize), n_out)
-        to_rows(columns, rows, n_out, args.probabilities[i * n_out : (i + rows) * n_out], n_out)
+        _score(Net(args.params, table), Left(args.X, i * n_in, n_in, 1), memory, Block(0, rows))
+        start = table[output, A_START]
+        logits = memory[start : start + rows * stride]
+        results = args.results[i * n_out : (i + rows) * n_out]
+        if args.output == SOFTMAX:
+            to_columns(logits, stride, rows, n_out, columns)
+            softmax_columns(columns, side_by_side(rows, memory.itemsize), n_out)
+            to_rows(columns, rows, n_out, results, n_out)
+        else:
+            for r in range(rows):
+                copy(logits[r * stride : r * stride + n_out], results[r * n_out : (r + 1) * n_out])
+            activate(args.output, results)
     memory[args.part_size - 1] = strangers
 
 

@@ -85,7 +85,7 @@ def unpack(data: Array, n_in: int, n_out: int) -> Array:
 
 
 # Columns of the table; row 0 is the input, row `layer` that layer's output and the weights that lead to it.
-N, LINES, STRIDE, W_START, B_START, A_START, DELTA_START, WT_START = range(8)
+N, LINES, STRIDE, W_START, B_START, A_START, DELTA_START, WT_START, ACTIVATION, SLOPE_START = range(10)
 
 
 class Layout:
@@ -107,7 +107,7 @@ class Layout:
     def __init__(self, sizes: Sequence[int], dtype: Any) -> None:
         self.sizes = tuple(sizes)
         self.dtype = np.dtype(dtype)
-        self.table = np.zeros((len(self.sizes), 8), np.int64)
+        self.table = np.zeros((len(self.sizes), 10), np.int64)
         start = 0
         for layer, n in enumerate(self.sizes):
             padded = width(n, self.dtype)
@@ -128,11 +128,12 @@ class Layout:
         start = self.table[layer, B_START]
         return params[start : start + self.sizes[layer]]
 
-    def workspace(self, rows: int, training: bool) -> tuple[NDArray[np.int64], int]:
+    def workspace(self, rows: int, training: bool, slopes: bool = False) -> tuple[NDArray[np.int64], int]:
         """The table, and the size, of a buffer for `rows` rows of every layer's output, that begins on a line.
 
         For training it also holds the input rows (which a shuffle gathers), every hidden layer's delta, and the
         transposed weights that B4 reads; it must be of zeros, and begins with a row of them, wide enough for any layer.
+        With `slopes` every hidden layer has room for its activation's derivative.
         """
         table = self.table.copy()
         end = int(table[:, STRIDE].max()) if training else 0
@@ -144,6 +145,8 @@ class Layout:
                 table[layer, DELTA_START] = table[layer, A_START]  # the output's delta takes the place of its logits
             elif layer and training:
                 table[layer, DELTA_START], end = end, end + room
+                if slopes:
+                    table[layer, SLOPE_START], end = end, end + room
             if layer > 1 and training:
                 table[layer, WT_START], end = end, end + n * width(self.sizes[layer - 1], self.dtype)
         return table, end

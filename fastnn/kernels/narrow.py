@@ -29,6 +29,7 @@ from fastnn.kernels.epoch import (
     account_batch,
     batch_of,
     finish_batch,
+    kept_by_decay,
     rates_now,
     sample_of,
     squares_of_weights,
@@ -38,6 +39,7 @@ from fastnn.kernels.epoch import (
 from fastnn.kernels.forward import Net
 from fastnn.kernels.layout import (
     A_START,
+    ACTIVATION,
     B_START,
     DELTA_START,
     LINES,
@@ -49,7 +51,7 @@ from fastnn.kernels.layout import (
     width,
 )
 from fastnn.kernels.loss import divide, logits_of_targets, losses_of_columns, output_delta_columns, softmax_columns
-from fastnn.kernels.solver import add_penalty, solver_step
+from fastnn.kernels.solver import add_penalty, shrink, solver_step
 from fastnn.kernels.team import phased
 from fastnn.kernels.tile import (
     LINE_BYTES,
@@ -110,7 +112,7 @@ def forward_columns(net: Net, buffer: Array, wide: int) -> None:
                     n_in,
                 )
         if layer < output:
-            activate(net.activation, buffer[here : here + n_out * wide])
+            activate(table[layer, ACTIVATION], buffer[here : here + n_out * wide])
 
 
 @jit
@@ -144,7 +146,9 @@ def backward_columns(net: Net, buffer: Array, wide: int, grads: Array) -> None:
                         n_out,
                     )
             multiply_by_derivative(
-                net.activation, buffer[above : above + n_in * wide], buffer[below : below + n_in * wide]
+                table[layer - 1, ACTIVATION],
+                buffer[above : above + n_in * wide],
+                buffer[below : below + n_in * wide],
             )
 
 
@@ -186,7 +190,7 @@ def block_of_batch(run: Run, number: int, first: int, n: int, buffer: Array, gra
         ones = table[layer, A_START] + table[layer, N] * wide
         for i in range(wide):
             buffer[ones + i] = 1
-    net = Net(run.params, table, run.activation)
+    net = Net(run.params, table)
     forward_columns(net, buffer, wide)
     logits_of_targets(logits, wide, n_classes, targets, losses)
     softmax_columns(logits, wide, n_classes)
@@ -255,10 +259,13 @@ def take_step(run: Run, number: int) -> None:
         for p in range(size):
             grads[p] += other[p]
     decay = params.dtype.type(run.numbers[ALPHA] / run.numbers[TOTAL_WEIGHT])
-    if decay > 0:
-        for layer in range(1, table.shape[0]):
-            weights = slice(table[layer, W_START], table[layer, B_START])
+    kept = kept_by_decay(run)
+    for layer in range(1, table.shape[0]):
+        weights = slice(table[layer, W_START], table[layer, B_START])
+        if decay > 0:
             add_penalty(grads[weights], params[weights], decay)
+        if kept < 1:
+            shrink(params[weights], kept)
     solver_step(run.solver, params, grads, run.state[:size], run.state[size:], rates_now(run))
 
 

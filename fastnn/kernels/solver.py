@@ -46,6 +46,13 @@ def add_penalty(grad: Array, param: Array, decay: float) -> None:
 
 
 @jit
+def shrink(param: Array, part: float) -> None:
+    """AdamW's decay: ``param *= part``."""
+    for i in range(param.size):
+        param[i] *= part
+
+
+@jit
 def solver_step(solver: int, param: Array, grad: Array, slot_1: Array, slot_2: Array, rates: Rates) -> None:
     """One step of any solver over a stretch of parameters, with as long a stretch of each slot that it has.
 

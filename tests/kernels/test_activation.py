@@ -12,7 +12,7 @@ from cases import SIZES, assert_same_bits, each_dtype, needs_threads, run, same_
 from fastnn import kernels
 from fastnn.kernels import activation
 
-each_activation = pytest.mark.parametrize("name", activation.CODES)
+each_activation = pytest.mark.parametrize("name", reference.ACTIVATIONS)
 
 
 def numbers(dtype: type, shape: tuple[int, ...]) -> np.ndarray:
@@ -93,3 +93,36 @@ def test_derivative_is_the_slope(name: str) -> None:
     slope = np.ones(100)
     activation.multiply_by_derivative(code, slope, a)
     assert np.allclose(slope, (above - below) / (2 * h), rtol=1e-8, atol=1e-9)
+
+
+@each_dtype
+@pytest.mark.parametrize("name", reference.STORED)
+def test_activations_that_store_their_slope(name: str, dtype: type) -> None:
+    z = np.concatenate([np.linspace(-12, 12, 2001), [0.0, -1e-30, 1e-30, -300.0, 300.0, -1e30, 1e30]]).astype(dtype)
+    a, kept, slope = z.copy(), z.copy(), np.empty_like(z)
+    activation.activate_any(activation.CODES[name], a)
+    activation.activate_keeping(activation.CODES[name], kept, slope)
+    assert same_bytes(a, kept)
+    exact = np.array(z, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = reference.STORED[name](exact)
+        nearby = 1e-6 * np.maximum(1, np.abs(exact))
+        expected_slope = (reference.STORED[name](exact + nearby) - reference.STORED[name](exact - nearby)) / (
+            2 * nearby
+        )
+    precision = np.finfo(dtype).eps
+    np.testing.assert_allclose(a, expected, rtol=20 * precision, atol=20 * precision)
+    inner = np.abs(z) < 100
+    np.testing.assert_allclose(slope[inner], expected_slope[inner], rtol=1e-5, atol=1e-5)
+    assert slope[z == 300] == 1 and abs(slope[z == -300]) < 1e-30
+
+
+@each_dtype
+@each_activation
+def test_a_slope_may_be_stored_of_any(name: str, dtype: type) -> None:
+    z = numbers(dtype, (300,))
+    a, kept, slope, by_output = z.copy(), z.copy(), np.empty_like(z), np.ones_like(z)
+    activation.activate(activation.CODES[name], a)
+    activation.activate_keeping(activation.CODES[name], kept, slope)
+    activation.multiply_by_derivative(activation.CODES[name], by_output, a)
+    assert same_bytes(a, kept) and same_bytes(slope, by_output)

@@ -20,7 +20,6 @@ from reference import Recipe
 
 import fastnn
 from fastnn import trainer as trainer_module
-from fastnn.kernels.activation import CODES
 from fastnn.kernels.epoch import BY_PANELS
 from fastnn.kernels.narrow import IN_LANES
 from fastnn.kernels.shuffle import shuffle
@@ -34,7 +33,7 @@ SOLVERS = {
     "adam": {"solver": "adam", "step_size": 0.01},
 }
 each_solver = pytest.mark.parametrize("solver", SOLVERS)
-each_activation = pytest.mark.parametrize("activation", CODES)
+each_activation = pytest.mark.parametrize("activation", reference.ACTIVATIONS)
 
 
 def samples_for(net: fastnn.Network, n: int, weighted: bool = False) -> Samples:
@@ -133,7 +132,7 @@ class Work:
         solver = list(SOLVERS.values())[lot % len(SOLVERS)]
         return cls(
             sizes=[*rng.choice(widths, rng.integers(1, 5)).tolist(), int(rng.choice([1, 2, 3, 10, 17, 33]))],
-            activation=str(rng.choice([*CODES])),
+            activation=str(rng.choice([*reference.ACTIVATIONS])),
             n=n,
             recipe=Recipe(
                 **{"step_size": 0.05} | solver,

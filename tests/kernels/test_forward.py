@@ -27,7 +27,8 @@ def networks(dtypes: Iterable[type]) -> Iterator[tuple[fastnn.Network, int]]:
 
 def probabilities(net: fastnn.Network, X: np.ndarray) -> np.ndarray:
     """F1 to F3 in NumPy, in float64."""
-    function, _ = reference.ACTIVATIONS[net.activation]
+    named = {**reference.STORED, **{name: function for name, (function, _) in reference.ACTIVATIONS.items()}}
+    function = named[net.activation]
     rows = X.astype(np.float64)
     for W, b in zip(net.weights[:-1], net.biases[:-1], strict=True):
         rows = function(reference.linear(rows, W, b))

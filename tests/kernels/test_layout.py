@@ -69,12 +69,18 @@ def test_parameters_share_nothing(sizes: list[int], dtype: type) -> None:
 
 
 @settings(deadline=None)
-@given(sizes=st.lists(WIDTHS, min_size=2, max_size=5), dtype=dtypes, rows=st.integers(1, 50), training=st.booleans())
-def test_workspace_shares_nothing(sizes: list[int], dtype: type, rows: int, training: bool) -> None:
-    """A row of zeros, rows of every layer, of its deltas, transposed weights: all apart, inside, and on lines."""
+@given(
+    sizes=st.lists(WIDTHS, min_size=2, max_size=5),
+    dtype=dtypes,
+    rows=st.integers(1, 50),
+    training=st.booleans(),
+    slopes=st.booleans(),
+)
+def test_workspace_shares_nothing(sizes: list[int], dtype: type, rows: int, training: bool, slopes: bool) -> None:
+    """Zeros, rows of every layer, of its deltas and slopes, transposed weights: all apart, inside, on lines."""
     where = Layout(sizes, dtype)
-    table, size = where.workspace(rows, training)
-    n, lines, strides, _, _, a, delta, transposed = table.T
+    table, size = where.workspace(rows, training, slopes)
+    n, lines, strides, _, _, a, delta, transposed, _, slope = table.T
     assert n.tolist() == sizes
     assert lines.tolist() == [layout.lines(size, dtype) for size in sizes]
     last = len(sizes) - 1
@@ -84,6 +90,8 @@ def test_workspace_shares_nothing(sizes: list[int], dtype: type, rows: int, trai
             regions.append((a[layer], rows * strides[layer]))
         if 0 < layer < last and training:
             regions.append((delta[layer], rows * strides[layer]))
+            if slopes:
+                regions.append((slope[layer], rows * strides[layer]))
         if layer > 1 and training:
             regions.append((transposed[layer], sizes[layer] * layout.width(sizes[layer - 1], dtype)))
     assert delta[last] == a[last]
