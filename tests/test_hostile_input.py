@@ -73,7 +73,11 @@ def outcome(net, X, y, weight, options):
     except TrainingDivergedError as error:
         losses = str(error)
     assert np.isfinite(net.params).all()
-    p = net.predict_proba(X, n_threads=n_threads)
+    try:
+        p = net.predict_proba(X, n_threads=n_threads)
+    except ValueError as error:  # weights that a huge X has made huge
+        assert "overflow" in str(error)
+        return losses, net.params.tobytes(), str(error)
     assert np.all((p >= 0) & (p <= 1)) and np.allclose(p.sum(axis=1), 1, atol=1e-5)
     return losses, net.params.tobytes(), p.tobytes()
 
@@ -235,6 +239,19 @@ def test_what_can_not_be_rows_is_refused_in_words(name):
         with pytest.raises((TypeError, ValueError)):
             work()
     assert net.params.tobytes() == before
+
+
+@pytest.mark.parametrize("output", ["softmax", "logistic", "identity"])
+def test_outputs_that_overflow_are_an_error_and_no_nan(output):
+    net = Network([np.full((2, 2), 1e28, np.float32)], [np.zeros(2, np.float32)], output=output)
+    rows = np.full((100, 2), 1e30, np.float32)
+    rows[:99] = 0
+    assert np.isfinite(net.predict(rows[:99])).all()
+    if output == "logistic":
+        assert net.predict(rows)[-1].tolist() == [1, 1]  # the right answer in spite of it
+        return
+    with pytest.raises(ValueError, match="overflow float32: standardise X"):
+        net.predict(rows)
 
 
 def test_huge_and_tiny_numbers_give_probabilities():

@@ -78,7 +78,7 @@ class Predict(NamedTuple):
 
     `output` is the code of the output's activation, or ``SOFTMAX``.
 
-    The last of these becomes the number of the part's inputs that aren't finite.
+    The last of these becomes the number of the part's inputs and results that aren't finite.
     """
 
     params: Array
@@ -131,6 +131,7 @@ def predict_rows(args: Predict, part: int, parts: int) -> None:
             for r in range(rows):
                 copy(logits[r * stride : r * stride + n_out], results[r * n_out : (r + 1) * n_out])
             activate(args.output, results)
+        strangers += count_strangers(results)  # of finite inputs, too, where a sum overflows
     memory[args.part_size - 1] = strangers
 
 
