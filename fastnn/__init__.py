@@ -9,12 +9,14 @@ from fastnn.trainer import History, TrainingDivergedError, train
 
 if TYPE_CHECKING:
     from fastnn.classifier import MLPClassifier
+    from fastnn.regressor import MLPRegressor
 
 __version__ = "0.1.0"
 
 __all__ = [
     "History",
     "MLPClassifier",
+    "MLPRegressor",
     "ModelFileError",
     "Network",
     "TrainingDivergedError",
@@ -25,9 +27,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # The estimator brings scikit-learn, which takes longer to import than everything else together.
+    # The estimators bring scikit-learn, which takes longer to import than everything else together.
     if name == "MLPClassifier":
         from fastnn.classifier import MLPClassifier
 
         return MLPClassifier
+    if name == "MLPRegressor":
+        from fastnn.regressor import MLPRegressor
+
+        return MLPRegressor
     raise AttributeError(f"module 'fastnn' has no attribute {name!r}")

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import _check_partial_fit_first_call, check_classification_targets, unique_labels
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastnn.estimator import BaseMLP, checkpoint_at
@@ -27,25 +33,30 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     Every parameter means what it means in `sklearn.neural_network.MLPClassifier`, and has its default there, except
     `activation`, which is the article's tanh. `dtype` and `n_threads` come on top; ``solver="lbfgs"`` and `max_fun`
-    don't exist. A binary problem has two softmax outputs where scikit-learn has one logistic output.
+    don't exist. A binary problem has two softmax outputs where scikit-learn has one logistic output. Where y has
+    several labels a sample (a matrix of 0 and 1), each has a logistic output.
 
     Parameters
     ----------
     hidden_layer_sizes : int or array_like of int, default=(100,)
         Units of each hidden layer.
-    activation : {"tanh", "relu", "logistic", "identity"}, default="tanh"
-        The hidden layers' activation.
-    solver : {"sgd", "adam"}, default="adam"
+    activation : str or sequence of str, default="tanh"
+        The hidden layers' activation, or one for each of them: "tanh", "relu", "logistic", "identity", "leaky_relu",
+        "gelu", "silu".
+    solver : {"sgd", "adam", "adamw"}, default="adam"
     alpha : float, default=1e-4
         Strength of the L2 penalty, ``alpha / 2 * sum W**2``, divided by a batch's samples.
     batch_size : int or "auto", default="auto"
         Samples of a mini-batch; "auto" is ``min(200, n_samples)``.
-    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
-        The schedule of the step size, for ``solver="sgd"``.
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
+        The schedule of the step size: "invscaling" and "adaptive" for ``solver="sgd"``; "cosine" falls along half a
+        cosine to nothing over `max_iter` epochs, for any solver.
     learning_rate_init : float, default=1e-3
         The (first) step size.
     power_t : float, default=0.5
         The exponent of "invscaling".
+    warmup_epochs : int, default=0
+        Epochs in which the step size rises to `learning_rate_init`.
     max_iter : int, default=200
         Epochs at most.
     shuffle : bool, default=True
@@ -72,6 +83,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         For ``solver="adam"``.
     n_iter_no_change : int or inf, default=10
         Epochs without improvement after which training stops.
+    weight_decay : float, default=0.01
+        For ``solver="adamw"``: each step first takes ``step size * weight_decay`` of every weight away.
+    dropout : float, default=0.0
+        The probability that a hidden unit's output is left out of a training sample.
+    clip_norm : float or None, default=None
+        A batch's gradient is made no longer than this.
+    label_smoothing : float, default=0.0
+        This share of each target is spread over all classes.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the training loss, as in scikit-learn; they multiply the samples' own.
     dtype : {"float32", "float64"}, default="float32"
@@ -125,17 +144,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """
 
     classes_: Array
+    _labels_a_sample: int  # the dimensions of y: 1, or 2 where a sample may have several labels
 
     _default_scoring = "accuracy"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
     }
 
     def __init__(
         self,
         hidden_layer_sizes: Any = (100,),
-        activation: str = "tanh",
+        activation: Any = "tanh",
         *,
         solver: str = "adam",
         alpha: float = 0.0001,
@@ -143,6 +164,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         learning_rate: str = "constant",
         learning_rate_init: float = 0.001,
         power_t: float = 0.5,
+        warmup_epochs: int = 0,
         max_iter: int = 200,
         shuffle: bool = True,
         random_state: Any = None,
@@ -158,36 +180,47 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
+        weight_decay: float = 0.01,
+        dropout: float = 0.0,
+        clip_norm: float | None = None,
+        label_smoothing: float = 0.0,
         class_weight: Any = None,
         dtype: str = "float32",
         n_threads: int | None = None,
     ) -> None:
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.scoring = scoring
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
+        super().__init__(
+            hidden_layer_sizes,
+            activation,
+            solver=solver,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            power_t=power_t,
+            warmup_epochs=warmup_epochs,
+            max_iter=max_iter,
+            shuffle=shuffle,
+            random_state=random_state,
+            tol=tol,
+            verbose=verbose,
+            warm_start=warm_start,
+            momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            scoring=scoring,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            n_iter_no_change=n_iter_no_change,
+            weight_decay=weight_decay,
+            dropout=dropout,
+            clip_norm=clip_norm,
+            dtype=dtype,
+            n_threads=n_threads,
+        )
+        self.label_smoothing = label_smoothing
         self.class_weight = class_weight
-        self.dtype = dtype
-        self.n_threads = n_threads
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(
@@ -286,7 +319,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             )
         first_call = _check_partial_fit_first_call(self, classes)
         restart = first_call or not hasattr(self, "network_")
-        samples = self._validate(X, y, sample_weight, restart=restart, known_classes=True)
+        samples = self._validate(X, y, sample_weight, restart=restart, known=True)
         held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
         self._fit(samples, held_out, restart, 1, stops=False)
         return self
@@ -302,8 +335,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         -------
         y : ndarray of shape (n_samples,)
         """
-        indices = self.predict_proba(X).argmax(axis=1)
-        labels: Array = self.classes_[indices]
+        p = self.predict_proba(X)
+        labels: Array = (p > 0.5).astype(np.int64) if self._multilabel() else self.classes_[p.argmax(axis=1)]
         return labels
 
     def predict_proba(self, X: Any) -> Array:
@@ -335,22 +368,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             log_p: Array = np.log(self.predict_proba(X))
         return log_p
 
-    @property
-    def out_activation_(self) -> str:
-        """The output layer's activation."""
-        self.network_  # noqa: B018  # an attribute of fitted estimators only
-        return "softmax"
-
-    def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known_classes: bool = False) -> Samples:
+    def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
         """Checked samples; sets `classes_`, unless they are known."""
         refuse_no_numbers(X)
         X, y = validate_data(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=restart)
-        y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
-        labels = unique_labels(y)
-        if known_classes:
+        if type_of_target(y) == "multilabel-indicator":
+            y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
+            labels = np.arange(y.shape[1])
+        else:
+            y = column_or_1d(y, warn=True)
+            labels = unique_labels(y)
+        if not restart and y.ndim != self._labels_a_sample:
+            raise ValueError("y has several labels a sample in one call and one in another: fit anew.")
+        if y.ndim == 2 and (known or not restart) and len(labels) != len(self.classes_):
+            raise ValueError(f"y has {len(labels)} labels, {len(self.classes_)} were there before.")
+        self._labels_a_sample = y.ndim
+        if known:
             if np.setdiff1d(labels, self.classes_).size:
                 raise ValueError(
                     f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {labels}."
@@ -364,24 +400,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             )
         return Samples(X, y, sample_weight)
 
-    def _validate_held_out(self, X: Any, y: Any, sample_weight: Any) -> Samples | None:
-        """The given validation samples, if there are any."""
-        if X is None and y is None:
-            if sample_weight is not None:
-                raise ValueError("sample_weight_val is given without X_val and y_val.")
-            return None
-        if X is None or y is None:
-            raise ValueError("X_val and y_val belong together: one is missing.")
-        return self._validate(X, y, sample_weight, restart=False, known_classes=True)
-
     def _network_for(self, sizes: list[int], seed: int) -> Network:
         names = getattr(self, "feature_names_in_", None)
-        return Network.create([*sizes, len(self.classes_)], self.activation, seed, self.dtype, self.classes_, names)
+        output = "logistic" if self._labels_a_sample == 2 else "softmax"
+        sizes = [*sizes, len(self.classes_)]
+        return Network.create(sizes, self.activation, seed, self.dtype, self.classes_, names, output)
+
+    def _multilabel(self) -> bool:
+        return self.network_.output == "logistic"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
     def _weighted(self, samples: Samples) -> Samples:
         """The samples' weights times those of their classes."""
         if self.class_weight is None:
             return samples
+        if samples.y.ndim == 2:
+            raise ValueError("class_weight is for one class a sample: where y has several labels, pass sample_weight.")
         of_classes = compute_class_weight(
             self.class_weight, classes=self.classes_, y=samples.y, sample_weight=samples.sample_weight
         )
@@ -389,4 +427,4 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return replace(samples, sample_weight=weight * (1 if samples.sample_weight is None else samples.sample_weight))
 
     def _strata(self, y: Array) -> Array | None:
-        return y if len(self.classes_) <= 2 else None  # of more classes some may be rare
+        return y if y.ndim == 1 and len(self.classes_) <= 2 else None  # of more classes some may be rare

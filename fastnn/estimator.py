@@ -47,13 +47,14 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(CODES))],
-        "solver": [StrOptions({"sgd", "adam"})],
+        "activation": [StrOptions(set(CODES)), "array-like"],
+        "solver": [StrOptions({"sgd", "adam", "adamw"})],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
         "power_t": [Interval(Real, 0, None, closed="left")],
+        "warmup_epochs": [Interval(Integral, 0, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "shuffle": ["boolean"],
         "random_state": ["random_state"],
@@ -69,9 +70,75 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         "beta_2": [Interval(Real, 0, 1, closed="left")],
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
         "dtype": [StrOptions({"float32", "float64"})],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
     }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "tanh",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        warmup_epochs: int = 0,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        scoring: Any = "loss",
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        weight_decay: float = 0.01,
+        dropout: float = 0.0,
+        clip_norm: float | None = None,
+        dtype: str = "float32",
+        n_threads: int | None = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.warmup_epochs = warmup_epochs
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.scoring = scoring
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.clip_norm = clip_norm
+        self.dtype = dtype
+        self.n_threads = n_threads
 
     def _fit(self, samples: Samples, held_out: Samples | None, restart: bool, n_epochs: int, **further: Any) -> Self:
         """Train on checked samples; `further` is a checkpoint, and whether training may stop by itself."""
@@ -84,6 +151,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         if restart:
             self._start(samples.X.shape[1], seed)
             self._trainer = Trainer(self.network_, options)
+            self._trainer.step_size = self._schedule().first()
         else:
             self._trainer.go_on_with(options)
         stopping = self._stopping_rule(held_out)
@@ -211,12 +279,20 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             beta_2=self.beta_2,
             epsilon=self.epsilon,
             alpha=self.alpha,
+            weight_decay=self.weight_decay if self.solver == "adamw" else 0.0,
+            dropout=self.dropout,
+            label_smoothing=getattr(self, "label_smoothing", 0.0),
+            clip_norm=self.clip_norm,
             n_threads=self.n_threads,
         )
 
+    def _schedule(self) -> Schedule:
+        # In scikit-learn "invscaling" and "adaptive" are for sgd only.
+        kind = self.learning_rate if self.solver == "sgd" or self.learning_rate == "cosine" else "constant"
+        return Schedule(kind, self.learning_rate_init, self.power_t, self.max_iter, self.warmup_epochs)
+
     def _stopping_rule(self, held_out: Samples | None) -> Stopping:
-        kind = self.learning_rate if self.solver == "sgd" else "constant"
-        schedule = Schedule(kind, self.learning_rate_init, self.power_t)
+        schedule = self._schedule()
         if held_out is None:
             return Stopping(self.tol, self.n_iter_no_change, schedule)
         watch = LOSS
@@ -258,12 +334,12 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "network_")
         if self._is_plain(X):
             try:
-                return self.network_.predict_proba(X, n_threads=self.n_threads)
+                return self.network_.outputs(X, n_threads=self.n_threads)
             except ValueError:
                 pass  # scikit-learn's own words for what is wrong
         refuse_no_numbers(X)
         X = validate_data(self, X, reset=False)
-        return self.network_.predict_proba(X, n_threads=self.n_threads)
+        return self.network_.outputs(X, n_threads=self.n_threads)
 
     def _is_plain(self, X: Any) -> bool:
         """Whether X needs none of scikit-learn's validation, which costs more than scoring a few rows."""
@@ -311,6 +387,25 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     def n_outputs_(self) -> int:
         """Outputs of the network."""
         return self.network_.n_classes
+
+    @property
+    def out_activation_(self) -> str:
+        """The output layer's activation."""
+        return self.network_.output
+
+    def _validate_held_out(self, X: Any, y: Any, sample_weight: Any) -> Samples | None:
+        """The given validation samples, if there are any."""
+        if X is None and y is None:
+            if sample_weight is not None:
+                raise ValueError("sample_weight_val is given without X_val and y_val.")
+            return None
+        if X is None or y is None:
+            raise ValueError("X_val and y_val belong together: one is missing.")
+        return self._validate(X, y, sample_weight, restart=False, known=True)
+
+    def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
+        """Checked samples; `known` says that what y may hold is known already."""
+        raise NotImplementedError
 
 
 def checkpoint_at(path: str | os.PathLike[str] | None, every: int) -> Checkpoint | None:

@@ -200,10 +200,20 @@ class Network:
         """
         if self.output == "identity":
             raise ValueError("a regression has no probabilities: call predict.")
-        return self._outputs(X, n_threads)
+        return self.outputs(X, n_threads=n_threads)
 
-    def _outputs(self, X: Any, n_threads: int | None) -> Array:
-        """The last layer's outputs."""
+    def outputs(self, X: Any, *, n_threads: int | None = None) -> Array:
+        """What the last layer gives: probabilities, or the values of a regression.
+
+        Parameters
+        ----------
+        X : array_like of shape (n, n_features)
+        n_threads : int, optional
+
+        Returns
+        -------
+        out : ndarray of shape (n, n_outputs), the network's dtype
+        """
         # What scores single rows is made for this: a Python call costs as much as a layer.
         if not (type(X) is np.ndarray and X.dtype is self.dtype and X.flags.carray and X.shape[1:] == self._row_shape):
             X = as_rows(X, self.n_features)
@@ -248,9 +258,9 @@ class Network:
             Of shape (n, n_outputs) where the output isn't softmax: 0 or 1, or values of the network's dtype.
         """
         if self.output == "identity":
-            return self._outputs(X, n_threads)
+            return self.outputs(X, n_threads=n_threads)
         if self.output == "logistic":
-            chosen: Array = (self._outputs(X, n_threads) > 0.5).astype(np.int64)
+            chosen: Array = (self.outputs(X, n_threads=n_threads) > 0.5).astype(np.int64)
             return chosen
         indices = self.predict_proba(X, n_threads=n_threads).argmax(axis=1)
         labels: Array = indices if self.classes is None else self.classes[indices]

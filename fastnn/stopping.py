@@ -100,4 +100,4 @@ class Stopping:
     def watched(self) -> list[Any]:
         """The held-out samples, if there are any."""
         held_out = self.validation
-        return [] if held_out is None else [held_out.X, held_out.indices, held_out.weight]
+        return [] if held_out is None else [held_out.X, held_out.targets, held_out.weight]

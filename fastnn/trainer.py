@@ -289,7 +289,7 @@ class Trainer:
     def _judged(self, number: int, loss: float, stopping: Stopping) -> Epoch:
         """An epoch as the rule sees it, which may set the next one's step size, or stop."""
         verdict = stopping.judge(self.net, loss)
-        self.step_size = stopping.schedule.after_epoch(self.step_size, self.samples_seen)
+        self.step_size = stopping.schedule.after_epoch(self.step_size, self.samples_seen, self.epochs_done)
         if verdict.plateau:
             lower = stopping.schedule.after_plateau(self.step_size)
             if lower is None:
@@ -557,6 +557,10 @@ def train(
     beta_1: float = 0.9,
     beta_2: float = 0.999,
     epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+    dropout: float = 0.0,
+    label_smoothing: float = 0.0,
+    clip_norm: float | None = None,
     n_threads: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 1,
@@ -573,13 +577,14 @@ def train(
     X : array_like of shape (n, n_features)
         Converted to the network's dtype if need be.
     y : array_like of shape (n,)
-        Labels if the network has classes, otherwise class indices.
+        Labels if the network has classes, otherwise class indices; of shape (n, n_outputs) where the output isn't
+        softmax.
     epochs : int
         Passes over the samples.
     batch_size : int
         Samples of a mini-batch; the last one of an epoch may be shorter. One that holds all rows isn't shuffled.
     step_size : float
-    solver : {"sgd", "adam"}
+    solver : {"sgd", "adam", "adamw"}
     shuffle : bool
         A new order for each epoch; otherwise the rows' own.
     seed : int
@@ -591,7 +596,15 @@ def train(
     alpha : float
         Strength of the L2 penalty, ``alpha / 2 * sum W**2``, divided by a batch's samples.
     beta_1, beta_2, epsilon : float
-        For ``solver="adam"``.
+        For ``solver="adam"`` and "adamw".
+    weight_decay : float
+        For ``solver="adamw"``: each step first takes ``step_size * weight_decay`` of every weight away (not of biases).
+    dropout : float
+        The probability that a hidden unit's output is left out of a sample.
+    label_smoothing : float
+        This share of each target is spread over all classes.
+    clip_norm : float, optional
+        A batch's gradient is made no longer than this.
     n_threads : int, optional
         The most threads to use; by default all that the process may. The result is the same.
     checkpoint : str or path-like, optional
@@ -629,6 +642,10 @@ def train(
         beta_1=beta_1,
         beta_2=beta_2,
         epsilon=epsilon,
+        weight_decay=weight_decay,
+        dropout=dropout,
+        label_smoothing=label_smoothing,
+        clip_norm=clip_norm,
         n_threads=n_threads,
     )
     trainer, samples = Trainer(net, options), Samples(X, y)

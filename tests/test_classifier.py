@@ -33,7 +33,17 @@ rng = np.random.default_rng(0)
 X = rng.standard_normal((103, 7))
 y = np.array(["a", "b", "c"])[(X @ rng.standard_normal((7, 3)) + rng.standard_normal((103, 3))).argmax(axis=1)]
 weight = rng.uniform(0.1, 3, len(y))
-OURS_ONLY = {"class_weight", "dtype", "n_threads", "scoring"}
+OURS_ONLY = {
+    "class_weight",
+    "clip_norm",
+    "dropout",
+    "dtype",
+    "label_smoothing",
+    "n_threads",
+    "scoring",
+    "warmup_epochs",
+}
+OURS_ONLY |= {"weight_decay"}
 THEIRS_ONLY = {"max_fun"}
 
 

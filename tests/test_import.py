@@ -60,8 +60,9 @@ def test_public_names():
     for name in fastnn.__all__:
         assert getattr(fastnn, name) is not None
     assert fastnn.MLPClassifier.__name__ == "MLPClassifier"
-    with pytest.raises(AttributeError, match="has no attribute 'MLPRegressor'"):
-        fastnn.MLPRegressor  # noqa: B018
+    assert fastnn.MLPRegressor.__name__ == "MLPRegressor"
+    with pytest.raises(AttributeError, match="has no attribute 'MLPTransformer'"):
+        fastnn.MLPTransformer  # noqa: B018
 
 
 def test_the_version_is_the_distributions():

@@ -17,6 +17,7 @@ ROOMS = [
     "plot",
     "warmup",
     "classifier",
+    "regressor",
     "estimator",
     "trainer",
     "stopping",
@@ -59,7 +60,7 @@ ONLY = {
     "numba.core.codegen": {"runtime.compiler"},
     "numba.core.compiler": {"runtime.compiler"},
     "numba.core.compiler_lock": {"runtime.compiler"},
-    "sklearn": {"classifier", "estimator", "cli"},
+    "sklearn": {"classifier", "regressor", "estimator", "cli"},
     "pyarrow": {"pipeline", "cli"},
     "matplotlib": {"plot"},
     "typer": {"cli"},
@@ -74,6 +75,7 @@ EAGER = {
     "cli": {"typer"},
     "pipeline": {"numpy", "pyarrow"},
     "classifier": {"numpy", "sklearn"},
+    "regressor": {"numpy", "sklearn"},
     "estimator": {"numpy", "sklearn"},
 }
 EAGER_ELSEWHERE = {"numpy", "numba", "llvmlite"}

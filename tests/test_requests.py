@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import f1_score, log_loss
 from sklearn.utils.class_weight import compute_sample_weight
 
-from fastnn import MLPClassifier
+from fastnn import MLPClassifier, Network
 
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 
@@ -171,3 +171,57 @@ def test_weights_that_somebody_changed_are_gone_on_from():
     clf.network_.params[:] = 0
     changed = clf.fit(X, y).loss_curve_[6]
     assert changed == pytest.approx(np.log(10), rel=0.01)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "silu", "leaky_relu", ("relu", "tanh")])
+def test_10097_an_activation_for_each_layer(activation, tmp_path):
+    clf = small(hidden_layer_sizes=(16, 8), activation=activation, max_iter=40, learning_rate_init=0.01).fit(X, y)
+    assert clf.score(X, y) > 0.95
+    clf.network_.save(tmp_path / "m")
+    assert Network.load(tmp_path / "m").predict_proba(X).tobytes() == clf.predict_proba(X).tobytes()
+    with pytest.raises(ValueError, match="activation has 1 names, but the network has 2 hidden layers"):
+        small(hidden_layer_sizes=(16, 8), activation=("relu",)).fit(X, y)
+    with pytest.raises(ValueError, match="activation must be one of"):
+        small(activation=("softplus",)).fit(X, y)
+
+
+def test_7407_dropout():
+    options = {"hidden_layer_sizes": (64,), "dropout": 0.5, "max_iter": 60, "learning_rate_init": 0.01}
+    options["n_iter_no_change"] = np.inf
+    clf = small(**options).fit(X, y)
+    assert clf.score(X_val, y_val) > 0.9
+    assert state(small(**options, n_threads=1).fit(X, y)) == state(clf)
+    parts = small(**{**options, "max_iter": 30}, warm_start=True)
+    assert state(parts.fit(X, y).fit(X, y)) == state(clf)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"solver": "adamw", "weight_decay": 0.1},
+        {"label_smoothing": 0.2},
+        {"clip_norm": 0.1},
+        {"learning_rate": "cosine", "warmup_epochs": 5},
+        {"solver": "sgd", "learning_rate": "cosine", "learning_rate_init": 0.1},
+    ],
+)
+def test_regularised_and_scheduled_fits_learn(options):
+    clf = small(**{"max_iter": 60, "learning_rate_init": 0.01, "n_iter_no_change": np.inf, **options}).fit(X, y)
+    assert clf.score(X_val, y_val) > 0.85
+    plain = small(max_iter=60, learning_rate_init=0.01, n_iter_no_change=np.inf).fit(X, y)
+    assert clf.loss_curve_ != plain.loss_curve_
+
+
+def test_several_labels_a_sample():
+    several = np.c_[y % 2, y > 4, y == 7]
+    clf = small(max_iter=80, learning_rate_init=0.01, early_stopping=True).fit(X, several)
+    assert clf.classes_.tolist() == [0, 1, 2] and clf.out_activation_ == "logistic"
+    assert clf.predict_proba(X).shape == (400, 3) and set(np.unique(clf.predict(X))) <= {0, 1}
+    assert clf.score(X, several) > 0.85
+    with pytest.raises(ValueError, match="class_weight is for one class a sample"):
+        small(class_weight="balanced").fit(X, several)
+    with pytest.raises(ValueError, match="fit anew"):
+        clf.set_params(warm_start=True).fit(X, y)
+    parts = small()
+    parts.partial_fit(X, several, classes=[0, 1, 2]).partial_fit(X, several)
+    assert parts.fit(X, y).predict(X).ndim == 1

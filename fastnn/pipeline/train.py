@@ -135,7 +135,7 @@ class Training:
         if stopping is not None:
             stopping.restore_best(network)
         seconds = perf_counter() - began
-        n_validation = 0 if validation is None else len(validation.indices)
+        n_validation = 0 if validation is None else len(validation.targets)
         accuracy = None if stopping is None else stopping.best_score
         return Trained(self.model, epochs, len(self.samples.y), n_validation, accuracy, seconds)
 
