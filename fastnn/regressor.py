@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin, _fit_context
+from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastnn.estimator import BaseMLP, checkpoint_at
@@ -142,17 +143,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         )
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         if restart:
             self._y_ndim, self._n_values = y.ndim, 1 if y.ndim == 1 else y.shape[1]
         columns = y.reshape(len(y), -1)
         if columns.shape[1] != self._n_values:
             raise ValueError(f"y has {columns.shape[1]} values a sample, {self._n_values} were there before.")
         return Samples(X, columns, sample_weight)
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
 
     def _network_for(self, sizes: list[int], seed: int) -> Network:
         names = getattr(self, "feature_names_in_", None)
