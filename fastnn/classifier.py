@@ -19,7 +19,7 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.estimator import BaseMLP, checkpoint_at
 from fastnn.network import Network
@@ -324,6 +324,43 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         self._fit(samples, held_out, restart, 1, stops=False)
         return self
 
+    @classmethod
+    def from_sklearn(cls, fitted: Any) -> MLPClassifier:
+        """A classifier with the parameters, weights and records of scikit-learn's fitted `MLPClassifier`.
+
+        It predicts the same. Training goes on from the weights, with a new solver's state.
+
+        Parameters
+        ----------
+        fitted : sklearn.neural_network.MLPClassifier
+
+        Returns
+        -------
+        MLPClassifier
+            Of the dtype of the weights.
+        """
+        from fastnn.interchange import from_sklearn
+
+        clf: MLPClassifier = from_sklearn(cls, fitted)
+        return clf
+
+    def to_sklearn(self) -> Any:
+        """scikit-learn's fitted `MLPClassifier` with this one's parameters and weights.
+
+        Returns
+        -------
+        sklearn.neural_network.MLPClassifier
+
+        Raises
+        ------
+        ValueError
+            If scikit-learn doesn't have the activation.
+        """
+        check_is_fitted(self, "network_")
+        from fastnn.interchange import to_sklearn
+
+        return to_sklearn(self)
+
     def predict(self, X: Any) -> Array:
         """The most probable label of each sample.
 
@@ -405,6 +442,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         output = "logistic" if self._labels_a_sample == 2 else "softmax"
         sizes = [*sizes, len(self.classes_)]
         return Network.create(sizes, self.activation, seed, self.dtype, self.classes_, names, output)
+
+    def adopt(self, network: Network, samples_seen: int, loss_curve: list[float]) -> None:
+        """Become fitted with a network that was trained elsewhere."""
+        self.n_features_in_ = network.n_features
+        if network.feature_names is not None:
+            self.feature_names_in_ = np.array(network.feature_names, object)
+        self.classes_ = np.asarray(network.classes)
+        self._labels_a_sample = 2 if network.output == "logistic" else 1
+        self._adopt(network, samples_seen, loss_curve)
 
     def _multilabel(self) -> bool:
         return self.network_.output == "logistic"

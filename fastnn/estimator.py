@@ -43,6 +43,8 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
     _stopping: Stopping
     # The weights of the last epoch, where the network has those of the best one: training goes on from them.
     _last_params: Array | None = None
+    loss_curve_: list[float]
+    best_loss_: float | None
     best_validation_score_: float | None
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -147,7 +149,7 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         if held_out is None and self.early_stopping:
             samples, held_out = self._hold_out(samples, seed)
         samples = self._weighted(samples)
-        options = self._options(seed, samples)
+        options = self._options(seed, samples.X.shape[0])
         if restart:
             self._start(samples.X.shape[1], seed)
             self._trainer = Trainer(self.network_, options)
@@ -214,6 +216,17 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
             params[:] = last
         self._last_params = None
 
+    def _adopt(self, network: Network, samples_seen: int, loss_curve: list[float]) -> None:
+        """Take a network that was trained elsewhere."""
+        self.network_ = network
+        self._begin_records()
+        self.t_, self.loss_curve_, self.n_iter_ = samples_seen, loss_curve, len(loss_curve)
+        if loss_curve:
+            self.loss_, self.best_loss_ = loss_curve[-1], min(loss_curve)
+        self._trainer = Trainer(network, self._options(self._seed(), n_samples=None))
+        self._trainer.samples_seen = samples_seen
+        self._stopping = self._stopping_rule(None)
+
     def _start(self, n_features: int, seed: int) -> None:
         """A new network, and empty records."""
         hidden = self.hidden_layer_sizes
@@ -221,13 +234,16 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         if any(n <= 0 for n in hidden):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         self.network_ = self._network_for([n_features, *hidden], seed)
+        self._begin_records()
+
+    def _begin_records(self) -> None:
         self._last_params = None
         self.t_ = 0
-        self.loss_curve_: list[float] = []
+        self.loss_curve_ = []
         self.validation_loss_curve_: list[float] | None = None
         self.validation_scores_: list[float] | None = None
         self.best_validation_score_ = None
-        self.best_loss_: float | None = None
+        self.best_loss_ = None
 
     def _record(self, epoch: Epoch, samples: Samples) -> None:
         """Write an epoch into the fitted attributes, and print it if asked to."""
@@ -258,12 +274,11 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         random = check_random_state(self.random_state)
         return int(random.randint(0, np.iinfo(np.int64).max, dtype=np.int64))
 
-    def _options(self, seed: int, samples: Samples) -> TrainOptions:
-        n_samples = samples.X.shape[0]
+    def _options(self, seed: int, n_samples: int | None) -> TrainOptions:
         batch_size = _AUTO_BATCH_SIZE
         if self.batch_size != "auto":
             batch_size = int(self.batch_size)
-            if batch_size > n_samples:
+            if n_samples is not None and batch_size > n_samples:
                 warnings.warn(
                     "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
                 )

@@ -288,6 +288,24 @@ class Network:
         """Write the model file (safetensors): whole or not at all."""
         modelfile.save(path, self.tensors(), self.description())
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write an ONNX file, whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path-like
+            The graph takes ``X``, of shape (n, n_features) and the network's dtype. It gives ``probabilities`` and
+            ``label``: those of `predict_proba` and `predict`; of a regression ``values``.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If the package onnx isn't installed; the message names the install command.
+        """
+        from fastnn.onnxfile import write
+
+        write(self, path)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Network:
         """Read a model file.

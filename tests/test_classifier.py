@@ -256,8 +256,6 @@ COMPLAINTS = {
     # parameters
     "negative alpha": lambda new: new(alpha=-1).fit(X, y),
     "alpha in partial_fit": lambda new: new(alpha=-1).partial_fit(X, y, classes=classes),
-    "activation": lambda new: new(activation="sin").fit(X, y),
-    "schedule": lambda new: new(learning_rate="fast").fit(X, y),
     "step size": lambda new: new(learning_rate_init=0).fit(X, y),
     "batch size": lambda new: new(batch_size=0).fit(X, y),
     "epochs": lambda new: new(max_iter=0).fit(X, y),
@@ -320,7 +318,17 @@ def test_complaints_are_scikit_learns(case):
 @pytest.mark.parametrize(
     ("case", "error", "message"),
     [
-        # No lbfgs among the solvers; scikit-learn's sentence otherwise.
+        # Other solvers, activations and schedules than scikit-learn's; its sentence otherwise.
+        (
+            lambda new: new(activation="sin").fit(X, y),
+            ValueError,
+            "'activation' parameter of MLPClassifier must be a str among",
+        ),
+        (
+            lambda new: new(learning_rate="fast").fit(X, y),
+            ValueError,
+            "'learning_rate' parameter of MLPClassifier must be a str among",
+        ),
         (
             lambda new: new(solver="newton").fit(X, y),
             ValueError,

@@ -24,9 +24,9 @@ IDENTITY, _TANH, _RELU, LOGISTIC, _LEAKY_RELU, _GELU, _SILU = CODES.values()
 STORED = frozenset({"gelu", "silu"})
 
 # Of leaky_relu below zero, as in PyTorch.
-_LEAK = 0.01
+LEAK = 0.01
 # gelu is the approximation by tanh: z / 2 * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 z**3))), Hendrycks and Gimpel, 2016.
-_GELU_SCALE, _GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
+GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 # Numbers of a block that is copied and worked on while it is in L1 (16 KB of float32).
 _BLOCK = 4096
@@ -51,7 +51,7 @@ def activate(code: int, a: Array) -> None:
         for i in range(a.size):
             a[i] = one / (one + exp_of(-a[i]))
     elif code == _LEAKY_RELU:
-        leak = a.dtype.type(_LEAK)
+        leak = a.dtype.type(LEAK)
         for i in range(a.size):
             a[i] = leak * a[i] if a[i] < zero else a[i]
 
@@ -61,7 +61,7 @@ def activate_any(code: int, a: Array) -> None:
     """`activate` for all activations."""
     one, half = a.dtype.type(1), a.dtype.type(0.5)
     if code == _GELU:
-        scale, cube = a.dtype.type(_GELU_SCALE), a.dtype.type(_GELU_CUBE)
+        scale, cube = a.dtype.type(GELU_SCALE), a.dtype.type(GELU_CUBE)
         for i in range(a.size):
             z = a[i]
             a[i] = half * z * (one + tanh_of(scale * fma(cube * z, z * z, z)))
@@ -77,7 +77,7 @@ def activate_keeping(code: int, a: Array, slope: Array) -> None:
     """`activate_any`, with the derivative in `slope`."""
     one, half = a.dtype.type(1), a.dtype.type(0.5)
     if code == _GELU:
-        scale, cube = a.dtype.type(_GELU_SCALE), a.dtype.type(_GELU_CUBE)
+        scale, cube = a.dtype.type(GELU_SCALE), a.dtype.type(GELU_CUBE)
         three = a.dtype.type(3)
         for i in range(a.size):
             z = a[i]
@@ -112,7 +112,7 @@ def multiply_by_derivative(code: int, delta: Array, a: Array) -> None:
         for i in range(a.size):
             delta[i] *= a[i] * (one - a[i])
     elif code == _LEAKY_RELU:
-        leak = a.dtype.type(_LEAK)
+        leak = a.dtype.type(LEAK)
         for i in range(a.size):
             delta[i] *= leak if a[i] < zero else one
 

@@ -1,0 +1,130 @@
+"""ONNX files: a network as a graph that other runtimes read."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn.atomic import replacing
+from fastnn.kernels.activation import GELU_CUBE, GELU_SCALE, LEAK
+
+Array = NDArray[Any]
+
+# The oldest that has everything. LeakyRelu and Gelu are made of others: runtimes don't have them in float64.
+_OPSET = 13
+_OPERATORS = {"tanh": "Tanh", "relu": "Relu", "logistic": "Sigmoid"}
+
+
+class Described(Protocol):
+    """What is asked of a `Network`."""
+
+    output: str
+    classes: Any
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def n_features(self) -> int: ...
+
+    @property
+    def n_classes(self) -> int: ...
+
+    @property
+    def weights(self) -> list[Array]: ...
+
+    @property
+    def biases(self) -> list[Array]: ...
+
+    @property
+    def activations(self) -> tuple[str, ...]: ...
+
+
+def write(net: Described, path: str | os.PathLike[str]) -> None:
+    """Write a network as an ONNX file, whole or not at all; see `Network.to_onnx`."""
+    onnx = _onnx()
+    graph = _Graph(onnx, net.dtype)
+    a = "X"
+    last = len(net.activations)
+    for layer, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
+        parts = [a, graph.constant(f"weights.{layer}", W), graph.constant(f"biases.{layer}", b)]
+        a = graph.node("Gemm", parts)
+        if layer < last:
+            a = graph.activation(net.activations[layer], a)
+    outputs = graph.outputs(net, a)
+    inputs = [onnx.helper.make_tensor_value_info("X", graph.kind, ["n", net.n_features])]
+    made = onnx.helper.make_graph(graph.nodes, "fastnn", inputs, outputs, list(graph.constants.values()))
+    model = onnx.helper.make_model(made, producer_name="fastnn", opset_imports=[onnx.helper.make_opsetid("", _OPSET)])
+    model.ir_version = min(model.ir_version, 9)  # a newer one is refused by older runtimes
+    onnx.checker.check_model(model, full_check=True)
+    with replacing(path) as file:
+        file.write(model.SerializeToString())
+
+
+def _onnx() -> Any:
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "ONNX files need the package onnx, which isn't installed: pip install 'fastnn-numba[onnx]'", name="onnx"
+        ) from error
+    return onnx
+
+
+class _Graph:
+    """Nodes and constants, by the names of what they give."""
+
+    def __init__(self, onnx: Any, dtype: Any) -> None:
+        self.onnx, self.dtype = onnx, dtype
+        self.kind = onnx.helper.np_dtype_to_tensor_dtype(dtype)
+        self.nodes: list[Any] = []
+        self.constants: dict[str, Any] = {}
+
+    def constant(self, name: str, array: Any) -> str:
+        # np.ascontiguousarray would make a 0-d array one-dimensional.
+        self.constants[name] = self.onnx.numpy_helper.from_array(np.asarray(array, order="C"), name)
+        return name
+
+    def number(self, value: float) -> str:
+        return self.constant(f"number {value}", np.array(value, self.dtype))
+
+    def node(self, kind: str, inputs: list[str], name: str = "", **attributes: Any) -> str:
+        name = name or f"{kind}.{len(self.nodes)}"
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], **attributes))
+        return name
+
+    def activation(self, name: str, z: str) -> str:
+        node, number = self.node, self.number
+        if name == "identity":
+            return z
+        if name == "silu":
+            return node("Mul", [z, node("Sigmoid", [z])])
+        if name == "leaky_relu":
+            return node("Max", [z, node("Mul", [z, number(LEAK)])])
+        if name == "gelu":
+            cube = node("Mul", [node("Mul", [z, z]), z])
+            inner = node("Add", [z, node("Mul", [cube, number(GELU_CUBE)])])
+            t = node("Tanh", [node("Mul", [inner, number(GELU_SCALE)])])
+            return node("Mul", [z, node("Mul", [node("Add", [t, number(1.0)]), number(0.5)])])
+        return node(_OPERATORS[name], [z])
+
+    def outputs(self, net: Described, z: str) -> list[Any]:
+        """The last nodes; what they give, described."""
+        describe, rows = self.onnx.helper.make_tensor_value_info, "n"
+        if net.output == "identity":
+            return [describe(self.node("Identity", [z], "values"), self.kind, [rows, net.n_classes])]
+        if net.output == "logistic":
+            p = self.node("Sigmoid", [z], "probabilities")
+            chosen, integer = self.node("Greater", [p, self.number(0.5)]), self.onnx.TensorProto.INT64
+            label = describe(self.node("Cast", [chosen], "label", to=integer), integer, [rows, net.n_classes])
+        else:
+            p = self.node("Softmax", [z], "probabilities", axis=1)
+            index = self.node("ArgMax", [p], axis=1, keepdims=0)
+            labels = np.arange(net.n_classes) if net.classes is None else net.classes
+            labels = labels.astype({"U": object, "i": np.int64, "u": np.int64}.get(labels.dtype.kind, labels.dtype))
+            of_labels = self.onnx.helper.np_dtype_to_tensor_dtype(labels.dtype)
+            label = describe(self.node("Gather", [self.constant("classes", labels), index], "label"), of_labels, [rows])
+        return [label, describe(p, self.kind, [rows, net.n_classes])]
