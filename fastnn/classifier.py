@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from numbers import Real
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from fastnn.callbacks import Epoch
 from fastnn.estimator import BaseMLP, checkpoint_at
 from fastnn.network import Network
 from fastnn.samples import Samples, refuse_no_numbers
@@ -232,6 +234,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         y_val: Any = None,
         sample_weight_val: Any = None,
         *,
+        callbacks: Iterable[Callable[[Epoch], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 1,
     ) -> MLPClassifier:
@@ -251,6 +254,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             Their labels, all among those of `y`.
         sample_weight_val : array_like of shape (n_val,), optional
             Their weights.
+        callbacks : iterable of callable, optional
+            Each is called with every finished `Epoch`; training stops when one returns something true (see
+            `fastnn.callbacks`). Those of scikit-learn's `set_callbacks` are called, too.
         checkpoint : str or path-like, optional
             A file to keep the progress in. A `fit` with the same data and parameters goes on from there, and ends in
             the bytes of a `fit` that wasn't interrupted; without a `random_state` its seed is that of the file.
@@ -279,7 +285,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         restart = not (self.warm_start and hasattr(self, "network_"))
         samples = self._validate(X, y, sample_weight, restart)
         held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
-        self._fit(samples, held_out, restart, self.max_iter, checkpoint=kept)
+        self._fit(samples, held_out, restart, self.max_iter, checkpoint=kept, callbacks=callbacks, given=(X, y))
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]

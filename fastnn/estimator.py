@@ -21,13 +21,14 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastnn.callbacks import Epoch, called
 from fastnn.checkpoint import Checkpoint
 from fastnn.kernels.activation import CODES
 from fastnn.network import Network
 from fastnn.samples import Samples, refuse_no_numbers
 from fastnn.schedule import Schedule
 from fastnn.stopping import LOSS, VALIDATION_LOSS, VALIDATION_SCORE, Stopping
-from fastnn.trainer import Epoch, Trainer, TrainOptions
+from fastnn.trainer import Trainer, TrainOptions
 from fastnn.validation import Validation
 
 Array = NDArray[Any]
@@ -35,7 +36,15 @@ Array = NDArray[Any]
 _AUTO_BATCH_SIZE = 200
 
 
-class BaseMLP(BaseEstimator):  # type: ignore[misc]
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ModuleNotFoundError:  # before 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stands for scikit-learn's."""
+
+
+class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """An estimator around a `Network`. What y means is the subclass's: `_validate`, `_network_for`, `_weighted`."""
 
     network_: Network
@@ -162,9 +171,16 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         self._stopping = stopping
         self.n_iter_ = 0
         try:
-            with closing(self._trainer.epochs(samples, n_epochs, stopping, checkpoint)) as epochs:
+            callbacks = [*further.get("callbacks", ()), *self._scikit_learns_callbacks(n_epochs, further.get("given"))]
+            with (
+                called(callbacks, n_epochs) as stops,
+                closing(self._trainer.epochs(samples, n_epochs, stopping, checkpoint)) as epochs,
+            ):
                 for epoch in epochs:
                     self._record(epoch, samples)
+                    if stops(epoch):
+                        stopping.stopped = True
+                        break
         except KeyboardInterrupt:
             if not further.get("stops", True):
                 raise
@@ -178,6 +194,22 @@ class BaseMLP(BaseEstimator):  # type: ignore[misc]
         finally:
             self._finish()
         return self
+
+    def _scikit_learns_callbacks(self, n_epochs: int, given: Any) -> list[Callable[[Epoch], Any]]:
+        """Those of `set_callbacks`, as one of ours: each epoch is a task of theirs."""
+        if given is None or not getattr(self, "_skl_callbacks", None):
+            return []
+        X, y = given
+        context = self._init_callback_context(max_subtasks=n_epochs)
+        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
+
+        def call(epoch: Epoch) -> bool:
+            task = context.subcontext(task_name="epoch")
+            task.call_on_fit_task_begin(estimator=self, X=X, y=y)
+            fitted = {"network_": self.network_}
+            return bool(task.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=fitted))
+
+        return [call]
 
     def _say_why(self, n_epochs: int) -> None:
         """Why training has ended, in scikit-learn's words."""

@@ -1,10 +1,13 @@
-"""Plots: the loss of each epoch, and the confusion table.
+"""Plots: the losses of each epoch, the confusion table; and scikit-learn's displays, which work with our estimators.
 
-They need matplotlib, and neither a display nor pyplot's state.
+They need matplotlib. `plot_loss` and `plot_confusion` write files, and need neither a display nor pyplot's state. The
+displays follow scikit-learn's conventions: ``from_estimator``, ``plot(ax=)``, ``ax_``, ``figure_``. All but the first,
+`ConfusionMatrixDisplay`, `CalibrationDisplay` and `DecisionBoundaryDisplay`, are scikit-learn's own.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,18 +103,126 @@ def plot_confusion(path: str | os.PathLike[str], confusion: np.ndarray, classes:
     _write(path, figure)
 
 
+class LossCurveDisplay:
+    """The losses of each epoch, and the validation score beside them.
+
+    Parameters
+    ----------
+    loss_curve : sequence of float
+    validation_loss_curve : sequence of float, optional
+    validation_scores : sequence of float, optional
+
+    Attributes
+    ----------
+    ax_ : matplotlib.axes.Axes
+    figure_ : matplotlib.figure.Figure
+    lines_ : list of matplotlib.lines.Line2D
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastnn import MLPClassifier
+    >>> from fastnn.plot import LossCurveDisplay
+    >>> clf = MLPClassifier(early_stopping=True, max_iter=50, random_state=0).fit(*load_iris(return_X_y=True))
+    >>> LossCurveDisplay.from_estimator(clf)
+    <fastnn.plot.LossCurveDisplay ...>
+    """
+
+    def __init__(
+        self,
+        loss_curve: Sequence[float],
+        validation_loss_curve: Sequence[float] | None = None,
+        validation_scores: Sequence[float] | None = None,
+    ) -> None:
+        self.loss_curve = loss_curve
+        self.validation_loss_curve = validation_loss_curve
+        self.validation_scores = validation_scores
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, *, ax: Any = None) -> LossCurveDisplay:
+        """Plot the curves of a fitted estimator of ours, or of one of scikit-learn's with a ``loss_curve_``.
+
+        Parameters
+        ----------
+        estimator : object
+        ax : matplotlib.axes.Axes, optional
+            By default new ones, of pyplot's.
+
+        Returns
+        -------
+        LossCurveDisplay
+        """
+        if not hasattr(estimator, "loss_curve_"):
+            raise ValueError(f"{type(estimator).__name__} has no loss_curve_: fit it first.")
+        curves = (getattr(estimator, name, None) for name in ("validation_loss_curve_", "validation_scores_"))
+        return cls(estimator.loss_curve_, *curves).plot(ax)
+
+    def plot(self, ax: Any = None) -> LossCurveDisplay:
+        """Draw.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            By default new ones, of pyplot's.
+
+        Returns
+        -------
+        self
+        """
+        if ax is None:
+            _matplotlib()
+            from matplotlib import pyplot
+
+            _, ax = pyplot.subplots()
+        numbers = range(1, len(self.loss_curve) + 1)
+        self.lines_ = ax.plot(numbers, self.loss_curve, label="training loss")
+        if self.validation_loss_curve:
+            self.lines_ += ax.plot(numbers, self.validation_loss_curve, label="validation loss")
+        ax.set(xlabel="epoch", ylabel="loss")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        if self.validation_scores:
+            right = ax.twinx()
+            self.lines_ += right.plot(numbers, self.validation_scores, color="tab:green", label="validation score")
+            right.set(ylabel="validation score")
+        if len(self.lines_) > 1:
+            ax.legend(self.lines_, [line.get_label() for line in self.lines_])
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+_SCIKIT_LEARNS = {
+    "ConfusionMatrixDisplay": "sklearn.metrics",
+    "CalibrationDisplay": "sklearn.calibration",
+    "DecisionBoundaryDisplay": "sklearn.inspection",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # scikit-learn takes long to import, and the command line's plots don't need it.
+    if name in _SCIKIT_LEARNS:
+        _matplotlib()
+        return getattr(importlib.import_module(_SCIKIT_LEARNS[name]), name)
+    raise AttributeError(f"module 'fastnn.plot' has no attribute {name!r}")
+
+
 def _figure(side: float | None = None) -> tuple[Any, Any]:
     """A figure of its own: pyplot would keep it, choose a window system, and belongs to the caller."""
+    _matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.0) if side is None else (side, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.add_subplot()
+
+
+def _matplotlib() -> None:
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        import matplotlib.figure  # noqa: F401
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "Plots need matplotlib, which isn't installed: pip install 'fastnn-numba[plot]'", name="matplotlib"
         ) from error
-    figure = Figure(figsize=(6.4, 4.0) if side is None else (side, side), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
 
 
 def _format(path: str | os.PathLike[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from fastnn.callbacks import Epoch
 from fastnn.estimator import BaseMLP, checkpoint_at
 from fastnn.network import Network
 from fastnn.samples import Samples, refuse_no_numbers
@@ -58,6 +60,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         y_val: Any = None,
         sample_weight_val: Any = None,
         *,
+        callbacks: Iterable[Callable[[Epoch], Any]] = (),
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 1,
     ) -> MLPRegressor:
@@ -67,7 +70,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         ----------
         X : array_like of shape (n_samples, n_features)
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight, X_val, y_val, sample_weight_val, checkpoint, checkpoint_every : optional
+        sample_weight, X_val, y_val, sample_weight_val, callbacks, checkpoint, checkpoint_every : optional
             As those of `MLPClassifier.fit`.
 
         Returns
@@ -87,7 +90,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         restart = not (self.warm_start and hasattr(self, "network_"))
         samples = self._validate(X, y, sample_weight, restart)
         held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
-        self._fit(samples, held_out, restart, self.max_iter, checkpoint=kept)
+        self._fit(samples, held_out, restart, self.max_iter, checkpoint=kept, callbacks=callbacks, given=(X, y))
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]

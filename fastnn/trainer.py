@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import chain
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn.callbacks import Epoch, called
 from fastnn.checkpoint import Checkpoint, Progress, differing, fingerprint
 from fastnn.interrupts import held_back
 from fastnn.kernels import activation as activations
@@ -154,16 +155,6 @@ def _check_range(numbers: dict[str, Any], fits: Any, wanted: str) -> None:
 
 
 @dataclass(frozen=True)
-class Epoch:
-    """One finished epoch: its number, from 1, its mean loss, and what the held-out samples say, if there are any."""
-
-    number: int
-    loss: float
-    validation_loss: float | None = None
-    validation_score: float | None = None
-
-
-@dataclass(frozen=True)
 class History:
     """What `train` returns.
 
@@ -231,6 +222,7 @@ class Trainer:
         n_epochs: int,
         stopping: Stopping | None = None,
         checkpoint: Checkpoint | None = None,
+        one_by_one: bool = False,
     ) -> Generator[Epoch, None, None]:
         """Train for `n_epochs` epochs, or until `stopping` says so; yields each epoch when it is done.
 
@@ -244,6 +236,8 @@ class Trainer:
         checkpoint : Checkpoint, optional
             Where progress is kept. A training whose progress is there goes on from it, to the same bits: the epochs
             that are done are yielded again, and then the others.
+        one_by_one : bool
+            Whether the network has each epoch's weights when that is yielded; with a rule it has them anyway.
 
         Yields
         ------
@@ -261,7 +255,7 @@ class Trainer:
         """
         # A rule wants to see the weights of each epoch; without one, short epochs share a call.
         samples = self.net.checked(samples)
-        stride = _MOST_EPOCHS_A_CALL if stopping is None else 1
+        stride = _MOST_EPOCHS_A_CALL if stopping is None and not one_by_one else 1
         journal = None
         if checkpoint is not None:
             stride = min(stride, checkpoint.every)
@@ -562,6 +556,7 @@ def train(
     label_smoothing: float = 0.0,
     clip_norm: float | None = None,
     n_threads: int | None = None,
+    callbacks: Iterable[Callable[[Epoch], Any]] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 1,
 ) -> History:
@@ -607,6 +602,9 @@ def train(
         A batch's gradient is made no longer than this.
     n_threads : int, optional
         The most threads to use; by default all that the process may. The result is the same.
+    callbacks : iterable of callable, optional
+        Each is called with every finished `Epoch`; training stops when one returns something true (see
+        `fastnn.callbacks`).
     checkpoint : str or path-like, optional
         A file to keep the progress in. Called again with the same arguments after a kill, `train` goes on from there,
         and ends in the bytes of a training that wasn't killed.
@@ -649,7 +647,17 @@ def train(
         n_threads=n_threads,
     )
     trainer, samples = Trainer(net, options), Samples(X, y)
-    if checkpoint is not None:
-        kept = Checkpoint(checkpoint, checkpoint_every)
-        return History([epoch.loss for epoch in trainer.epochs(samples, epochs, checkpoint=kept)])
+    callbacks = list(callbacks)
+    if checkpoint is not None or callbacks:
+        kept = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
+        curve = []
+        with (
+            called(callbacks, epochs) as stops,
+            closing(trainer.epochs(samples, epochs, None, kept, one_by_one=bool(callbacks))) as finished,
+        ):
+            for epoch in finished:
+                curve.append(epoch.loss)
+                if stops(epoch):
+                    break
+        return History(curve)
     return History(list(chain.from_iterable(trainer.losses(samples, epochs))))

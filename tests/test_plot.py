@@ -3,11 +3,18 @@
 import subprocess
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from sklearn.datasets import load_iris
+from sklearn.neural_network import MLPClassifier as Sklearns
 
-from fastnn.plot import check_plotting, plot_confusion, plot_loss
+import fastnn
+from fastnn import MLPClassifier
+from fastnn.plot import LossCurveDisplay, check_plotting, plot_confusion, plot_loss
+
+pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 
 
 @pytest.mark.parametrize("scores", [(), [0.5, 0.75, 0.8], [None, None, None]])
@@ -50,3 +57,46 @@ def test_without_matplotlib_the_message_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.backends.backend_agg", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'fastnn-numba\[plot\]'"):
         plot_loss(tmp_path / "loss.png", [1.0])
+
+
+# Displays
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    X, y = load_iris(return_X_y=True)
+    return MLPClassifier((5,), max_iter=6, early_stopping=True, random_state=0).fit(X[:, :2], y), X[:, :2], y
+
+
+@pytest.fixture
+def axes():
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    _, axes = pyplot.subplots()
+    yield axes
+    pyplot.close("all")
+
+
+def test_loss_curves_of_any_estimator_that_has_them(fitted, axes):
+    clf, X, y = fitted
+    display = LossCurveDisplay.from_estimator(clf, ax=axes)
+    assert display.ax_ is axes and display.figure_ is axes.figure
+    found = [line.get_ydata().tolist() for line in display.lines_]
+    assert found == [clf.loss_curve_, clf.validation_loss_curve_, clf.validation_scores_]
+    theirs = LossCurveDisplay.from_estimator(Sklearns((3,), max_iter=3).fit(X, y))
+    assert len(theirs.lines_) == 1 and theirs.ax_ is not axes
+    with pytest.raises(ValueError, match="has no loss_curve_: fit it first"):
+        LossCurveDisplay.from_estimator(MLPClassifier())
+
+
+def test_scikit_learns_displays_draw_ours(fitted, axes):
+    clf, X, y = fitted
+    confusion = fastnn.plot.ConfusionMatrixDisplay.from_estimator(clf, X, y, ax=axes)
+    assert confusion.confusion_matrix.sum() == len(y)
+    fastnn.plot.DecisionBoundaryDisplay.from_estimator(clf, X, ax=axes, response_method="predict")
+    two = y > 0
+    binary = MLPClassifier((5,), max_iter=50, tol=0.1, random_state=0).fit(X, two)
+    assert fastnn.plot.CalibrationDisplay.from_estimator(binary, X, two, n_bins=3, ax=axes).prob_true.size
+    with pytest.raises(AttributeError, match="no attribute 'RocDisplay'"):
+        fastnn.plot.RocDisplay  # noqa: B018

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastnn.atomic import check_replaceable
-from fastnn.cli.terminal import COMPILING, epoch_progress, said_when_slow, say, show
+from fastnn.cli.terminal import COMPILING, said_when_slow, say, show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,12 +109,13 @@ def _compile(digits: _Digits) -> None:
 
 
 def _train(digits: _Digits) -> tuple[Network, list[float], float]:
+    from fastnn.callbacks import ProgressBar, called
     from fastnn.stopping import Stopping
     from fastnn.trainer import Trainer
 
     network, options = _create(digits)
     losses = []
-    with epoch_progress(_EPOCHS) as report:
+    with called([ProgressBar()], _EPOCHS) as report:
         began = perf_counter()
         for epoch in Trainer(network, options).epochs(digits.training, _EPOCHS, Stopping()):
             losses.append(epoch.loss)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastnn.atomic import check_replaceable
-from fastnn.cli.terminal import COMPILING, epoch_progress, said_when_slow, say, show
+from fastnn.cli.terminal import COMPILING, said_when_slow, say, show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,6 +79,7 @@ def train(
 
     Numbers are standardised, strings one-hot encoded, holes filled; all of that goes into the model file.
     """
+    from fastnn.callbacks import ProgressBar, called
     from fastnn.checkpoint import Checkpoint
     from fastnn.pipeline.sources import read_table
     from fastnn.pipeline.train import prepare
@@ -117,7 +118,7 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         say(f"{checkpoint}: going on from there")
     try:
-        with epoch_progress(epochs) as report:
+        with called([ProgressBar()], epochs) as report:
             trained = training.run(report, kept)
     except KeyboardInterrupt:
         if checkpoint is not None:

@@ -11,6 +11,7 @@ from time import perf_counter
 import numpy as np
 import pyarrow as pa
 
+from fastnn.callbacks import Epoch
 from fastnn.checkpoint import Checkpoint
 from fastnn.kernels.shuffle import mix, random_bits
 from fastnn.network import Network
@@ -21,7 +22,7 @@ from fastnn.pipeline.schema import DataError, Schema, check_names
 from fastnn.pipeline.sources import in_blocks
 from fastnn.samples import Samples
 from fastnn.stopping import VALIDATION_LOSS, Stopping
-from fastnn.trainer import Epoch, Trainer, TrainOptions
+from fastnn.trainer import Trainer, TrainOptions
 from fastnn.validation import Validation
 
 AUTO_BATCH = 200  # as scikit-learn's batch_size="auto"
@@ -104,7 +105,7 @@ class Training:
             if self.validation is not None:
                 net.predict_proba(self.validation.X)
 
-    def run(self, report: Callable[[Epoch], None] | None = None, checkpoint: Checkpoint | None = None) -> Trained:
+    def run(self, report: Callable[[Epoch], object] | None = None, checkpoint: Checkpoint | None = None) -> Trained:
         """Train.
 
         Parameters
