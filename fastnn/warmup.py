@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,8 @@ from fastnn.network import Network
 from fastnn.runtime.launch import available_threads
 from fastnn.runtime.region import region_address
 from fastnn.trainer import train
+
+_FEW: dict[str, Any] = {"dropout": 0.5}
 
 
 def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
@@ -24,10 +27,13 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
     """
     for dtype in (np.float32, np.float64):
         name = np.dtype(dtype).name
-        report(f"{name}: training and scoring")
         X, y = np.zeros((2, 2), dtype), np.array([0, 1])
-        net = Network.create([2, 2, 2], dtype=dtype)
-        train(net, X, y, epochs=1, n_threads=1)
+        # Widths for samples in the lanes, for panels, and an option that needs the kernel of the few.
+        for what, width, options in (("narrow networks", 2, {}), ("others", 64, {}), ("dropout etc.", 2, _FEW)):
+            report(f"{name}: training of {what}")
+            net = Network.create([2, width, 2], dtype=dtype)
+            train(net, X, y, epochs=1, n_threads=1, **options)
+        report(f"{name}: scoring")
         net.predict_proba(X, n_threads=1)
         report(f"{name}: the equations")
         _call_each_kernel(X, y)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fastnn import kernels
 from fastnn.kernels.epoch import BY_PANELS
+from fastnn.kernels.extras import WITH_EXTRAS
 from fastnn.kernels.narrow import IN_LANES
 from fastnn.runtime import launch
 from fastnn.runtime.cost import Machine
@@ -228,7 +229,7 @@ DISGUISES: dict[str, Callable[[Array], Array]] = {
 
 def all_kernels() -> list[launch.Kernel]:
     """Every compiled kernel of the package."""
-    found = {id(method.kernel): method.kernel for method in (BY_PANELS, IN_LANES)}
+    found = {id(method.kernel): method.kernel for method in (BY_PANELS, IN_LANES, WITH_EXTRAS)}
     for name, module in sys.modules.items():
         if name.startswith("fastnn.kernels."):
             found.update({id(value): value for value in vars(module).values() if isinstance(value, launch.Kernel)})

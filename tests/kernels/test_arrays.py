@@ -257,6 +257,15 @@ def test_one_signature_a_dtype() -> None:
                     for disguise in DISGUISES.values():
                         net.predict_proba(disguise(X.astype(dtype)))
                         fastnn.train(net, disguise(X), disguise(y), epochs=1, batch_size=7)
+                for options, output, target in (
+                    ({"dropout": 0.5}, "softmax", y),
+                    ({"clip_norm": 1.0}, "logistic", np.eye(3)[y]),
+                    ({}, "identity", X[:, :3]),
+                ):
+                    net = fastnn.Network.create([5, 4, 3], "gelu", dtype=dtype, output=output)
+                    for disguise in DISGUISES.values():
+                        net.predict(disguise(X.astype(dtype)))
+                        fastnn.train(net, disguise(X), disguise(target), epochs=1, batch_size=7, **options)
     for kernel in all_kernels():
         found = float_dtypes(kernel.compiled.signatures)
         assert len(found) == len(set(found)) == 2, (kernel.name, kernel.compiled.signatures)
