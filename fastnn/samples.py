@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
+class SumsOverflowError(ValueError):
+    """Weights and inputs are finite, but not their products' sums."""
+
+
 @dataclass(frozen=True)
 class Samples:
     """What to train on.
@@ -91,7 +95,7 @@ def plain(X: Array, dtype: np.dtype[Any]) -> Array:
 def refuse_strangers(X: Array, dtype: np.dtype[Any]) -> NoReturn:
     """Raise the ValueError for rows that aren't all finite in `dtype`, or whose outputs aren't."""
     if np.isfinite(converted(X, dtype)).all():
-        raise ValueError(f"X is so large that the network's sums overflow {dtype}: standardise X.")
+        raise SumsOverflowError(f"X is so large that the network's sums overflow {dtype}: standardise X.")
     if X.dtype.kind != "f" or np.isfinite(X).all():
         raise ValueError(f"X holds values too large for {dtype}: scale them, or use a float64 network.")
     raise ValueError("X holds NaN or infinity: remove or impute such values first.")

@@ -27,7 +27,7 @@ from fastnn.kernels.narrow import method
 from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
 from fastnn.runtime.launch import check_n_threads, launch, pace, usable_threads
-from fastnn.samples import Samples
+from fastnn.samples import Samples, SumsOverflowError
 from fastnn.stopping import Stopping
 
 Array = NDArray[Any]
@@ -282,7 +282,13 @@ class Trainer:
 
     def _judged(self, number: int, loss: float, stopping: Stopping) -> Epoch:
         """An epoch as the rule sees it, which may set the next one's step size, or stop."""
-        verdict = stopping.judge(self.net, loss)
+        try:
+            verdict = stopping.judge(self.net, loss)
+        except SumsOverflowError as error:
+            raise TrainingDivergedError(
+                f"training diverged in epoch {number}: its weights make sums of held-out samples that overflow. "
+                "Standardise X, or lower the step size."
+            ) from error
         self.step_size = stopping.schedule.after_epoch(self.step_size, self.samples_seen, self.epochs_done)
         if verdict.plateau:
             lower = stopping.schedule.after_plateau(self.step_size)

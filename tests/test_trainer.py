@@ -15,6 +15,7 @@ from fastnn.samples import Samples
 from fastnn.schedule import Schedule
 from fastnn.stopping import Stopping
 from fastnn.trainer import Trainer, TrainOptions
+from fastnn.validation import Validation
 
 SIZES = (37, 19, 7, 5)
 N_ROWS = 103
@@ -189,6 +190,16 @@ def test_a_diverging_run_keeps_the_last_finite_weights(dtype, solver, slow):
         train(net, X * 1e3, y, epochs=500, batch_size=10, step_size=step_size, solver=solver)
     assert np.isfinite(net.params).all()
     assert issubclass(TrainingDivergedError, ValueError)
+
+
+def test_weights_that_overflow_on_held_out_samples_are_a_divergence():
+    net = Network.create([2, 3])
+    held_out = Validation(net, Samples(np.full((4, 2), 1e30), [0, 1, 2, 0]))
+    trainer = Trainer(net, TrainOptions(step_size=1e25, batch_size=10))
+    rows = np.random.default_rng(0).normal(size=(50, 2))
+    with pytest.raises(TrainingDivergedError, match="diverged in epoch 1: .*held-out samples that overflow"):
+        list(trainer.epochs(Samples(rows, np.arange(50) % 3), 5, Stopping(validation=held_out)))
+    assert np.isfinite(net.params).all()
 
 
 @pytest.fixture(params=["long calls", "a call for each batch"])
