@@ -101,9 +101,9 @@ class Training:
         net = Network.create(self.model.network.sizes, self.plan.activation, dtype=self.plan.dtype)
         n = self.options.batch_size
         some = Samples(self.samples.X[:n], np.zeros(len(self.samples.y[:n]), np.int64))
-        for _ in Trainer(net, self.options).epochs(some, 1):
-            if self.validation is not None:
-                net.predict_proba(self.validation.X)
+        if self.validation is not None:
+            net.predict_proba(self.validation.X)  # before a step that may be as large as the user says
+        list(Trainer(net, self.options).epochs(some, 1))
 
     def run(self, report: Callable[[Epoch], object] | None = None, checkpoint: Checkpoint | None = None) -> Trained:
         """Train.
