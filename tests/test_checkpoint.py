@@ -106,11 +106,16 @@ def test_an_interrupt_writes_it(tmp_path):
 
 
 def test_a_diverging_training_keeps_the_checkpoint_before(tmp_path):
-    net = Network.create([6, 8, 3], "identity")
-    with pytest.raises(TrainingDivergedError):
-        train(net, X * 1e3, y, epochs=500, batch_size=10, step_size=1e32, checkpoint=tmp_path / "c")
-    if (tmp_path / "c").exists():
-        assert Checkpoint(tmp_path / "c").load(net) is not None
+    trainer = Trainer(Network.create([6, 8, 3], "identity"), TrainOptions(batch_size=10))
+    checkpoint, kept = Checkpoint(tmp_path / "c"), b""
+    with pytest.raises(TrainingDivergedError, match="diverged in epoch 4:"):
+        for epoch in trainer.epochs(Samples(X, y), 9, Stopping(), checkpoint):
+            if epoch.number == 3:
+                kept = trainer.net.params.tobytes()
+                trainer.step_size = 1e38
+    progress = checkpoint.load(trainer.net)
+    assert progress is not None and progress.numbers["losses"].size == 3
+    assert progress.vectors["params"].tobytes() == trainer.net.params.tobytes() == kept
 
 
 @pytest.mark.parametrize(
