@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 
 from fastnn import modelfile
 from fastnn.atomic import check_replaceable
+from fastnn.kernels.sparse import Csr
 from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
+from fastnn.samples import is_sparse
 
 Array = NDArray[Any]
 
@@ -149,15 +152,25 @@ _ADVICE = "to begin anew, delete it or name another file."
 
 
 def fingerprint(*arrays: Any) -> str:
-    """A SHA-256 of arrays (or what numpy makes arrays of; None is none): dtypes, shapes, numbers."""
+    """A SHA-256 of arrays (or what numpy makes arrays of; None is none): dtypes, shapes, numbers.
+
+    Of sparse rows it is that of their parts.
+    """
     digest = hashlib.sha256()
-    for each in arrays:
+    for each in chain.from_iterable(_parts(array) for array in arrays):
         array = np.ascontiguousarray(each)
         if array.dtype.kind == "O":
             array = array.astype(str)
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _parts(array: Any) -> tuple[Any, ...]:
+    if is_sparse(array):
+        rows = array.tocsr()
+        return rows.data, rows.indices, rows.indptr
+    return array if isinstance(array, Csr) else (array,)
 
 
 def differing(earlier: dict[str, Any], now: dict[str, Any]) -> str | None:

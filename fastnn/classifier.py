@@ -242,12 +242,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
         y : array_like of shape (n_samples,)
             Integers, strings, booleans or floats.
         sample_weight : array_like of shape (n_samples,), optional
             Each sample's weight in the mean loss.
-        X_val : array_like of shape (n_val, n_features), optional
+        X_val : array_like or sparse matrix of shape (n_val, n_features), optional
             Samples to measure the network by after each epoch: for `early_stopping` in the place of a part of X,
             without it for the curves alone.
         y_val : array_like of shape (n_val,), optional
@@ -306,7 +306,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
         y : array_like of shape (n_samples,)
         sample_weight : array_like of shape (n_samples,), optional
         classes : array_like of shape (n_classes,), optional
@@ -372,7 +372,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -387,7 +387,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -401,7 +401,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -414,7 +414,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
         """Checked samples; sets `classes_`, unless they are known."""
         refuse_no_numbers(X)
-        X, y = validate_data(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=restart)
+        X, y = validate_data(
+            self, X, y, accept_sparse="csr", multi_output=True, dtype=(np.float64, np.float32), reset=restart
+        )
         check_classification_targets(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)

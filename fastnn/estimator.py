@@ -385,7 +385,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             except ValueError:
                 pass  # scikit-learn's own words for what is wrong
         refuse_no_numbers(X)
-        X = validate_data(self, X, reset=False)
+        X = validate_data(self, X, accept_sparse="csr", reset=False)
         return self.network_.outputs(X, n_threads=self.n_threads)
 
     def _is_plain(self, X: Any) -> bool:
@@ -398,6 +398,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             and X.flags.c_contiguous
             and self.network_.feature_names is None
         )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     # What the subclass says.
 

@@ -14,17 +14,20 @@ from fastnn import modelfile
 from fastnn.kernels import activation as activations
 from fastnn.kernels.arrays import FLOATS, borrow, flat, give_back
 from fastnn.kernels.forward import OUTPUTS, Predict, predict
-from fastnn.kernels.layout import ACTIVATION, ROW_BLOCK, Layout, aligned_zeros, line_elements, pack, unpack
+from fastnn.kernels.layout import ACTIVATION, ROW_BLOCK, Layout, aligned_zeros, line_elements, pack, unpack, width
 from fastnn.kernels.loss import columns_size
+from fastnn.kernels.sparse import SparseRows, predict_sparse
 from fastnn.modelfile import ModelFileError
 from fastnn.runtime.launch import launch, threads_for
 from fastnn.samples import (
     Samples,
     as_class_indices,
     as_rows,
+    as_sparse_rows,
     as_targets,
     as_weights,
     converted,
+    is_sparse,
     plain,
     refuse_strangers,
 )
@@ -182,8 +185,9 @@ class Network:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_features)
-            Finite real numbers; those of another dtype are converted a block of rows at a time.
+        X : array_like or sparse matrix of shape (n, n_features)
+            Finite real numbers; those of another dtype are converted a block of rows at a time. Sparse samples take
+            the time of their numbers that aren't 0.
         n_threads : int, optional
             The most threads to use; by default all that the process may.
 
@@ -194,7 +198,7 @@ class Network:
         Raises
         ------
         TypeError
-            If `X` holds something else than real numbers, or is sparse.
+            If `X` holds something else than real numbers.
         ValueError
             If its shape doesn't fit, or a value isn't finite in the network's dtype.
         """
@@ -207,7 +211,7 @@ class Network:
 
         Parameters
         ----------
-        X : array_like of shape (n, n_features)
+        X : array_like or sparse matrix of shape (n, n_features)
         n_threads : int, optional
 
         Returns
@@ -216,6 +220,8 @@ class Network:
         """
         # What scores single rows is made for this: a Python call costs as much as a layer.
         if not (type(X) is np.ndarray and X.dtype is self.dtype and X.flags.carray and X.shape[1:] == self._row_shape):
+            if is_sparse(X):
+                return self._outputs_of_sparse(X, n_threads)
             X = as_rows(X, self.n_features)
         n_rows = X.shape[0]
         p = np.empty((n_rows, self.n_classes), self.dtype)
@@ -228,15 +234,28 @@ class Network:
                 self._score(X[rows], converted(X[rows], self.dtype), p[rows], n_threads)
         return p
 
+    def _outputs_of_sparse(self, X: Any, n_threads: int | None) -> Array:
+        rows = as_sparse_rows(X, self.n_features, self.dtype)
+        p = np.empty((X.shape[0], self.n_classes), self.dtype)
+        if p.size:
+            # Of the first layer's weights a row reads those of its entries.
+            above = self.params.size - self.layout.weights(self.params, 1).size
+            operations = rows.values.size * width(self.sizes[1], self.dtype) + p.shape[0] * above
+            self._launch(X.data, SparseRows(rows, np.empty(0, np.int64), 0), p, 2.0 * operations, n_threads)
+        return p
+
     def _score(self, given: Array, X: Array, p: Array, n_threads: int | None) -> None:
         """Fill `p` for plain rows `X`, the converted ones of `given`."""
-        n_rows = X.shape[0]
-        threads = threads_for(2.0 * n_rows * self.params.size, n_threads=n_threads)
+        self._launch(given, flat(X), p, 2.0 * X.shape[0] * self.params.size, n_threads)
+
+    def _launch(self, given: Array, X: Any, p: Array, operations: float, n_threads: int | None) -> None:
+        """Fill `p` for rows as a kernel takes them."""
+        threads = threads_for(operations, n_threads=n_threads)
         table, part_size = self._scoring
         memory = borrow(threads * part_size, self.dtype)
-        output = OUTPUTS[self.output]
-        args = Predict(self.params, table, flat(X), p.reshape(-1), memory, part_size, n_rows, output)
-        parts = launch(predict, args, threads, self.dtype)
+        args = Predict(self.params, table, X, p.reshape(-1), memory, part_size, p.shape[0], OUTPUTS[self.output])
+        kernel = predict if type(X) is np.ndarray else predict_sparse
+        parts = launch(kernel, args, threads, self.dtype)
         strange = memory[part_size - 1 : parts * part_size : part_size].any() if parts > 1 else memory[part_size - 1]
         give_back(memory)
         if strange:
@@ -267,15 +286,19 @@ class Network:
         return labels
 
     def checked(self, samples: Samples) -> Samples:
-        """Samples as the kernels take them: plain rows, class indices, and weights, of which there may be none.
+        """Samples as the kernels take them: plain rows or a `Csr`, class indices, and weights, of which there may be none.
 
         Raises
         ------
         TypeError, ValueError
             If they don't fit the network; the message says what to do.
         """
-        X = plain(as_rows(samples.X, self.n_features), self.dtype)
-        n_rows = X.shape[0]
+        if is_sparse(samples.X):
+            n_rows: int = samples.X.shape[0]
+            X: Any = as_sparse_rows(samples.X, self.n_features, self.dtype)
+        else:
+            X = plain(as_rows(samples.X, self.n_features), self.dtype)
+            n_rows = X.shape[0]
         if n_rows == 0:
             raise ValueError("X has no rows: training needs at least one sample.")
         if self.output == "softmax":

@@ -68,7 +68,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight, X_val, y_val, sample_weight_val, callbacks, checkpoint, checkpoint_every : optional
             As those of `MLPClassifier.fit`.
@@ -108,7 +108,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight, X_val, y_val, sample_weight_val : optional
             As those of `MLPClassifier.fit`.
@@ -128,7 +128,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -142,7 +142,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         """Checked samples, with a column of values for each output."""
         refuse_no_numbers(X)
         X, y = validate_data(
-            self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32), reset=restart
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            multi_output=True,
+            y_numeric=True,
+            dtype=(np.float64, np.float32),
+            reset=restart,
         )
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)

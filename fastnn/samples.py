@@ -8,6 +8,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn.kernels.arrays import flat
+from fastnn.kernels.sparse import Csr
+
 Array = NDArray[Any]
 
 
@@ -21,7 +24,7 @@ class Samples:
 
     Parameters
     ----------
-    X : array_like of shape (n, n_features)
+    X : array_like or sparse matrix of shape (n, n_features)
     y : array_like of shape (n,)
         Labels if the network has classes, otherwise class indices.
     sample_weight : array_like of shape (n,), optional
@@ -39,12 +42,10 @@ def as_rows(X: Any, n_features: int) -> Array:
     Raises
     ------
     TypeError
-        If it is sparse, masked, or holds something else than real numbers.
+        If it is masked, or holds something else than real numbers.
     ValueError
         If it isn't two-dimensional or has another number of columns.
     """
-    if hasattr(X, "toarray") and hasattr(X, "nnz"):
-        raise TypeError("X is sparse, which isn't supported yet: pass X.toarray().")
     refuse_no_numbers(X)
     array = np.asarray(X)
     if array.dtype.kind == "O":
@@ -59,9 +60,44 @@ def as_rows(X: Any, n_features: int) -> Array:
             f"X must have two dimensions, a row for each sample, got shape {array.shape}. "
             "Reshape a single sample with X.reshape(1, -1)."
         )
-    if array.shape[1] != n_features:
-        raise ValueError(f"X has {array.shape[1]} features, but the network expects {n_features}.")
+    _check_features(array.shape[1], n_features)
     return array
+
+
+def _check_features(n: int, expected: int) -> None:
+    if n != expected:
+        raise ValueError(f"X has {n} features, but the network expects {expected}.")
+
+
+def is_sparse(X: Any) -> bool:
+    """Whether it is one of SciPy's sparse matrices or arrays, which we know without loading SciPy."""
+    return hasattr(X, "tocsr") and hasattr(X, "nnz")
+
+
+def as_sparse_rows(X: Any, n_features: int, dtype: np.dtype[Any]) -> Csr:
+    """A sparse matrix or array as the kernels take it: compressed rows whose columns are in order, all of `dtype`.
+
+    Raises
+    ------
+    TypeError
+        If it holds something else than real numbers.
+    ValueError
+        If it isn't two-dimensional, has another number of columns, or a value isn't finite in `dtype`.
+    """
+    if X.ndim != 2:
+        raise ValueError(f"X must have two dimensions, a row for each sample, got shape {X.shape}.")
+    _check_features(X.shape[1], n_features)
+    rows = X.tocsr()
+    if rows.dtype.kind not in "fiub":
+        raise TypeError(f"X must hold real numbers, got dtype {rows.dtype}.")
+    if not rows.has_canonical_format:
+        rows = rows.copy()  # what is the caller's stays as it is
+        rows.sum_duplicates()
+    values = converted(rows.data, dtype)
+    if not np.isfinite(values).all():
+        refuse_strangers(rows.data, dtype)
+    starts = np.require(rows.indptr, np.int64, ["C", "A"])
+    return Csr(flat(values), flat(np.require(rows.indices, np.int32, ["C", "A"])), flat(starts))
 
 
 def refuse_no_numbers(X: Any) -> None:

@@ -21,9 +21,10 @@ from fastnn.kernels import solver as solvers
 from fastnn.kernels import team
 from fastnn.kernels.arrays import flat
 from fastnn.kernels.epoch import POWER_1, POWER_2, SQUARES_BLOCK, STEP, Run
-from fastnn.kernels.extras import WITH_EXTRAS, extras
+from fastnn.kernels.extras import FROM_SPARSE, WITH_EXTRAS, Extras, extras
 from fastnn.kernels.layout import aligned_zeros
 from fastnn.kernels.narrow import method
+from fastnn.kernels.sparse import Csr, transposed
 from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
 from fastnn.runtime.launch import check_n_threads, launch, pace, usable_threads
@@ -38,6 +39,8 @@ _SECONDS_PER_CALL = 0.1
 _SUPPOSED_OPERATIONS_PER_SECOND = 5e9
 _MOST_EPOCHS_A_CALL = 4096
 _SECONDS_PER_TRIAL = 0.003
+# What a step of Adam takes of one weight, which isn't little beside a sparse product.
+_OPERATIONS_PER_STEP = 40.0
 
 
 class TrainingDivergedError(ValueError):
@@ -410,7 +413,7 @@ class _Slices:
 
     def __init__(self, trainer: Trainer, samples: Samples, n_epochs: int) -> None:
         net, options = trainer.net, trainer.options
-        self.n_rows = samples.X.shape[0]
+        self.n_rows = len(samples.y)
         self.samples_before = trainer.samples_seen
         batch_size = min(options.batch_size, self.n_rows)
         shuffled = options.shuffle and batch_size < self.n_rows
@@ -418,22 +421,30 @@ class _Slices:
         self.n_epochs = int(n_epochs)
         self.trainer = trainer
         self.epoch_losses = np.zeros(min(self.n_epochs, _MOST_EPOCHS_A_CALL))
+        sparse = isinstance(samples.X, Csr)
         # Forward, B4 and B2 are two operations each for every weight and sample.
         operations = 6.0 * batch_size * net.params.size
+        if sparse:  # of the first layer's, a sample has few; each takes a step
+            first = net.layout.weights(net.params, 1).size
+            filled = samples.X.values.size / (self.n_rows * net.n_features)
+            operations += first * (_OPERATIONS_PER_STEP - 6.0 * batch_size * (1 - filled))
         self.seconds_per_batch = operations / _SUPPOSED_OPERATIONS_PER_SECOND
         n_squares = sum(
             -(-net.layout.weights(net.params, layer).size // SQUARES_BLOCK) for layer in range(1, len(net.sizes))
         )
         regular = net.output == "softmax" and not activations.STORED.intersection(net.activations)
         regular = regular and not (options.dropout or options.label_smoothing or options.clip_norm)
-        self.method = method(net.sizes, net.dtype) if regular else WITH_EXTRAS
+        if sparse:
+            self.method = FROM_SPARSE
+        else:
+            self.method = method(net.sizes, net.dtype) if regular else WITH_EXTRAS
         indices = samples.y if net.output == "softmax" else np.zeros(self.n_rows, np.int64)
         parts = self.method.chunks(batch_size, usable_threads(options.n_threads))
         total = operations * self.n_batches * self.n_epochs
         self.pace = pace(operations, self.method.phases, total, parts, options.n_threads)
         memory = self.method.memory(net.layout, batch_size, self.pace.n_threads)
         self._run = Run(
-            X=flat(samples.X),
+            X=samples.X if sparse else flat(samples.X),
             y=indices,
             sample_weight=samples.sample_weight,
             order=np.empty(self.n_rows if shuffled else 0, np.int64),
@@ -443,17 +454,7 @@ class _Slices:
             first_epoch=trainer.epochs_done,
             params=net.params,
             table=memory.table,
-            extras=()
-            if regular
-            else extras(
-                net.output,
-                None if net.output == "softmax" else samples.y.reshape(-1),
-                net.params.size,
-                net.dtype,
-                dropout=options.dropout,
-                label_smoothing=options.label_smoothing,
-                clip_norm=np.inf if options.clip_norm is None else options.clip_norm,
-            ),
+            extras=() if regular and not sparse else self._extras(samples, batch_size),
             solver=solvers.CODES[options.kernel],
             state=trainer._state,
             numbers=trainer._numbers,
@@ -469,6 +470,23 @@ class _Slices:
             good_state=trainer._state.copy(),
             good_numbers=trainer._numbers.copy(),
             team=np.zeros(team.SIZE, np.int64),
+        )
+
+    def _extras(self, samples: Samples, batch_size: int) -> Extras:
+        net, options = self.trainer.net, self.trainer.options
+        further: dict[str, Any] = {}
+        if net.output != "softmax":
+            further["targets"] = samples.y.reshape(-1)
+        if isinstance(samples.X, Csr):
+            further["transposed"] = transposed(samples.X, batch_size, net.n_features)
+        return extras(
+            net.output,
+            net.params.size,
+            net.dtype,
+            dropout=options.dropout,
+            label_smoothing=options.label_smoothing,
+            clip_norm=np.inf if options.clip_norm is None else options.clip_norm,
+            **further,
         )
 
     def run(self, stride: int, counted: int) -> Generator[list[float], None, None]:
@@ -575,8 +593,8 @@ def train(
     ----------
     net : Network
         Changed in place.
-    X : array_like of shape (n, n_features)
-        Converted to the network's dtype if need be.
+    X : array_like or sparse matrix of shape (n, n_features)
+        Converted to the network's dtype if need be. Sparse samples take less time, the fewer their entries are.
     y : array_like of shape (n,)
         Labels if the network has classes, otherwise class indices; of shape (n, n_outputs) where the output isn't
         softmax.

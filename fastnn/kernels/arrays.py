@@ -137,7 +137,11 @@ def give_back(borrowed: Array) -> None:
 
 def aligned_empty(n: int, dtype: np.dtype[Any]) -> Array:
     """`n` numbers of anything that begin on a line of the cache."""
-    raw = np.empty(n * dtype.itemsize + LINE_BYTES, np.uint8)
+    return on_a_line(np.empty(n * dtype.itemsize + LINE_BYTES, np.uint8), n, dtype)
+
+
+def on_a_line(raw: NDArray[np.uint8], n: int, dtype: np.dtype[Any]) -> Array:
+    """`n` numbers in these bytes, of which there are enough, from a line of the cache on."""
     skip = -raw.ctypes.data % LINE_BYTES
     return raw[skip : skip + n * dtype.itemsize].view(dtype)
 

@@ -94,9 +94,9 @@ class Run(NamedTuple):
     One flat tuple, since only arrays and numbers can enter a parallel region.
     """
 
-    # The samples: plain rows of X, class indices y, weights (none: all weigh 1), and the order of the epoch at hand
+    # The samples: plain rows of X, or a `Csr`, class indices y, weights (none: all weigh 1), and the order of the epoch at hand
     # (written by the run). The run's first epoch is number `first_epoch` of the training, which keys its shuffle.
-    X: Array
+    X: Any
     y: NDArray[np.int64]
     sample_weight: Array
     order: NDArray[np.int64]

@@ -4,6 +4,7 @@
     dropout      a hidden unit's output is 0 with probability p, and divided by 1 - p otherwise
     clip_norm    a batch's gradient is made no longer than this before its step
     activations  whose derivative isn't a function of their output
+    inputs       of which few aren't 0 (see `sparse`)
 
 Batches go through the phases of `epoch`, with two more where gradients are clipped: nothing may step before the length
 of the whole gradient is known. Samples lie in rows, also in narrow networks.
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.kernels.activation import LOGISTIC, activate_keeping
-from fastnn.kernels.arrays import Array
+from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.elementary import exp_of, log_of
 from fastnn.kernels.epoch import (
     ALPHA,
@@ -74,11 +75,12 @@ from fastnn.kernels.loss import (
     to_rows,
 )
 from fastnn.kernels.shuffle import mix, random_bits
-from fastnn.kernels.solver import add_penalty, shrink, solver_step
+from fastnn.kernels.solver import CODES, add_penalty, shrink, solver_step
+from fastnn.kernels.sparse import Panels, SparseRows, sparse_product, sparse_weight_gradient, transpose_sparse
 from fastnn.kernels.team import phased
-from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES, ROWS, Init, LeftColumns, Out, Right, fma, tile
+from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES, ROWS, Init, Left, LeftColumns, Out, Right, fma, tile
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import share
+from fastnn.runtime.launch import instance, share
 
 
 class Extras(NamedTuple):
@@ -86,7 +88,7 @@ class Extras(NamedTuple):
 
     `targets` are plain rows of numbers, as many as the network has outputs; none where the output is softmax, whose
     targets are `Run.y`. `clip_norm` is infinite where nothing is clipped. `squares` has a number for each block of
-    parameters.
+    parameters. `transposed` is memory for a batch of sparse samples (see `sparse`), or an empty tuple.
     """
 
     output: int
@@ -95,7 +97,10 @@ class Extras(NamedTuple):
     label_smoothing: float
     clip_norm: float
     squares: NDArray[np.float64]
+    transposed: Any
 
+
+_SGD = CODES["sgd"]
 
 PHASES = 4
 ROWS_PHASE, FEATURES_PHASE, SQUARES_PHASE, STEP_PHASE = range(PHASES)
@@ -157,7 +162,7 @@ def stored_slope(run: Run, layer: int, here: slice, first: int) -> None:
         delta[i] *= slope[i]
 
 
-_forward, _backward = forward_rows(keep_slopes), backward_rows(stored_slope)
+_backward = backward_rows(stored_slope)
 
 
 @jit
@@ -248,17 +253,38 @@ def output_rows(run: Run, batch: Batch, first: int, rows: int, columns: Array) -
 
 
 @jit
-def rows_phase(run: Run, number: int, part: int, parts: int, worker: int) -> None:
-    """Everything up to the deltas, as in `epoch`."""
+def gathered(run: Run, batch: Batch, first: int, rows: int) -> Left:
+    """The inputs of the batch's rows from `first` on."""
+    if run.shuffled:
+        gather(run, batch, first, rows)
+    return input_rows(run, batch, first)
+
+
+@jit
+def inputs_of_sparse(run: Run, batch: Batch, first: int, rows: int) -> SparseRows:
+    """The inputs of the batch's rows from `first` on."""
+    return SparseRows(run.X, run.order, batch.first + first)
+
+
+def _inputs(run: Run, batch: Batch, first: int, rows: int) -> Any:
+    """Stand, with the next, for what depends on the kind of inputs, in the templates below (see `with_extras`)."""
+
+
+def _forward(net: Net, inputs: Any, buffer: Array, block: Any) -> None: ...
+
+
+def _weights(run: Run, batch: Batch, layer: int, part: int, parts: int, worker: int) -> None: ...
+
+
+def _rows_phase(run: Run, number: int, part: int, parts: int, worker: int) -> None:
+    # Everything up to the deltas, as in `epoch`.
     batch = batch_of(run, number)
-    columns = run.scratch[worker * run.scratch_size : (worker + 1) * run.scratch_size]
+    columns = run.scratch[scratch_place(run, worker)]
     first, last = share(batch.n, ROWS, part, parts)
     for i in range(first, last, ROW_BLOCK):
         rows = min(ROW_BLOCK, last - i)
-        if run.shuffled:
-            gather(run, batch, i, rows)
         block = dropping(run, number, i, rows)
-        _forward(Net(run.params, run.table), input_rows(run, batch, i), run.buffer, block)
+        _forward(Net(run.params, run.table), _inputs(run, batch, i, rows), run.buffer, block)
         output_rows(run, batch, i, rows, columns)
         _backward(run, block)
     if run.numbers[ALPHA] > 0:
@@ -266,47 +292,130 @@ def rows_phase(run: Run, number: int, part: int, parts: int, worker: int) -> Non
 
 
 @jit
-def gradients_phase(run: Run, number: int, part: int, parts: int) -> None:
-    """B2 and B3, the penalty's gradient included, for this part's features of every layer, into `Run.grads`."""
-    batch = batch_of(run, number)
-    params, grads, table, buffer = run.params, run.grads, run.table, run.buffer
-    line = LINE_BYTES // params.itemsize
-    decay = params.dtype.type(run.numbers[ALPHA] / run.numbers[TOTAL_WEIGHT])
+def is_clipped(run: Run) -> bool:
+    """Whether no step may be taken before the length of the whole gradient is known."""
+    return run.extras.clip_norm < np.inf  # type: ignore[no-any-return]
+
+
+@jit
+def scratch_place(run: Run, worker: int) -> slice:
+    """Where a thread's own memory is."""
+    return slice(worker * run.scratch_size, (worker + 1) * run.scratch_size)
+
+
+@jit
+def decay_of(run: Run) -> float:
+    """The factor of a weight in the penalty's gradient."""
+    return run.params.dtype.type(run.numbers[ALPHA] / run.numbers[TOTAL_WEIGHT])  # type: ignore[no-any-return]
+
+
+@jit
+def weights_of_rows(run: Run, batch: Batch, inputs: Left, layer: int, part: int, parts: int, worker: int) -> None:
+    """B2, with the penalty's gradient, for this part's features of a layer, from the rows that come into it.
+
+    Into `Run.grads` where gradients are clipped; otherwise U1 follows at once, while a tile is in L1.
+    """
+    params, table, buffer = run.params, run.table, run.buffer
+    line, clipped = LINE_BYTES // params.itemsize, is_clipped(run)
+    scratch = run.scratch[scratch_place(run, worker)]
+    n_in = table[layer - 1, N]
+    first, last = share(n_in, feature_unit(params.itemsize), part, parts)
+    for panel in range(0, table[layer, LINES], PANEL_LINES):
+        n_lines = min(PANEL_LINES, table[layer, LINES] - panel)
+        wide = n_lines * line
+        delta = Right(buffer, table[layer, DELTA_START] + panel * line, table[layer, STRIDE])
+        weights = table[layer, W_START] + panel * line * n_in
+        for k in range(first, last, ROWS):
+            rows = min(ROWS, last - k)
+            here = slice(weights + k * wide, weights + (k + rows) * wide)
+            gradient = run.grads[here] if clipped else scratch[: rows * wide]
+            features = LeftColumns(inputs.data, inputs.start + k, inputs.row)
+            tile(Out(gradient, 0, wide, rows, n_lines), features, delta, Init(buffer, 0), batch.n)
+            use_gradient(run, here, gradient, clipped)
+
+
+@jit
+def use_gradient(run: Run, here: slice, gradient: Array, clipped: bool) -> None:
+    """Add the penalty's gradient to that of the weights that lie `here`, and step unless it has to be clipped before."""
+    decay = decay_of(run)
+    if decay > 0:
+        add_penalty(gradient, run.params[here], decay)
+    if not clipped:
+        step(run, here, gradient, kept_by_decay(run))
+
+
+@jit
+def weights_of_plain(run: Run, batch: Batch, layer: int, part: int, parts: int, worker: int) -> None:
+    """`weights_of_rows` where the inputs are plain rows."""
+    inputs = input_rows(run, batch, 0)
+    if layer > 1:
+        inputs = Left(run.buffer, run.table[layer - 1, A_START], run.table[layer - 1, STRIDE], 1)
+    weights_of_rows(run, batch, inputs, layer, part, parts, worker)
+
+
+@jit
+def weights_of_sparse(run: Run, batch: Batch, layer: int, part: int, parts: int, worker: int) -> None:
+    """The same where the first layer's inputs are sparse."""
+    if layer > 1:
+        hidden = Left(run.buffer, run.table[layer - 1, A_START], run.table[layer - 1, STRIDE], 1)
+        weights_of_rows(run, batch, hidden, layer, part, parts, worker)
+        return
+    params, table, buffer = run.params, run.table, run.buffer
+    line, clipped = LINE_BYTES // params.itemsize, is_clipped(run)
+    scratch = run.scratch[scratch_place(run, worker)]
+    n_in, n_lines = table[0, N], table[1, LINES]
+    first, last = share(n_in, feature_unit(params.itemsize), part, parts)
+    transpose_sparse(SparseRows(run.X, run.order, batch.first), batch.n, first, last, run.extras.transposed)
+    delta = Panels(buffer, table[1, DELTA_START], PANEL_LINES * line, table[1, STRIDE])
+    # Whose gradient is 0 stays as it is, unless something else moves it.
+    idle = run.solver == _SGD and decay_of(run) == 0 and kept_by_decay(run) == 1 and not clipped
+    for k in range(first, last, ROWS):
+        rows = min(ROWS, last - k)
+        out = Out(scratch, 0, 0, rows, n_lines)
+        if not sparse_weight_gradient(run.extras.transposed, k, out, delta, Init(buffer, 0)) and idle:
+            continue
+        for panel in range(0, n_lines, PANEL_LINES):
+            wide = min(PANEL_LINES, n_lines - panel) * line
+            start = table[1, W_START] + panel * line * n_in + k * wide
+            here = slice(start, start + rows * wide)
+            gradient = scratch[rows * panel * line : rows * (panel * line + wide)]
+            if clipped:
+                copy(gradient, run.grads[here])
+                gradient = run.grads[here]
+            use_gradient(run, here, gradient, clipped)
+
+
+def _features_phase(run: Run, number: int, part: int, parts: int, worker: int) -> None:
+    # B2 and B3 for this part's features of every layer, and U1 unless gradients are clipped.
+    batch, table, clipped = batch_of(run, number), run.table, is_clipped(run)
     for layer in range(1, table.shape[0]):
-        n_in, stride = table[layer - 1, N], table[layer, STRIDE]
-        inputs = input_rows(run, batch, 0)
-        start, row = inputs.start, inputs.row
-        data = inputs.data
-        if layer > 1:
-            start, row, data = table[layer - 1, A_START], table[layer - 1, STRIDE], buffer
-        first, last = share(n_in, feature_unit(params.itemsize), part, parts)
-        for panel in range(0, table[layer, LINES], PANEL_LINES):
-            n_lines = min(PANEL_LINES, table[layer, LINES] - panel)
-            wide = n_lines * line
-            delta = Right(buffer, table[layer, DELTA_START] + panel * line, stride)
-            weights = table[layer, W_START] + panel * line * n_in
-            for k in range(first, last, ROWS):
-                rows = min(ROWS, last - k)
-                here = slice(weights + k * wide, weights + (k + rows) * wide)
-                tile(
-                    Out(grads, weights + k * wide, wide, rows, n_lines),
-                    LeftColumns(data, start + k, row),
-                    delta,
-                    Init(buffer, 0),
-                    batch.n,
-                )
-                if decay > 0:
-                    add_penalty(grads[here], params[here], decay)
+        _weights(run, batch, layer, part, parts, worker)
+        if layer > 1 and not clipped:
+            first, last = share(table[layer - 1, N], feature_unit(run.params.itemsize), part, parts)
+            transpose(run, layer, first, last - first)
         if part == layer % parts:
-            n = table[layer, LINES] * line
-            bias = grads[table[layer, B_START] : table[layer, B_START] + n]
-            sum_rows(buffer[table[layer, DELTA_START] :], stride, batch.n, bias)
+            n = table[layer, LINES] * (LINE_BYTES // run.params.itemsize)
+            here = slice(table[layer, B_START], table[layer, B_START] + n)
+            gradient = run.grads[here] if clipped else run.scratch[scratch_place(run, worker)][:n]
+            sum_rows(run.buffer[table[layer, DELTA_START] :], table[layer, STRIDE], batch.n, gradient)
+            if not clipped:
+                step(run, here, gradient, run.params.dtype.type(1))
+
+
+@jit
+def step(run: Run, here: slice, gradient: Array, kept: float) -> None:
+    """U1 for the parameters that lie `here`, of which decay leaves so much."""
+    params = run.params
+    if kept < 1:
+        shrink(params[here], kept)
+    slot_1, slot_2 = run.state[: params.size], run.state[params.size :]
+    solver_step(run.solver, params[here], gradient, slot_1[here], slot_2[here], rates_now(run))
 
 
 @jit
 def squares_phase(run: Run, part: int, parts: int, worker: int) -> None:
     """The sums of squares of this part's blocks of the gradient."""
-    stripes = run.scratch[worker * run.scratch_size : worker * run.scratch_size + SQUARES_STRIPES]
+    stripes = run.scratch[scratch_place(run, worker)][:SQUARES_STRIPES]
     first, last = share(run.extras.squares.size, 1, part, parts)
     for block in range(first, last):
         stripes[:] = 0
@@ -321,9 +430,7 @@ def squares_phase(run: Run, part: int, parts: int, worker: int) -> None:
 def step_phase(run: Run, part: int, parts: int) -> None:
     """U1 for this part's features of every layer, by the gradient made no longer than `clip_norm`."""
     params, grads, table = run.params, run.grads, run.table
-    slot_1, slot_2 = run.state[: params.size], run.state[params.size :]
     line = LINE_BYTES // params.itemsize
-    rates, kept = rates_now(run), kept_by_decay(run)
     norm, clip = np.sqrt(ordered_sum(run.extras.squares)), run.extras.clip_norm
     scale = params.dtype.type(clip / norm if norm > clip else 1.0)
     for layer in range(1, table.shape[0]):
@@ -335,16 +442,14 @@ def step_phase(run: Run, part: int, parts: int) -> None:
             here = slice(weights + first * wide, weights + last * wide)
             if scale < 1:
                 shrink(grads[here], scale)
-            if kept < 1:
-                shrink(params[here], kept)
-            solver_step(run.solver, params[here], grads[here], slot_1[here], slot_2[here], rates)
+            step(run, here, grads[here], kept_by_decay(run))
         if layer > 1:
             transpose(run, layer, first, last - first)
         if part == layer % parts:
             here = slice(table[layer, B_START], table[layer, B_START] + table[layer, LINES] * line)
             if scale < 1:
                 shrink(grads[here], scale)
-            solver_step(run.solver, params[here], grads[here], slot_1[here], slot_2[here], rates)
+            step(run, here, grads[here], params.dtype.type(1))
 
 
 @jit
@@ -355,21 +460,19 @@ def begin(run: Run, phase: int) -> None:
     start_batch(run, phase // PHASES)
 
 
-@jit
-def train_with_extras_chunk(run: Run, phase: int, part: int, parts: int, worker: int) -> None:
-    """A part of one of a batch's phases."""
+def _chunk(run: Run, phase: int, part: int, parts: int, worker: int) -> None:
     number, kind = phase // PHASES, phase % PHASES
     if run.numbers[TOTAL_WEIGHT] == 0:
         return
     if kind == ROWS_PHASE:
-        rows_phase(run, number, part, parts, worker)
+        _rows_phase(run, number, part, parts, worker)
     elif kind == FEATURES_PHASE:
-        gradients_phase(run, number, part, parts)
-    elif kind == SQUARES_PHASE:
-        if run.extras.clip_norm < np.inf:
+        _features_phase(run, number, part, parts, worker)
+    elif is_clipped(run):
+        if kind == SQUARES_PHASE:
             squares_phase(run, part, parts, worker)
-    else:
-        step_phase(run, part, parts)
+        else:
+            step_phase(run, part, parts)
 
 
 @jit
@@ -387,28 +490,47 @@ def between(run: Run, phase: int, last: int) -> bool:
     return True
 
 
-def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
-    """What `WITH_EXTRAS` works in."""
-    dtype = layout.dtype
-    table, size = layout.workspace(batch_size, training=True, slopes=True)
-    scratch_size = max(SQUARES_STRIPES, columns_size(layout.sizes[-1]), line_elements(dtype))
-    scratch = aligned_zeros(n_threads * scratch_size, dtype)
-    return Memory(table, aligned_zeros(size, dtype), aligned_zeros(layout.n_params, dtype), scratch, scratch_size)
+def with_extras(forward: Any, inputs: Any, weights: Any, sparse: bool = False) -> Method:
+    """The way to train from one kind of inputs, by what depends on it.
 
+    Parameters
+    ----------
+    forward : ``forward(net, inputs, buffer, block)``
+        See `forward_rows`.
+    inputs : ``inputs(run, batch, first, rows)``
+        So many rows of a batch, for `forward`.
+    weights : ``weights(run, batch, layer, part, parts, worker)``
+        B2 of a layer, and U1 unless gradients are clipped.
+    sparse : bool
+        Whether inputs are read where they lie, and their gradients are kept for all panels at once.
+    """
 
-WITH_EXTRAS = Method(
-    kernel=phased(begin, train_with_extras_chunk, between),
-    phases=PHASES,
-    memory=memory,
-    chunks=lambda batch_size, n_threads: CHUNKS * n_threads,
-)
+    def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
+        dtype = layout.dtype
+        table, size = layout.workspace(batch_size, training=True, slopes=True, inputs=not sparse)
+        line = line_elements(dtype)
+        block = ROWS * max(PANEL_LINES, int(table[1, LINES]) if sparse else 0) * line
+        scratch_size = max(block, SQUARES_STRIPES, int(table[1:, STRIDE].max()), columns_size(layout.sizes[-1]))
+        scratch = aligned_zeros(n_threads * scratch_size, dtype)
+        return Memory(table, aligned_zeros(size, dtype), aligned_zeros(layout.n_params, dtype), scratch, scratch_size)
 
-
-def extras(output: str, targets: Any, n_params: int, dtype: Any, **options: float) -> Extras:
-    """The `Extras` of a run; `options` are dropout, label_smoothing and clip_norm."""
-    return Extras(
-        output=OUTPUTS[output],
-        targets=np.empty(0, dtype) if targets is None else targets,
-        squares=np.zeros(-(-n_params // SQUARES_BLOCK)),
-        **options,
+    phases = {
+        "_rows_phase": jit(instance(_rows_phase, _inputs=inputs, _forward=forward)),
+        "_features_phase": jit(instance(_features_phase, _weights=weights)),
+    }
+    return Method(
+        kernel=phased(begin, jit(instance(_chunk, **phases)), between),
+        phases=PHASES,
+        memory=memory,
+        chunks=lambda batch_size, n_threads: CHUNKS * n_threads,
     )
+
+
+WITH_EXTRAS = with_extras(forward_rows(keep_slopes), gathered, weights_of_plain)
+FROM_SPARSE = with_extras(forward_rows(keep_slopes, sparse_product), inputs_of_sparse, weights_of_sparse, sparse=True)
+
+
+def extras(output: str, n_params: int, dtype: Any, **others: Any) -> Extras:
+    """The `Extras` of a run with such an output; `others` are its other parts, of which targets may be missing."""
+    parts = {"targets": np.empty(0, dtype), "transposed": (), **others}
+    return Extras(output=OUTPUTS[output], squares=np.zeros(-(-n_params // SQUARES_BLOCK)), **parts)

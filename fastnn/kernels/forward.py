@@ -39,42 +39,60 @@ class Block(NamedTuple):
     rows: int
 
 
-def _hidden(net: Net, layer: int, buffer: Array, block: Any) -> None:
-    """Stands for F2 of a hidden layer in the template below."""
+@jit
+def outputs_of(net: Net, layer: int, buffer: Array, block: Any) -> Out:
+    """Where the block's rows of a layer's outputs lie."""
+    stride = net.table[layer, STRIDE]
+    return Out(buffer, net.table[layer, A_START] + block.first * stride, stride, block.rows, net.table[layer, LINES])
 
 
-def _forward_rows(net: Net, left: Left, buffer: Array, block: Any) -> None:
-    first, rows = block.first, block.rows
+@jit
+def product(net: Net, layer: int, inputs: Left, buffer: Array, block: Any) -> None:
+    """F1 of a layer, from the layer before or, of the first one, from the inputs."""
     table = net.table
-    output = table.shape[0] - 1
+    left = inputs
+    if layer > 1:
+        stride = table[layer - 1, STRIDE]
+        left = Left(buffer, table[layer - 1, A_START] + block.first * stride, stride, 1)
+    multiply(
+        outputs_of(net, layer, buffer, block),
+        left,
+        Matrix(net.params, table[layer, W_START], 0),
+        Init(net.params, table[layer, B_START]),
+        table[layer - 1, N],
+    )
+
+
+def _product(net: Net, layer: int, inputs: Any, buffer: Array, block: Any) -> None:
+    """Stand, with the next, for F1, and F2 of a hidden layer, in the template below."""
+
+
+def _hidden(net: Net, layer: int, buffer: Array, block: Any) -> None: ...
+
+
+def _forward_rows(net: Net, inputs: Any, buffer: Array, block: Any) -> None:
+    output = net.table.shape[0] - 1
     for layer in range(1, output + 1):
-        stride = table[layer, STRIDE]
-        start = table[layer, A_START] + first * stride
-        multiply(
-            Out(buffer, start, stride, rows, table[layer, LINES]),
-            left,
-            Matrix(net.params, table[layer, W_START], 0),
-            Init(net.params, table[layer, B_START]),
-            table[layer - 1, N],
-        )
+        _product(net, layer, inputs, buffer, block)
         if layer < output:
             _hidden(net, layer, buffer, block)
-        left = Left(buffer, start, stride, 1)
 
 
-def forward_rows(hidden: Callable[[Net, int, Array, Any], None]) -> Callable[[Net, Left, Array, Any], None]:
-    """F1 and F2 through all layers: ``forward(net, left, buffer, block)``, for a block of the buffer's rows.
+def forward_rows(
+    hidden: Callable[[Net, int, Array, Any], None], product: Callable[[Net, int, Any, Array, Any], None] = product
+) -> Callable[[Net, Any, Array, Any], None]:
+    """F1 and F2 through all layers: ``forward(net, inputs, buffer, block)``, for a block of the buffer's rows.
 
-    It goes from their inputs, `left`, to the logits; ``hidden(net, layer, buffer, block)`` is F2 of a hidden layer.
+    It goes from their inputs to the logits. ``hidden(net, layer, buffer, block)`` is F2 of a hidden layer, and
+    ``product(net, layer, inputs, buffer, block)`` is F1.
     """
-    return jit(instance(_forward_rows, _hidden=hidden))
-
-
-_score = forward_rows(score_layer)
+    return jit(instance(_forward_rows, _hidden=hidden, _product=product))
 
 
 class Predict(NamedTuple):
-    """What scoring reads and writes: a network (see `Net`), plain rows, `part_size` numbers of memory for each part.
+    """What scoring reads and writes: a network (see `Net`), rows, `part_size` numbers of memory for each part.
+
+    The rows are plain ones, or sparse (see `sparse`).
 
     `output` is the code of the output's activation, or ``SOFTMAX``.
 
@@ -83,7 +101,7 @@ class Predict(NamedTuple):
 
     params: Array
     table: NDArray[np.int64]
-    X: Array
+    X: Any
     results: Array
     memory: Array
     part_size: int
@@ -107,19 +125,42 @@ def count_strangers(numbers: Array) -> int:
 
 
 @jit
-def predict_rows(args: Predict, part: int, parts: int) -> None:
-    """F1 to F3 for this part's rows."""
+def plain_rows(args: Predict, first: int) -> Left:
+    """The inputs from a row on."""
+    n_in = args.table[0, N]
+    return Left(args.X, first * n_in, n_in, 1)
+
+
+@jit
+def strange_rows(args: Predict, first: int, rows: int) -> int:
+    """How many of the inputs aren't finite."""
+    n_in = args.table[0, N]
+    return count_strangers(args.X[first * n_in : (first + rows) * n_in])  # type: ignore[no-any-return]
+
+
+def _inputs(args: Predict, first: int) -> Any:
+    """Stand, with the next two, for what depends on the kind of rows, in the template below."""
+
+
+def _strange(args: Predict, first: int, rows: int) -> int:
+    return 0
+
+
+def _score(net: Net, inputs: Any, buffer: Array, block: Any) -> None: ...
+
+
+def _predict_rows(args: Predict, part: int, parts: int) -> None:
     table, memory = args.table, args.memory[part * args.part_size : (part + 1) * args.part_size]
     output = table.shape[0] - 1
-    n_in, n_out, stride = table[0, N], table[output, N], table[output, STRIDE]
+    n_out, stride = table[output, N], table[output, STRIDE]
     line = LINE_BYTES // memory.itemsize
     columns = memory[args.part_size - line - columns_size(n_out) :]
     strangers = 0
     first, last = share(args.n_rows, ROWS, part, parts)
     for i in range(first, last, ROW_BLOCK):
         rows = min(ROW_BLOCK, last - i)
-        strangers += count_strangers(args.X[i * n_in : (i + rows) * n_in])
-        _score(Net(args.params, table), Left(args.X, i * n_in, n_in, 1), memory, Block(0, rows))
+        strangers += _strange(args, i, rows)
+        _score(Net(args.params, table), _inputs(args, i), memory, Block(0, rows))
         start = table[output, A_START]
         logits = memory[start : start + rows * stride]
         results = args.results[i * n_out : (i + rows) * n_out]
@@ -135,4 +176,16 @@ def predict_rows(args: Predict, part: int, parts: int) -> None:
     memory[args.part_size - 1] = strangers
 
 
-predict = kernel(predict_rows)
+def predict_rows(
+    inputs: Callable[[Predict, int], Any],
+    strange: Callable[[Predict, int, int], int],
+    score: Callable[[Net, Any, Array, Any], None],
+) -> Callable[[Predict, int, int], None]:
+    """The block body of F1 to F3: ``inputs(args, first)`` are those from a row on, for `score` (see `forward_rows`).
+
+    ``strange(args, first, rows)`` says how many of so many rows' inputs aren't finite.
+    """
+    return jit(instance(_predict_rows, _inputs=inputs, _strange=strange, _score=score))
+
+
+predict = kernel(predict_rows(plain_rows, strange_rows, forward_rows(score_layer)))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.kernels.arrays import Array, aligned_empty
+from fastnn.kernels.arrays import Array, on_a_line
 from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES
 from fastnn.runtime.compiler import jit
 
@@ -128,18 +128,20 @@ class Layout:
         start = self.table[layer, B_START]
         return params[start : start + self.sizes[layer]]
 
-    def workspace(self, rows: int, training: bool, slopes: bool = False) -> tuple[NDArray[np.int64], int]:
+    def workspace(
+        self, rows: int, training: bool, slopes: bool = False, inputs: bool = True
+    ) -> tuple[NDArray[np.int64], int]:
         """The table, and the size, of a buffer for `rows` rows of every layer's output, that begins on a line.
 
-        For training it also holds the input rows (which a shuffle gathers), every hidden layer's delta, and the
+        For training it also holds the `inputs` (which a shuffle gathers), every hidden layer's delta, and the
         transposed weights that B4 reads; it must be of zeros, and begins with a row of them, wide enough for any layer.
         With `slopes` every hidden layer has room for its activation's derivative.
         """
         table = self.table.copy()
-        end = int(table[:, STRIDE].max()) if training else 0
+        end = int(table[1:, STRIDE].max()) if training else 0
         for layer, n in enumerate(self.sizes):
             room = rows * int(table[layer, STRIDE])
-            if layer or training:
+            if layer or (training and inputs):
                 table[layer, A_START], end = end, end + room
             if layer == len(self.sizes) - 1:
                 table[layer, DELTA_START] = table[layer, A_START]  # the output's delta takes the place of its logits
@@ -167,10 +169,9 @@ class Layout:
 
 
 def aligned_zeros(n: int, dtype: np.dtype[Any]) -> Array:
-    """`n` zeros that begin on a line of the cache."""
-    zeros = aligned_empty(n, dtype)
-    zeros[:] = 0
-    return zeros
+    """`n` zeros that begin on a line of the cache; those that nobody touches take no memory."""
+    raw = np.zeros(n * dtype.itemsize + LINE_BYTES, np.uint8)
+    return on_a_line(raw, n, dtype)
 
 
 @jit

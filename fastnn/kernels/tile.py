@@ -198,6 +198,39 @@ class _Emitter:
                 result[r].append(value)
         return result
 
+    def sparse_sum(self, entries: list[Any], panels: list[Any], stride: Any, start: list[Any]) -> list[Any]:
+        """The sum over a sparse row's entries (values, indices, their number), which begins with these vectors.
+
+        Row `index` of each of the `panels`, which hold as many vectors each, is `stride` elements after the other.
+        """
+        builder = self.builder
+        values, indices, n = entries
+        before = builder.block
+        loop, done = builder.append_basic_block("sparse.sum"), builder.append_basic_block("sparse.done")
+        builder.cbranch(builder.icmp_signed(">", n, _I64(0)), loop, done)
+
+        builder.position_at_end(loop)
+        e = builder.phi(_I64)
+        acc = [builder.phi(self.vector) for _ in start]
+        x = self.broadcast(builder.load(self.at(values, e)))
+        offset = builder.mul(builder.sext(builder.load(self.at(indices, e)), _I64), stride)
+        rows = [self.at(panel, offset) for panel in panels]
+        vectors = [self.load(row, v) for row in rows for v in range(len(start) // len(panels))]
+        total = [self.fma(x, vector, sums) for vector, sums in zip(vectors, acc, strict=True)]
+        following = builder.add(e, _I64(1))
+        e.add_incoming(_I64(0), before)
+        e.add_incoming(following, loop)
+        builder.cbranch(builder.icmp_signed("<", following, n), loop, done)
+
+        builder.position_at_end(done)
+        result = [builder.phi(self.vector) for _ in start]
+        for first, sums, new, value in zip(start, acc, total, result, strict=True):
+            sums.add_incoming(first, before)
+            sums.add_incoming(new, loop)
+            value.add_incoming(first, before)
+            value.add_incoming(new, loop)
+        return result
+
     def dots(self, left: list[Any], right: list[Any], n_lines: Any) -> list[list[Any]]:
         """The lane sums of left[r] * right[c] over the lines, each a list of vectors, c faster than r."""
         builder, n_vectors = self.builder, self.vectors_per_line
@@ -425,6 +458,71 @@ def row_tile(typingctx: Any, out: Any, left: Any, right: Any, apart: Any, init: 
         return context.get_dummy_value()
 
     return types.void(out, left, right, types.int64, init, types.int64), codegen
+
+
+class Entries(NamedTuple):
+    """A sparse row: ``values[start + e]`` in column ``indices[start + e]`` (int32), for e from 0 to n - 1."""
+
+    values: np.ndarray
+    indices: np.ndarray
+    start: int
+    n: int
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def sparse_tile(typingctx: Any, out: Any, entries: Any, right: Any, apart: Any, init: Any) -> Any:
+    """Write ``out[:] = init + sum_e values[e] * right[indices[e], :]``, each element one chain in order of e.
+
+    That is `tile` of one row without the terms that are 0, which add nothing: but for the sign of a zero, the same bits.
+
+    Parameters
+    ----------
+    out : Out
+        One row of 1 line, or of whole panels, at most ``ROW_PANELS`` of them, which begin `stride` elements apart.
+    entries : Entries
+    right : Right
+        The first panel, or rows of anything else.
+    apart : int64
+        How many elements further the next panel begins.
+    init : Init
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = _Tile(context, builder, signature, args)
+        emitter = parts.emitter
+        out, out_apart, _, n_lines = parts.operand(0)
+        right, stride = parts.operand(2)
+        (first,) = parts.operand(4)
+        row = cgutils.unpack_tuple(builder, args[1], 4)
+        values, indices = (
+            builder.gep(context.make_array(kind)(context, builder, array).data, [row[2]])
+            for kind, array in zip(signature.args[1][:2], row[:2], strict=True)
+        )
+        width = builder.mul(n_lines, _I64(emitter.line_elements))
+        panel = _I64(PANEL_LINES * emitter.line_elements)
+        narrow = builder.icmp_signed("<", width, panel)
+        panels_out = builder.sdiv(builder.add(width, builder.sub(panel, _I64(1))), panel)
+        parts.check(0, builder.select(narrow, width, panel), (panels_out, out_apart))
+        parts.check(1, row[3])
+        parts.check(4, width)
+
+        def block(n_panels: int, lines: int) -> None:
+            n_vectors = lines * emitter.vectors_per_line
+            panels = [emitter.at(right, builder.mul(_I64(p), args[3])) for p in range(n_panels)]
+            start = [emitter.load(first, v) for v in range(n_panels * n_vectors)]
+            sums = emitter.sparse_sum([values, indices, row[3]], panels, stride, start)
+            for v, total in enumerate(sums):
+                place = emitter.at(out, builder.mul(_I64(v // n_vectors), out_apart))
+                emitter.store(total, place, v % n_vectors)
+
+        with builder.if_then(builder.icmp_signed("==", n_lines, _I64(1))):
+            block(1, 1)
+        for n_panels in range(1, ROW_PANELS + 1):
+            with builder.if_then(builder.icmp_signed("==", n_lines, _I64(n_panels * PANEL_LINES))):
+                block(n_panels, PANEL_LINES)
+        return context.get_dummy_value()
+
+    return types.void(out, entries, right, types.int64, init), codegen
 
 
 @intrinsic  # type: ignore[untyped-decorator]
