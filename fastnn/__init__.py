@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from fastnn import kernels
+from fastnn.ensemble import Ensemble
 from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
 from fastnn.trainer import History, TrainingDivergedError, train
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Ensemble",
     "History",
     "MLPClassifier",
     "MLPRegressor",

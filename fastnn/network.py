@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,6 +171,11 @@ class Network:
         return self.sizes[-1]
 
     @property
+    def n_members(self) -> int:
+        """1: see `Ensemble`."""
+        return 1
+
+    @property
     def weights(self) -> list[Array]:
         """Copies of the weights, of shape (n_in, n_out), one for each layer."""
         return list(self.named(self.params).values())[0::2]
@@ -330,7 +335,7 @@ class Network:
         write(self, path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Network:
+    def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a model file.
 
         Raises
@@ -384,7 +389,7 @@ class Network:
         }
 
     @classmethod
-    def from_parts(cls, tensors: dict[str, Array], description: dict[str, Any]) -> Network:
+    def from_parts(cls, tensors: dict[str, Array], description: dict[str, Any]) -> Self:
         """The network that `tensors` and `description` (of the methods of these names) describe.
 
         Raises
@@ -398,6 +403,8 @@ class Network:
                 "this model carries its preprocessing: load it with fastnn.pipeline.Model.load, "
                 "or score with `fastnn predict`."
             )
+        if kind == "ensemble":
+            raise ModelFileError("this is the model of an ensemble: load it with fastnn.Ensemble.load.")
         if kind == "checkpoint":
             raise ModelFileError("this is a checkpoint of a training, not a model: name it to `train` or `fit` again.")
         if kind != "network":

@@ -20,6 +20,7 @@ from fastnn.kernels import activation as activations
 from fastnn.kernels import solver as solvers
 from fastnn.kernels import team
 from fastnn.kernels.arrays import flat
+from fastnn.kernels.ensemble import Members, members_kernel
 from fastnn.kernels.epoch import POWER_1, POWER_2, SQUARES_BLOCK, STEP, Run
 from fastnn.kernels.extras import FROM_SPARSE, WITH_EXTRAS, Extras, extras
 from fastnn.kernels.layout import aligned_zeros
@@ -194,30 +195,44 @@ class Trainer:
         if in_dtype["epsilon"] == 0 or in_dtype["beta_1"] == 1 or in_dtype["beta_2"] == 1:
             raise ValueError(f"epsilon must be above 0 and the betas below 1 in {net.dtype}, too: got {in_dtype}.")
         # In the order of the entries that kernels.epoch names.
-        self._numbers = np.array(
-            [o.step_size, o.momentum, o.beta_1, o.beta_2, o.epsilon, o.alpha, 1, 1, o.step_size, 0, o.weight_decay],
-            np.float64,
-        )
+        numbers = [o.step_size, o.momentum, o.beta_1, o.beta_2, o.epsilon, o.alpha, 1, 1, o.step_size, 0, o.weight_decay]
+        # Each member of an ensemble has its own, and its own state, one after the other.
+        self._numbers = np.tile(np.array(numbers, np.float64), net.n_members)
 
     def go_on_with(self, options: TrainOptions) -> None:
         """Take other options for the epochs to come. State and step size last, unless solver or first step changed."""
         earlier, step_size, state = self.options, self.step_size, self._state
-        powers = self._numbers[[POWER_1, POWER_2]]
+        powers = self._each(self._numbers)[:, [POWER_1, POWER_2]]
         self._begin(options)
         if options.step_size == earlier.step_size:
             self.step_size = step_size
         if options.kernel == earlier.kernel:
             self._state = state
-            self._numbers[[POWER_1, POWER_2]] = powers
+            self._each(self._numbers)[:, [POWER_1, POWER_2]] = powers
+
+    def _each(self, numbers: Array) -> Array:
+        """A row for each member of an ensemble."""
+        return numbers.reshape(self.net.n_members, -1)
+
+    def slots(self) -> list[Array]:
+        """The solver's state: vectors that lie as the network's parameters do."""
+        by_member = self._state.reshape(self.net.n_members, -1, self.net.layout.n_params)
+        return [by_member[:, slot].reshape(-1) for slot in range(by_member.shape[1])]
+
+    def set_slots(self, slots: list[Array]) -> None:
+        """Take over what `slots` gave."""
+        by_member = self._state.reshape(self.net.n_members, -1, self.net.layout.n_params)
+        for slot, vector in enumerate(slots):
+            by_member[:, slot] = vector.reshape(self.net.n_members, -1)
 
     @property
     def step_size(self) -> float:
         """The step size from the next epoch on; a schedule sets it."""
-        return float(self._numbers[STEP])
+        return float(self._numbers[STEP])  # that of all members
 
     @step_size.setter
     def step_size(self, value: float) -> None:
-        self._numbers[STEP] = value
+        self._each(self._numbers)[:, STEP] = value
 
     def epochs(
         self,
@@ -363,7 +378,7 @@ class _Journal:
             self.finished = stopped
         # Last, since nothing may change before all is known to be there.
         params, trainer._numbers[:] = vectors["params"], numbers["solver"]
-        trainer._state[:] = np.concatenate([np.empty(0, trainer.net.dtype), *slots])
+        trainer.set_slots(slots)
         trainer.net.params[:] = params
         trainer.epochs_done, trainer.samples_seen = epochs_done, samples_seen
         self.epochs, self._saved = epochs, len(epochs)
@@ -383,8 +398,7 @@ class _Journal:
         if self._saved == len(self.epochs) or trainer.epochs_done != self._epochs_before + len(self.epochs):
             return
         vectors = {"params": trainer.net.params}
-        slots = trainer._state.reshape(-1, trainer.net.params.size)
-        vectors |= {f"state.{slot}": vector for slot, vector in enumerate(slots)}
+        vectors |= {f"state.{slot}": vector for slot, vector in enumerate(trainer.slots())}
         numbers = {
             "solver": trainer._numbers,
             "counts": [trainer.epochs_done, trainer.samples_seen],
@@ -420,12 +434,13 @@ class _Slices:
         self.n_batches = -(-self.n_rows // batch_size)
         self.n_epochs = int(n_epochs)
         self.trainer = trainer
-        self.epoch_losses = np.zeros(min(self.n_epochs, _MOST_EPOCHS_A_CALL))
+        self.n_members = members = net.n_members
+        self.epoch_losses = np.zeros((members, min(self.n_epochs, _MOST_EPOCHS_A_CALL)))
         sparse = isinstance(samples.X, Csr)
         # Forward, B4 and B2 are two operations each for every weight and sample.
         operations = 6.0 * batch_size * net.params.size
         if sparse:  # of the first layer's, a sample has few; each takes a step
-            first = net.layout.weights(net.params, 1).size
+            first = members * net.layout.weights(net.params, 1).size
             filled = samples.X.values.size / (self.n_rows * net.n_features)
             operations += first * (_OPERATIONS_PER_STEP - 6.0 * batch_size * (1 - filled))
         self.seconds_per_batch = operations / _SUPPOSED_OPERATIONS_PER_SECOND
@@ -433,28 +448,34 @@ class _Slices:
             -(-net.layout.weights(net.params, layer).size // SQUARES_BLOCK) for layer in range(1, len(net.sizes))
         )
         regular = net.output == "softmax" and not activations.STORED.intersection(net.activations)
-        regular = regular and not (options.dropout or options.label_smoothing or options.clip_norm)
+        regular = regular and not (sparse or options.dropout or options.label_smoothing or options.clip_norm)
         if sparse:
             self.method = FROM_SPARSE
         else:
             self.method = method(net.sizes, net.dtype) if regular else WITH_EXTRAS
-        indices = samples.y if net.output == "softmax" else np.zeros(self.n_rows, np.int64)
-        parts = self.method.chunks(batch_size, usable_threads(options.n_threads))
+        together = members > 1
+        self.kernel = members_kernel(self.method, not regular, sparse) if together else self.method.kernel
+        parts = members if together else self.method.chunks(batch_size, usable_threads(options.n_threads))
         total = operations * self.n_batches * self.n_epochs
-        self.pace = pace(operations, self.method.phases, total, parts, options.n_threads)
-        memory = self.method.memory(net.layout, batch_size, self.pace.n_threads)
+        self.pace = pace(operations, 0 if together else self.method.phases, total, parts, options.n_threads)
+        # Each member is trained by one thread, in that thread's memory.
+        self.workers = self.pace.n_threads if together else 1
+        memory = self.method.memory(net.layout, batch_size, 1 if together else self.pace.n_threads)
+        if together:
+            memory = memory.times(self.workers)
+        self.seeds = np.uint64(options.seed) + np.arange(members, dtype=np.uint64)
         self._run = Run(
             X=samples.X if sparse else flat(samples.X),
-            y=indices,
+            y=samples.y if net.output == "softmax" else np.zeros(self.n_rows, np.int64),
             sample_weight=samples.sample_weight,
-            order=np.empty(self.n_rows if shuffled else 0, np.int64),
+            order=np.empty(members * self.n_rows if shuffled else 0, np.int64),
             batch_size=batch_size,
             shuffled=shuffled,
             seed=np.uint64(options.seed),
             first_epoch=trainer.epochs_done,
             params=net.params,
             table=memory.table,
-            extras=() if regular and not sparse else self._extras(samples, batch_size),
+            extras=() if regular else self._extras(samples, batch_size),
             solver=solvers.CODES[options.kernel],
             state=trainer._state,
             numbers=trainer._numbers,
@@ -462,14 +483,14 @@ class _Slices:
             grads=memory.grads,
             scratch=memory.scratch,
             scratch_size=memory.scratch_size,
-            losses=np.zeros(batch_size, net.dtype),
-            targets=np.zeros(batch_size, net.dtype),
-            squares=np.zeros(n_squares),
-            epoch_losses=self.epoch_losses,
+            losses=np.zeros(members * batch_size, net.dtype),
+            targets=np.zeros(members * batch_size, net.dtype),
+            squares=np.zeros(members * n_squares),
+            epoch_losses=self.epoch_losses.reshape(-1),
             good_params=net.params.copy(),
             good_state=trainer._state.copy(),
             good_numbers=trainer._numbers.copy(),
-            team=np.zeros(team.SIZE, np.int64),
+            team=np.zeros(members * team.SIZE, np.int64),
         )
 
     def _extras(self, samples: Samples, batch_size: int) -> Extras:
@@ -478,11 +499,12 @@ class _Slices:
         if net.output != "softmax":
             further["targets"] = samples.y.reshape(-1)
         if isinstance(samples.X, Csr):
-            further["transposed"] = transposed(samples.X, batch_size, net.n_features)
+            further["transposed"] = transposed(samples.X, batch_size, net.n_features, self.workers)
         return extras(
             net.output,
-            net.params.size,
+            net.layout.n_params,
             net.dtype,
+            self.workers,
             dropout=options.dropout,
             label_smoothing=options.label_smoothing,
             clip_norm=np.inf if options.clip_norm is None else options.clip_norm,
@@ -496,6 +518,8 @@ class _Slices:
         """
         trainer = self.trainer
         done, last = 0, self.n_epochs * self.n_batches
+        if self.n_members > 1:  # when one diverges, all have the weights of the same epoch, or of the one after
+            stride = 1
         try:
             with held_back() as interrupted:
                 while done < last:
@@ -504,9 +528,9 @@ class _Slices:
                     end, reached = self._call(done, min(last, boundary * self.n_batches))
                     if reached < end:
                         self._fall_back()
-                    finished = np.arange(epoch, reached // self.n_batches) % self.epoch_losses.size
+                    finished = np.arange(epoch, reached // self.n_batches) % self.epoch_losses.shape[1]
                     self._count()
-                    yield self.epoch_losses[finished].tolist()
+                    yield self.epoch_losses[:, finished].mean(axis=0).tolist()
                     if reached < end:
                         raise TrainingDivergedError(
                             f"training diverged in epoch {trainer.epochs_done + 1}: the loss or the weights are no "
@@ -528,7 +552,7 @@ class _Slices:
 
     def _count(self) -> None:
         """Say how many epochs are done: those that compiled code has ended, wherever an exception came between."""
-        finished = int(self._run.team[team.REACHED]) // self.method.phases // self.n_batches
+        finished = self._reached() // self.n_batches
         self.trainer.epochs_done = self._run.first_epoch + finished
         self.trainer.samples_seen = self.samples_before + finished * self.n_rows
 
@@ -540,14 +564,21 @@ class _Slices:
         if end // self.n_batches > first // self.n_batches:
             end -= end % self.n_batches  # when an epoch is yielded, the weights are those of its end
         phases = self.method.phases
-        chunks = self.method.chunks(self._run.batch_size, threads)
+        chunks = self.method.chunks(self._run.batch_size, 1 if self.n_members > 1 else threads)
         began = time.perf_counter()
-        work = team.Phases(self._run, phases * first, phases * end, chunks)
-        threads = launch(self.method.kernel, work, threads)
-        reached = int(self._run.team[team.REACHED]) // phases
+        work: Any = team.Phases(self._run, phases * first, phases * end, chunks)
+        if self.n_members > 1:
+            work = Members(self._run, self.seeds, self.workers, *work[1:])
+        threads = launch(self.kernel, work, threads)
+        reached = self._reached()
         self.seconds_per_batch = max((time.perf_counter() - began) / max(1, reached - first), 1e-9)
         self.pace.record(threads, self.seconds_per_batch)
         return end, reached
+
+    def _reached(self) -> int:
+        """The batches that are done: those of the member that did the fewest."""
+        places = self._run.team.reshape(self.n_members, -1)[:, team.REACHED]
+        return int(places.min()) // self.method.phases
 
     def _fall_back(self) -> None:
         """Give network and solver what they had at the end of the last epoch, or at the start."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,7 @@ from fastnn.kernels.layout import (
     aligned_zeros,
     line_elements,
     place,
+    several,
 )
 from fastnn.kernels.loss import (
     columns_size,
@@ -53,7 +55,7 @@ from fastnn.kernels.loss import (
 )
 from fastnn.kernels.shuffle import shuffle
 from fastnn.kernels.solver import CODES, Rates, add_penalty, shrink, solver_step
-from fastnn.kernels.team import phased
+from fastnn.kernels.team import Bodies, phased
 from fastnn.kernels.tile import (
     LINE_BYTES,
     PANEL_LINES,
@@ -146,17 +148,27 @@ class Memory(NamedTuple):
     scratch: Array
     scratch_size: int
 
+    def times(self, n: int) -> Memory:
+        """As much for each of `n` threads that work by themselves, whose parts begin on a line."""
+        parts = (self.buffer, self.grads, self.scratch)
+        return Memory(self.table, *(several(part.size, n, part.dtype) for part in parts), self.scratch_size)
 
-class Method(NamedTuple):
-    """A way to train: its kernel, the phases of a batch, and how much memory and how many chunks it takes.
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """A way to train: its bodies, the phases of a batch, and how much memory and how many chunks it takes.
 
     `memory` is a function of layout, batch size and threads, `chunks` of batch size and threads.
     """
 
-    kernel: Kernel
+    bodies: Bodies
     phases: int
     memory: Callable[[Layout, int, int], Memory]
     chunks: Callable[[int, int], int]
+    kernel: Kernel = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kernel", phased(self.bodies))
 
 
 class Batch(NamedTuple):
@@ -567,7 +579,7 @@ def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
 
 
 BY_PANELS = Method(
-    kernel=phased(begin, train_batches_chunk, between),
+    bodies=Bodies(begin, train_batches_chunk, between),
     phases=PHASES,
     memory=memory,
     chunks=lambda batch_size, n_threads: CHUNKS * n_threads,

@@ -77,7 +77,7 @@ from fastnn.kernels.loss import (
 from fastnn.kernels.shuffle import mix, random_bits
 from fastnn.kernels.solver import CODES, add_penalty, shrink, solver_step
 from fastnn.kernels.sparse import Panels, SparseRows, sparse_product, sparse_weight_gradient, transpose_sparse
-from fastnn.kernels.team import phased
+from fastnn.kernels.team import Bodies
 from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES, ROWS, Init, Left, LeftColumns, Out, Right, fma, tile
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import instance, share
@@ -519,7 +519,7 @@ def with_extras(forward: Any, inputs: Any, weights: Any, sparse: bool = False) -
         "_features_phase": jit(instance(_features_phase, _weights=weights)),
     }
     return Method(
-        kernel=phased(begin, jit(instance(_chunk, **phases)), between),
+        bodies=Bodies(begin, jit(instance(_chunk, **phases)), between),
         phases=PHASES,
         memory=memory,
         chunks=lambda batch_size, n_threads: CHUNKS * n_threads,
@@ -530,7 +530,11 @@ WITH_EXTRAS = with_extras(forward_rows(keep_slopes), gathered, weights_of_plain)
 FROM_SPARSE = with_extras(forward_rows(keep_slopes, sparse_product), inputs_of_sparse, weights_of_sparse, sparse=True)
 
 
-def extras(output: str, n_params: int, dtype: Any, **others: Any) -> Extras:
-    """The `Extras` of a run with such an output; `others` are its other parts, of which targets may be missing."""
+def extras(output: str, n_params: int, dtype: Any, workers: int, **others: Any) -> Extras:
+    """The `Extras` of runs with such an output, for so many workers at once.
+
+    `others` are its other parts, of which targets and transposed may be missing.
+    """
     parts = {"targets": np.empty(0, dtype), "transposed": (), **others}
-    return Extras(output=OUTPUTS[output], squares=np.zeros(-(-n_params // SQUARES_BLOCK)), **parts)
+    squares = np.zeros(workers * -(-n_params // SQUARES_BLOCK))
+    return Extras(output=OUTPUTS[output], squares=squares, **parts)

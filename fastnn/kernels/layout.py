@@ -174,6 +174,11 @@ def aligned_zeros(n: int, dtype: np.dtype[Any]) -> Array:
     return on_a_line(raw, n, dtype)
 
 
+def several(size: int, n: int, dtype: np.dtype[Any]) -> Array:
+    """Zeros for `n` times so many numbers, or more, each of which begin on a line."""
+    return aligned_zeros(n * width(size, dtype), dtype)
+
+
 @jit
 def place(k: int, j: int, n_in: int, n_out: int, line: int) -> int:
     """Where element (k, j) of a packed (n_in, n_out) matrix lies, with `line` numbers to a line."""

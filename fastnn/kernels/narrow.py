@@ -52,7 +52,7 @@ from fastnn.kernels.layout import (
 )
 from fastnn.kernels.loss import divide, logits_of_targets, losses_of_columns, output_delta_columns, softmax_columns
 from fastnn.kernels.solver import add_penalty, shrink, solver_step
-from fastnn.kernels.team import phased
+from fastnn.kernels.team import Bodies
 from fastnn.kernels.tile import (
     LINE_BYTES,
     PANEL_LINES,
@@ -285,7 +285,7 @@ def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
 
 
 IN_LANES = Method(
-    kernel=phased(begin, train_narrow_chunk, between),
+    bodies=Bodies(begin, train_narrow_chunk, between),
     phases=1,
     memory=memory,
     chunks=lambda batch_size, n_threads: groups(batch_size),

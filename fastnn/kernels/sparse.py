@@ -192,15 +192,18 @@ def sparse_weight_gradient(batch: Transposed, k: int, out: Out, delta: Panels, z
     return found
 
 
-def transposed(X: Csr, batch_size: int, n_features: int) -> Transposed:
-    """Memory for any batch of so many rows, or fewer."""
+def transposed(X: Csr, batch_size: int, n_features: int, workers: int) -> Transposed:
+    """Memory for any batch of so many rows, or fewer; for as many at once as there are workers."""
     lengths = np.diff(X.starts)
     most = int(np.partition(lengths, -batch_size)[-batch_size:].sum()) if batch_size < lengths.size else X.values.size
-    index = np.int32
-    if most > np.iinfo(index).max:
-        raise ValueError(f"batches of {batch_size} rows hold up to {most} entries, more than {2**31 - 1}: make them smaller.")
+    if most > np.iinfo(np.int32).max:
+        raise ValueError(f"a batch of {batch_size} rows may hold {most} entries, more than 2**31 - 1: make it smaller.")
+    entries, features = workers * most, workers * n_features
     return Transposed(
-        np.empty(most, X.values.dtype), np.empty(most, index), np.empty(n_features, index), np.empty(n_features, index)
+        np.empty(entries, X.values.dtype),
+        np.empty(entries, np.int32),
+        np.empty(features, np.int32),
+        np.empty(features, np.int32),
     )
 
 

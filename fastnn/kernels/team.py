@@ -119,11 +119,8 @@ class Phases(NamedTuple):
     chunks: int
 
 
-def phased(begin: Any, chunk: Any, between: Any) -> Kernel:
-    """The kernel of work that is done in `Phases`.
-
-    It leaves the number of the phase that it has reached in ``team[REACHED]``: the last, or that after which `between`
-    ended the work.
+class Bodies(NamedTuple):
+    """What work in phases consists of.
 
     Parameters
     ----------
@@ -134,9 +131,25 @@ def phased(begin: Any, chunk: Any, between: Any) -> Kernel:
     between : ``between(run, phase, last) -> bool``
         What follows a phase; False ends the work.
     """
-    bodies = {"_chunk": chunk, "_begin": begin, "_between": between}
-    work = jit(instance(_work, **bodies))
-    return Kernel(chunk.__name__, keep_on_disk(jit_entry(instance(_entry, **bodies, _work=work))))
+
+    begin: Any
+    chunk: Any
+    between: Any
+
+
+def phased(bodies: Bodies) -> Kernel:
+    """The kernel of work that is done in `Phases`.
+
+    It leaves the number of the phase that it has reached in ``team[REACHED]``: the last, or that after which `between`
+    ended the work.
+    """
+    entry = instance(_entry, _chunk=bodies.chunk, _begin=bodies.begin, _work=work_of(bodies))
+    return Kernel(bodies.chunk.__name__, keep_on_disk(jit_entry(entry)))
+
+
+def work_of(bodies: Bodies) -> Any:
+    """``work(args, worker, workers)``: one thread's part of `Phases`."""
+    return jit(instance(_work, _chunk=bodies.chunk, _between=bodies.between))
 
 
 def _begin(run: Any, phase: int) -> None:

@@ -82,9 +82,11 @@ def instance(template: Callable[..., Any], **bodies: Callable[..., Any]) -> Call
     unlike a closure over a dispatcher, has the same hash in every process.
     """
     assert isinstance(template, FunctionType)
-    copy = FunctionType(template.__code__, {**template.__globals__, **bodies}, template.__name__)
     first = next(iter(bodies.values()))
-    copy.__qualname__ = f"{first.__module__.rpartition('.')[2]}.{first.__name__}{template.__name__}"
+    copy = FunctionType(
+        template.__code__, {**template.__globals__, **bodies}, f"{first.__name__}{template.__name__}"
+    )
+    copy.__qualname__ = f"{first.__module__.rpartition('.')[2]}.{copy.__name__}"
     return copy
 
 
