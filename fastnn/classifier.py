@@ -91,6 +91,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         The probability that a hidden unit's output is left out of a training sample.
     clip_norm : float or None, default=None
         A batch's gradient is made no longer than this.
+    n_ensemble : int, default=1
+        More than one: so many networks are trained at once, which differ in their seed (that of `random_state`, the one
+        after it, ...), and the mean of their probabilities is given.
     label_smoothing : float, default=0.0
         This share of each target is spread over all classes.
     class_weight : dict, "balanced" or None, default=None
@@ -102,12 +105,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     Attributes
     ----------
-    network_ : fastnn.Network
+    network_ : fastnn.Network or fastnn.Ensemble
         The trained network; ``network_.save(path)`` writes the model file.
     classes_ : ndarray of shape (n_classes,)
         The labels.
     coefs_ : list of ndarray of shape (n_in, n_out)
-        The weights of each layer, read-only copies.
+        The weights of each layer, read-only copies; missing in an ensemble, see ``network_.members``.
     intercepts_ : list of ndarray of shape (n_out,)
         The biases of each layer, read-only copies.
     loss_ : float
@@ -185,6 +188,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         weight_decay: float = 0.01,
         dropout: float = 0.0,
         clip_norm: float | None = None,
+        n_ensemble: int = 1,
         label_smoothing: float = 0.0,
         class_weight: Any = None,
         dtype: str = "float32",
@@ -218,6 +222,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             weight_decay=weight_decay,
             dropout=dropout,
             clip_norm=clip_norm,
+            n_ensemble=n_ensemble,
             dtype=dtype,
             n_threads=n_threads,
         )
@@ -445,11 +450,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             )
         return Samples(X, y, sample_weight)
 
-    def _network_for(self, sizes: list[int], seed: int) -> Network:
-        names = getattr(self, "feature_names_in_", None)
+    def _outputs(self) -> dict[str, Any]:
         output = "logistic" if self._labels_a_sample == 2 else "softmax"
-        sizes = [*sizes, len(self.classes_)]
-        return Network.create(sizes, self.activation, seed, self.dtype, self.classes_, names, output)
+        return {"n_outputs": len(self.classes_), "output": output, "classes": self.classes_}
 
     def adopt(self, network: Network, samples_seen: int, loss_curve: list[float]) -> None:
         """Become fitted with a network that was trained elsewhere."""

@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.callbacks import Epoch, called
 from fastnn.checkpoint import Checkpoint
+from fastnn.ensemble import Ensemble
 from fastnn.kernels.activation import CODES
 from fastnn.network import Network
 from fastnn.samples import Samples, refuse_no_numbers
@@ -45,7 +46,7 @@ except ModuleNotFoundError:  # before 1.9
 
 
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
-    """An estimator around a `Network`. What y means is the subclass's: `_validate`, `_network_for`, `_weighted`."""
+    """An estimator around a `Network`. What y means is the subclass's: `_validate`, `_outputs`, `_weighted`."""
 
     network_: Network
     _trainer: Trainer
@@ -84,6 +85,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "n_ensemble": [Interval(Integral, 1, None, closed="left")],
         "dtype": [StrOptions({"float32", "float64"})],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
     }
@@ -118,6 +120,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         weight_decay: float = 0.01,
         dropout: float = 0.0,
         clip_norm: float | None = None,
+        n_ensemble: int = 1,
         dtype: str = "float32",
         n_threads: int | None = None,
     ) -> None:
@@ -148,6 +151,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         self.weight_decay = weight_decay
         self.dropout = dropout
         self.clip_norm = clip_norm
+        self.n_ensemble = n_ensemble
         self.dtype = dtype
         self.n_threads = n_threads
 
@@ -265,7 +269,13 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         hidden = [operator.index(n) for n in hidden] if hasattr(hidden, "__iter__") else [int(hidden)]
         if any(n <= 0 for n in hidden):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
-        self.network_ = self._network_for([n_features, *hidden], seed)
+        outputs = self._outputs()
+        sizes = [n_features, *hidden, outputs.pop("n_outputs")]
+        options = {"dtype": self.dtype, "feature_names": getattr(self, "feature_names_in_", None), **outputs}
+        if self.n_ensemble == 1:
+            self.network_ = Network.create(sizes, self.activation, seed, **options)
+        else:
+            self.network_ = Ensemble.create(self.n_ensemble, sizes, self.activation, seed, **options)
         self._begin_records()
 
     def _begin_records(self) -> None:
@@ -408,8 +418,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     _default_scoring: ClassVar[str]
 
-    def _network_for(self, sizes: list[int], seed: int) -> Network:
-        """A network with inputs and hidden layers of these sizes."""
+    def _outputs(self) -> dict[str, Any]:
+        """The number of outputs of the network, and its output and classes (see `Network`)."""
         raise NotImplementedError
 
     def _weighted(self, samples: Samples) -> Samples:
@@ -422,12 +432,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
     @property
     def coefs_(self) -> list[Array]:
-        """The weights of each layer, as read-only copies."""
+        """The weights of each layer, as read-only copies; an ensemble has those of its members only."""
         return [_read_only(W) for W in self.network_.weights]
 
     @property
     def intercepts_(self) -> list[Array]:
-        """The biases of each layer, as read-only copies."""
+        """The biases of each layer, as read-only copies; an ensemble has those of its members only."""
         return [_read_only(b) for b in self.network_.biases]
 
     @property

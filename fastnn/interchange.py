@@ -40,6 +40,8 @@ def to_sklearn(clf: Any) -> Any:
     from sklearn.utils import check_random_state
 
     net = clf.network_
+    if net.n_members > 1:
+        raise ValueError("scikit-learn has no ensemble of networks in one: take the members of network_ one by one.")
     theirs = {"identity", "tanh", "relu", "logistic"}
     if not isinstance(net.activation, str) or net.activation not in theirs:
         raise ValueError(

@@ -34,27 +34,22 @@ class Described(Protocol):
     def n_classes(self) -> int: ...
 
     @property
-    def weights(self) -> list[Array]: ...
-
-    @property
-    def biases(self) -> list[Array]: ...
-
-    @property
     def activations(self) -> tuple[str, ...]: ...
+
+    @property
+    def n_members(self) -> int: ...
+
+    def tensors(self) -> dict[str, Array]: ...
 
 
 def write(net: Described, path: str | os.PathLike[str]) -> None:
     """Write a network as an ONNX file, whole or not at all; see `Network.to_onnx`."""
     onnx = _onnx()
     graph = _Graph(onnx, net.dtype)
-    a = "X"
-    last = len(net.activations)
-    for layer, (W, b) in enumerate(zip(net.weights, net.biases, strict=True)):
-        parts = [a, graph.constant(f"weights.{layer}", W), graph.constant(f"biases.{layer}", b)]
-        a = graph.node("Gemm", parts)
-        if layer < last:
-            a = graph.activation(net.activations[layer], a)
-    outputs = graph.outputs(net, a)
+    tensors = [graph.constant(name, array) for name, array in net.tensors().items()]
+    of_member = 2 * (len(net.activations) + 1)
+    members = [tensors[first : first + of_member] for first in range(0, len(tensors), of_member)]
+    outputs = graph.outputs(net, [graph.layers(net, member) for member in members])
     inputs = [onnx.helper.make_tensor_value_info("X", graph.kind, ["n", net.n_features])]
     made = onnx.helper.make_graph(graph.nodes, "fastnn", inputs, outputs, list(graph.constants.values()))
     model = onnx.helper.make_model(made, producer_name="fastnn", opset_imports=[onnx.helper.make_opsetid("", _OPSET)])
@@ -96,6 +91,22 @@ class _Graph:
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], **attributes))
         return name
 
+    def layers(self, net: Described, parameters: list[str]) -> str:
+        """From X through all layers of these weights and biases: the logits."""
+        a = "X"
+        for layer, (W, b) in enumerate(zip(parameters[0::2], parameters[1::2], strict=True)):
+            a = self.node("Gemm", [a, W, b])
+            if layer < len(net.activations):
+                a = self.activation(net.activations[layer], a)
+        return a
+
+    def mean(self, values: list[str], name: str) -> str:
+        """The mean of the members' values, added up in order."""
+        total, *others = values
+        for value in others:
+            total = self.node("Add", [total, value])
+        return self.node("Div", [total, self.number(float(len(values)))], name)
+
     def activation(self, name: str, z: str) -> str:
         node, number = self.node, self.number
         if name == "identity":
@@ -111,17 +122,17 @@ class _Graph:
             return node("Mul", [z, node("Mul", [node("Add", [t, number(1.0)]), number(0.5)])])
         return node(_OPERATORS[name], [z])
 
-    def outputs(self, net: Described, z: str) -> list[Any]:
-        """The last nodes; what they give, described."""
+    def outputs(self, net: Described, logits: list[str]) -> list[Any]:
+        """The last nodes, from each member's logits; what they give, described."""
         describe, rows = self.onnx.helper.make_tensor_value_info, "n"
         if net.output == "identity":
-            return [describe(self.node("Identity", [z], "values"), self.kind, [rows, net.n_classes])]
+            return [describe(self.mean(logits, "values"), self.kind, [rows, net.n_classes])]
         if net.output == "logistic":
-            p = self.node("Sigmoid", [z], "probabilities")
+            p = self.mean([self.node("Sigmoid", [z]) for z in logits], "probabilities")
             chosen, integer = self.node("Greater", [p, self.number(0.5)]), self.onnx.TensorProto.INT64
             label = describe(self.node("Cast", [chosen], "label", to=integer), integer, [rows, net.n_classes])
         else:
-            p = self.node("Softmax", [z], "probabilities", axis=1)
+            p = self.mean([self.node("Softmax", [z], axis=1) for z in logits], "probabilities")
             index = self.node("ArgMax", [p], axis=1, keepdims=0)
             labels = np.arange(net.n_classes) if net.classes is None else net.classes
             labels = labels.astype({"U": object, "i": np.int64, "u": np.int64}.get(labels.dtype.kind, labels.dtype))

@@ -162,8 +162,5 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
             raise ValueError(f"y has {columns.shape[1]} values a sample, {self._n_values} were there before.")
         return Samples(X, columns, sample_weight)
 
-    def _network_for(self, sizes: list[int], seed: int) -> Network:
-        names = getattr(self, "feature_names_in_", None)
-        return Network.create(
-            [*sizes, self._n_values], self.activation, seed, self.dtype, feature_names=names, output="identity"
-        )
+    def _outputs(self) -> dict[str, Any]:
+        return {"n_outputs": self._n_values, "output": "identity"}
