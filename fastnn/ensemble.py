@@ -58,7 +58,12 @@ class Ensemble(Network):
 
     @classmethod
     def create(  # type: ignore[override]
-        cls, n_members: int, sizes: Sequence[int], activation: str | Sequence[str] = "tanh", seed: int = 0, **options: Any
+        cls,
+        n_members: int,
+        sizes: Sequence[int],
+        activation: str | Sequence[str] = "tanh",
+        seed: int = 0,
+        **options: Any,
     ) -> Ensemble:
         """An ensemble of new networks: see `Network.create`, whose options are these.
 

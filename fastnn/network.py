@@ -291,7 +291,7 @@ class Network:
         return labels
 
     def checked(self, samples: Samples) -> Samples:
-        """Samples as the kernels take them: plain rows or a `Csr`, class indices, and weights, of which there may be none.
+        """Samples as the kernels take them: plain rows or a `Csr`, class indices, weights (there may be none).
 
         Raises
         ------

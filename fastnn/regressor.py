@@ -14,7 +14,6 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastnn.callbacks import Epoch
 from fastnn.estimator import BaseMLP, checkpoint_at
-from fastnn.network import Network
 from fastnn.samples import Samples, refuse_no_numbers
 
 Array = NDArray[Any]

@@ -195,7 +195,8 @@ class Trainer:
         if in_dtype["epsilon"] == 0 or in_dtype["beta_1"] == 1 or in_dtype["beta_2"] == 1:
             raise ValueError(f"epsilon must be above 0 and the betas below 1 in {net.dtype}, too: got {in_dtype}.")
         # In the order of the entries that kernels.epoch names.
-        numbers = [o.step_size, o.momentum, o.beta_1, o.beta_2, o.epsilon, o.alpha, 1, 1, o.step_size, 0, o.weight_decay]
+        rates = [o.step_size, o.momentum, o.beta_1, o.beta_2, o.epsilon, o.alpha]
+        numbers = [*rates, 1, 1, o.step_size, 0, o.weight_decay]
         # Each member of an ensemble has its own, and its own state, one after the other.
         self._numbers = np.tile(np.array(numbers, np.float64), net.n_members)
 

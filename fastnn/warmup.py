@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn.ensemble import Ensemble
 from fastnn.kernels.arrays import Array
 from fastnn.network import Network
 from fastnn.runtime.launch import available_threads
@@ -15,6 +16,7 @@ from fastnn.runtime.region import region_address
 from fastnn.trainer import train
 
 _FEW: dict[str, Any] = {"dropout": 0.5}
+_NARROW, _WIDE = [2, 2, 2], [2, 64, 2]
 
 
 def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
@@ -24,17 +26,34 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
     ----------
     report : callable
         Told of each step in a line.
+
+    Notes
+    -----
+    Ensembles with dropout and the like, or of sparse samples, are compiled when one is trained.
     """
+    from scipy.sparse import csr_array
+
     for dtype in (np.float32, np.float64):
         name = np.dtype(dtype).name
         X, y = np.zeros((2, 2), dtype), np.array([0, 1])
         # Widths for samples in the lanes, for panels, and an option that needs the kernel of the few.
-        for what, width, options in (("narrow networks", 2, {}), ("others", 64, {}), ("dropout etc.", 2, _FEW)):
+        for what, sizes, options in (
+            ("narrow networks", _NARROW, {}),
+            ("others", _WIDE, {}),
+            ("dropout", _NARROW, _FEW),
+        ):
             report(f"{name}: training of {what}")
-            net = Network.create([2, width, 2], dtype=dtype)
-            train(net, X, y, epochs=1, n_threads=1, **options)
+            train(Network.create(sizes, dtype=dtype), X, y, epochs=1, n_threads=1, **options)
         report(f"{name}: scoring")
+        net = Network.create(_NARROW, dtype=dtype)
         net.predict_proba(X, n_threads=1)
+        report(f"{name}: sparse samples")
+        sparse = csr_array(X)
+        train(net, sparse, y, epochs=1, n_threads=1)
+        net.predict_proba(sparse, n_threads=1)
+        for what, sizes in (("narrow", _NARROW), ("other", _WIDE)):
+            report(f"{name}: ensembles of {what} networks")
+            train(Ensemble.create(2, sizes, dtype=dtype), X, y, epochs=1, n_threads=1)
         report(f"{name}: the equations")
         _call_each_kernel(X, y)
     if available_threads() > 1:

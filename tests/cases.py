@@ -16,8 +16,9 @@ import reference
 from numpy.typing import NDArray
 
 from fastnn import kernels
+from fastnn.kernels.ensemble import members_kernel
 from fastnn.kernels.epoch import BY_PANELS
-from fastnn.kernels.extras import WITH_EXTRAS
+from fastnn.kernels.extras import FROM_SPARSE, WITH_EXTRAS
 from fastnn.kernels.narrow import IN_LANES
 from fastnn.runtime import launch
 from fastnn.runtime.cost import Machine
@@ -229,7 +230,9 @@ DISGUISES: dict[str, Callable[[Array], Array]] = {
 
 def all_kernels() -> list[launch.Kernel]:
     """Every compiled kernel of the package."""
-    found = {id(method.kernel): method.kernel for method in (BY_PANELS, IN_LANES, WITH_EXTRAS)}
+    found = {id(method.kernel): method.kernel for method in (BY_PANELS, IN_LANES, WITH_EXTRAS, FROM_SPARSE)}
+    of_members = [members_kernel(method, extras=False, sparse=False) for method in (BY_PANELS, IN_LANES)]
+    found.update({id(each): each for each in of_members})
     for name, module in sys.modules.items():
         if name.startswith("fastnn.kernels."):
             found.update({id(value): value for value in vars(module).values() if isinstance(value, launch.Kernel)})

@@ -345,9 +345,8 @@ def test_complaints_are_scikit_learns(case):
             "'dtype' parameter of MLPClassifier must be a str among",
         ),
         (lambda new: new(n_threads=0).fit(X, y), ValueError, "'n_threads' parameter of MLPClassifier must be"),
-        # Sparse data is refused as by scikit-learn's other estimators that don't take it.
-        (lambda new: new().fit(scipy.sparse.csr_array(X), y), TypeError, "Sparse data was passed for X, but dense"),
-        (lambda new: new().fit(X, y).predict(scipy.sparse.csr_array(X)), TypeError, "Sparse data was passed for X"),
+        (lambda new: new().fit(scipy.sparse.csr_array(X * np.nan), y), ValueError, "Input X contains NaN"),
+        (lambda new: new(n_ensemble=0).fit(X, y), ValueError, "'n_ensemble' parameter of MLPClassifier must be"),
         # Labels that scikit-learn trips over, in its own words for them.
         (lambda new: new().fit(X, X[:, 0]), ValueError, "Unknown label type: continuous"),
         (lambda new: new().fit(X, np.array([1, "a", None] * 34 + [1], object)), ValueError, "Unknown label type"),

@@ -205,7 +205,7 @@ def test_batches_beyond_all_data_are_one(batch_size):
 
 
 STRANGE = {
-    "sparse": (lambda: __import__("scipy.sparse").sparse.csr_matrix(np.eye(3)), "toarray"),
+    "sparse": (lambda: __import__("scipy.sparse").sparse.csr_matrix(np.eye(3) * 1j), "real numbers"),
     "masked": (lambda: np.ma.masked_array(np.eye(3), np.eye(3)), "filled"),
     "complex": (lambda: np.eye(3) * 1j, "real numbers"),
     "dates": (lambda: np.full((3, 3), np.datetime64("2020-01-01")), "real numbers"),

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse
 
 from fastnn.samples import as_class_indices, as_rows, as_weights, plain
 
@@ -54,7 +53,6 @@ def test_rows_at_an_odd_address_are_copied():
 @pytest.mark.parametrize(
     ("X", "error", "message"),
     [
-        (scipy.sparse.csr_array(np.eye(2)), TypeError, r"sparse.*toarray"),
         (np.ma.masked_equal(ROWS, 0), TypeError, "masked array"),
         ([["a", "b"]], TypeError, "X must hold real numbers, got dtype <U1"),
         (np.array([["a", 1]], object), TypeError, "something else than numbers"),

@@ -101,9 +101,7 @@ def _no_extras(extras: Any, worker: int, workers: int) -> Any:
 def _extras_of_plain(extras: Any, worker: int, workers: int) -> Any:
     n = extras.squares.size // workers
     squares = extras.squares[worker * n : (worker + 1) * n]
-    return Extras(
-        extras.output, extras.targets, extras.dropout, extras.label_smoothing, extras.clip_norm, squares, ()
-    )
+    return Extras(extras.output, extras.targets, extras.dropout, extras.label_smoothing, extras.clip_norm, squares, ())
 
 
 @numba.njit(inline="always")  # type: ignore[untyped-decorator]

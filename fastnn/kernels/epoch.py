@@ -96,8 +96,8 @@ class Run(NamedTuple):
     One flat tuple, since only arrays and numbers can enter a parallel region.
     """
 
-    # The samples: plain rows of X, or a `Csr`, class indices y, weights (none: all weigh 1), and the order of the epoch at hand
-    # (written by the run). The run's first epoch is number `first_epoch` of the training, which keys its shuffle.
+    # The samples: plain rows of X, or a `Csr`, class indices y, weights (none: all weigh 1), and the order of the epoch
+    # at hand (written by the run). The run's first epoch is number `first_epoch` of the training: it keys its shuffle.
     X: Any
     y: NDArray[np.int64]
     sample_weight: Array
@@ -150,8 +150,8 @@ class Memory(NamedTuple):
 
     def times(self, n: int) -> Memory:
         """As much for each of `n` threads that work by themselves, whose parts begin on a line."""
-        parts = (self.buffer, self.grads, self.scratch)
-        return Memory(self.table, *(several(part.size, n, part.dtype) for part in parts), self.scratch_size)
+        buffer, grads, scratch = (several(part, n) for part in (self.buffer, self.grads, self.scratch))
+        return Memory(self.table, buffer, grads, scratch, self.scratch_size)
 
 
 @dataclass(frozen=True, eq=False)

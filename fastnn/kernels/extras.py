@@ -336,7 +336,7 @@ def weights_of_rows(run: Run, batch: Batch, inputs: Left, layer: int, part: int,
 
 @jit
 def use_gradient(run: Run, here: slice, gradient: Array, clipped: bool) -> None:
-    """Add the penalty's gradient to that of the weights that lie `here`, and step unless it has to be clipped before."""
+    """Add the penalty's gradient to that of the weights that lie `here`; step, unless it has to be clipped before."""
     decay = decay_of(run)
     if decay > 0:
         add_penalty(gradient, run.params[here], decay)

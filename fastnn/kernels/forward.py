@@ -135,7 +135,7 @@ def plain_rows(args: Predict, first: int) -> Left:
 def strange_rows(args: Predict, first: int, rows: int) -> int:
     """How many of the inputs aren't finite."""
     n_in = args.table[0, N]
-    return count_strangers(args.X[first * n_in : (first + rows) * n_in])  # type: ignore[no-any-return]
+    return count_strangers(args.X[first * n_in : (first + rows) * n_in])
 
 
 def _inputs(args: Predict, first: int) -> Any:

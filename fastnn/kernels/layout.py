@@ -134,11 +134,12 @@ class Layout:
         """The table, and the size, of a buffer for `rows` rows of every layer's output, that begins on a line.
 
         For training it also holds the `inputs` (which a shuffle gathers), every hidden layer's delta, and the
-        transposed weights that B4 reads; it must be of zeros, and begins with a row of them, wide enough for any layer.
-        With `slopes` every hidden layer has room for its activation's derivative.
+        transposed weights that B4 reads; it must be of zeros, and begins with a row of them, wide enough for any of
+        these layers. With `slopes` every hidden layer has room for its activation's derivative.
         """
         table = self.table.copy()
-        end = int(table[1:, STRIDE].max()) if training else 0
+        layers = table if inputs else table[1:]
+        end = int(layers[:, STRIDE].max()) if training else 0
         for layer, n in enumerate(self.sizes):
             room = rows * int(table[layer, STRIDE])
             if layer or (training and inputs):
@@ -174,9 +175,9 @@ def aligned_zeros(n: int, dtype: np.dtype[Any]) -> Array:
     return on_a_line(raw, n, dtype)
 
 
-def several(size: int, n: int, dtype: np.dtype[Any]) -> Array:
-    """Zeros for `n` times so many numbers, or more, each of which begin on a line."""
-    return aligned_zeros(n * width(size, dtype), dtype)
+def several(zeros: Array, n: int) -> Array:
+    """`n` times these zeros, or some more, so that each time begins on a line."""
+    return aligned_zeros(n * width(zeros.size, zeros.dtype), zeros.dtype)
 
 
 @jit

@@ -14,7 +14,16 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array
-from fastnn.kernels.forward import Net, Predict, count_strangers, forward_rows, outputs_of, predict_rows, product, score_layer
+from fastnn.kernels.forward import (
+    Net,
+    Predict,
+    count_strangers,
+    forward_rows,
+    outputs_of,
+    predict_rows,
+    product,
+    score_layer,
+)
 from fastnn.kernels.layout import B_START, W_START, N
 from fastnn.kernels.tile import (
     LINE_BYTES,
@@ -32,7 +41,7 @@ from fastnn.runtime.launch import kernel
 
 
 class Csr(NamedTuple):
-    """Compressed sparse rows: row i has ``values[s]`` in column ``columns[s]`` for s from starts[i] to starts[i + 1] - 1.
+    """Compressed sparse rows: row i has ``values[s]`` in column ``columns[s]``, s from starts[i] to starts[i + 1] - 1.
 
     The columns of a row are in order, and no two are the same.
     """
@@ -43,7 +52,7 @@ class Csr(NamedTuple):
 
 
 class SparseRows(NamedTuple):
-    """Rows of a `Csr` one after the other: those that `order` names, or without an order all, from number `first` on."""
+    """Rows of a `Csr` one after the other from number `first` on: those that `order` names, or if it is empty all."""
 
     X: Csr
     order: NDArray[np.int64]
@@ -117,8 +126,8 @@ class Transposed(NamedTuple):
 
     values: Array
     rows: NDArray[np.int32]
-    starts: NDArray[np.int32]
-    counts: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
 
 
 @register_jitable  # type: ignore[untyped-decorator]
@@ -179,9 +188,9 @@ def sparse_weight_gradient(batch: Transposed, k: int, out: Out, delta: Panels, z
     last = out.lines // PANEL_LINES * PANEL_LINES  # the lines of the panels before one of a single line
     found = False
     for r in range(out.rows):
-        n = np.int64(batch.counts[k + r])
-        found = found or n > 0
-        entries = Entries(batch.values, batch.rows, np.int64(batch.starts[k + r]), n)
+        start, n = batch.starts[k + r], batch.counts[k + r]
+        found = found or bool(n > 0)
+        entries = Entries(batch.values, batch.rows, start, n)
         if last:
             here = Out(out.data, out.start + r * wide, out.rows * wide, 1, last)
             sum_of_rows(here, entries, delta, zeros)
@@ -196,14 +205,12 @@ def transposed(X: Csr, batch_size: int, n_features: int, workers: int) -> Transp
     """Memory for any batch of so many rows, or fewer; for as many at once as there are workers."""
     lengths = np.diff(X.starts)
     most = int(np.partition(lengths, -batch_size)[-batch_size:].sum()) if batch_size < lengths.size else X.values.size
-    if most > np.iinfo(np.int32).max:
-        raise ValueError(f"a batch of {batch_size} rows may hold {most} entries, more than 2**31 - 1: make it smaller.")
     entries, features = workers * most, workers * n_features
     return Transposed(
         np.empty(entries, X.values.dtype),
         np.empty(entries, np.int32),
-        np.empty(features, np.int32),
-        np.empty(features, np.int32),
+        np.empty(features, np.int64),
+        np.empty(features, np.int64),
     )
 
 
@@ -217,7 +224,7 @@ def sparse_inputs(args: Predict, first: int) -> SparseRows:
 def strange_entries(args: Predict, first: int, rows: int) -> int:
     """How many of the inputs aren't finite."""
     X = args.X.X
-    return count_strangers(X.values[X.starts[first] : X.starts[first + rows]])  # type: ignore[no-any-return]
+    return count_strangers(X.values[X.starts[first] : X.starts[first + rows]])
 
 
 predict_sparse = kernel(predict_rows(sparse_inputs, strange_entries, forward_rows(score_layer, sparse_product)))

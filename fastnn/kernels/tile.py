@@ -473,7 +473,7 @@ class Entries(NamedTuple):
 def sparse_tile(typingctx: Any, out: Any, entries: Any, right: Any, apart: Any, init: Any) -> Any:
     """Write ``out[:] = init + sum_e values[e] * right[indices[e], :]``, each element one chain in order of e.
 
-    That is `tile` of one row without the terms that are 0, which add nothing: but for the sign of a zero, the same bits.
+    That is `tile` of one row without the terms that are 0, which add nothing: the same bits, but for a zero's sign.
 
     Parameters
     ----------

@@ -83,9 +83,7 @@ def instance(template: Callable[..., Any], **bodies: Callable[..., Any]) -> Call
     """
     assert isinstance(template, FunctionType)
     first = next(iter(bodies.values()))
-    copy = FunctionType(
-        template.__code__, {**template.__globals__, **bodies}, f"{first.__name__}{template.__name__}"
-    )
+    copy = FunctionType(template.__code__, {**template.__globals__, **bodies}, f"{first.__name__}{template.__name__}")
     copy.__qualname__ = f"{first.__module__.rpartition('.')[2]}.{copy.__name__}"
     return copy
 

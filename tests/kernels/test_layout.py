@@ -75,18 +75,21 @@ def test_parameters_share_nothing(sizes: list[int], dtype: type) -> None:
     rows=st.integers(1, 50),
     training=st.booleans(),
     slopes=st.booleans(),
+    inputs=st.booleans(),
 )
-def test_workspace_shares_nothing(sizes: list[int], dtype: type, rows: int, training: bool, slopes: bool) -> None:
+def test_workspace_shares_nothing(
+    sizes: list[int], dtype: type, rows: int, training: bool, slopes: bool, inputs: bool
+) -> None:
     """Zeros, rows of every layer, of its deltas and slopes, transposed weights: all apart, inside, on lines."""
     where = Layout(sizes, dtype)
-    table, size = where.workspace(rows, training, slopes)
+    table, size = where.workspace(rows, training, slopes, inputs)
     n, lines, strides, _, _, a, delta, transposed, _, slope = table.T
     assert n.tolist() == sizes
     assert lines.tolist() == [layout.lines(size, dtype) for size in sizes]
     last = len(sizes) - 1
-    regions = [(0, strides.max() if training else 0)]
+    regions = [(0, strides[0 if inputs else 1 :].max() if training else 0)]
     for layer in range(last + 1):
-        if layer or training:
+        if layer or (training and inputs):
             regions.append((a[layer], rows * strides[layer]))
         if 0 < layer < last and training:
             regions.append((delta[layer], rows * strides[layer]))

@@ -7,7 +7,7 @@ import pytest
 from cases import MOST_THREADS, needs_threads
 
 from fastnn.kernels import team
-from fastnn.kernels.team import Phases, phased
+from fastnn.kernels.team import Bodies, Phases, phased
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import Kernel, launch
 
@@ -45,7 +45,7 @@ def between(work: Work, phase: int, last: int) -> bool:
     return phase != work.ends_after
 
 
-KERNEL: Kernel = phased(begin, chunk, between)
+KERNEL: Kernel = phased(Bodies(begin, chunk, between))
 
 
 def run(phases: int, chunks: int, n_threads: int, ends_after: int = -1) -> Work:
