@@ -34,7 +34,8 @@ from fastnn.validation import Validation
 
 Array = NDArray[Any]
 
-_AUTO_BATCH_SIZE = 200
+# Early stopping by default: below, the held-out samples are too few to go by (docs/quality.md).
+_ENOUGH_TO_HOLD_OUT = 300
 
 
 try:
@@ -51,6 +52,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     network_: Network
     _trainer: Trainer
     _stopping: Stopping
+    _stops_early = False
     # The weights of the last epoch, where the network has those of the best one: training goes on from them.
     _last_params: Array | None = None
     loss_curve_: list[float]
@@ -75,7 +77,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         "warm_start": ["boolean"],
         "momentum": [Interval(Real, 0, 1, closed="both")],
         "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
+        "early_stopping": ["boolean", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="left")],
         "scoring": [str, callable, None],
         "beta_1": [Interval(Real, 0, 1, closed="left")],
@@ -110,7 +112,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
+        early_stopping: Any = "auto",
         validation_fraction: float = 0.1,
         scoring: Any = "loss",
         beta_1: float = 0.9,
@@ -159,9 +161,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         """Train on checked samples; `further` is a checkpoint, and whether training may stop by itself."""
         checkpoint: Checkpoint | None = further.get("checkpoint")
         seed = self._seed(checkpoint) if restart else self._trainer.options.seed
-        if held_out is None and self.early_stopping:
-            samples, held_out = self._hold_out(samples, seed)
         samples = self._weighted(samples)
+        self._stops_early = self._shall_stop_early(samples, held_out is not None, further.get("stops", True))
+        if held_out is None and self._stops_early:
+            samples, held_out = self._hold_out(samples, seed)
         options = self._options(seed, samples.X.shape[0])
         if restart:
             self._start(samples.X.shape[1], seed)
@@ -198,6 +201,16 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         finally:
             self._finish()
         return self
+
+    def _shall_stop_early(self, samples: Samples, given: bool, whole: bool) -> bool:
+        """What `early_stopping` comes to; `given` says that samples are held out, `whole` that this is `fit`."""
+        if self.early_stopping != "auto":
+            return bool(self.early_stopping)
+        if given or not whole:
+            return whole
+        strata = self._strata(samples.y)
+        divisible = strata is None or np.unique(strata, return_counts=True)[1].min() >= 2
+        return divisible and samples.X.shape[0] >= _ENOUGH_TO_HOLD_OUT
 
     def _scikit_learns_callbacks(self, n_epochs: int, given: Any) -> list[Callable[[Epoch], Any]]:
         """Those of `set_callbacks`, as one of ours: each epoch is a task of theirs."""
@@ -317,8 +330,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         return int(random.randint(0, np.iinfo(np.int64).max, dtype=np.int64))
 
     def _options(self, seed: int, n_samples: int | None) -> TrainOptions:
-        batch_size = _AUTO_BATCH_SIZE
-        if self.batch_size != "auto":
+        if self.batch_size == "auto":
+            batch_size = auto_batch_size(n_samples)
+        else:
             batch_size = int(self.batch_size)
             if n_samples is not None and batch_size > n_samples:
                 warnings.warn(
@@ -353,7 +367,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if held_out is None:
             return Stopping(self.tol, self.n_iter_no_change, schedule)
         watch = LOSS
-        if self.early_stopping:
+        if self._stops_early:
             watch = VALIDATION_LOSS if self.scoring == "loss" else VALIDATION_SCORE
         validation = Validation(self.network_, held_out, self.n_threads, self._scorer(held_out))
         return Stopping(self.tol, self.n_iter_no_change, schedule, validation, watch)
@@ -383,7 +397,10 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             )
         training, held_out = Samples(*split[0::2]), Samples(*split[1::2])
         if held_out.sample_weight is not None and not np.any(held_out.sample_weight):
-            raise ValueError("Sample weights must contain at least one non-zero number: those held out are all zero.")
+            raise ValueError(
+                "Sample weights must contain at least one non-zero number: those held out are all zero. "
+                "Give X_val and y_val, or early_stopping=False."
+            )
         return training, held_out
 
     def _forward(self, X: Any) -> Array:
@@ -468,6 +485,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
         """Checked samples; `known` says that what y may hold is known already."""
         raise NotImplementedError
+
+
+def auto_batch_size(n_samples: int | None) -> int:
+    """What ``batch_size="auto"`` comes to: a fiftieth of the samples, at least 16 and at most 200 (docs/quality.md)."""
+    return 200 if n_samples is None else min(200, max(16, n_samples // 50), n_samples)
 
 
 def checkpoint_at(path: str | os.PathLike[str] | None, every: int) -> Checkpoint | None:

@@ -50,6 +50,7 @@ def to_sklearn(clf: Any) -> Any:
     known = Sklearns().get_params()
     parameters = {name: value for name, value in clf.get_params().items() if name in known}
     parameters["solver"] = "adam" if parameters["solver"] == "adamw" else parameters["solver"]
+    parameters["early_stopping"] = clf._stops_early
     if parameters["learning_rate"] == "cosine":
         parameters["learning_rate"] = "constant"
     fitted = Sklearns(**parameters)
