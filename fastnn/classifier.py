@@ -50,7 +50,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     alpha : float, default=1e-4
         Strength of the L2 penalty, ``alpha / 2 * sum W**2``, divided by a batch's samples.
     batch_size : int or "auto", default="auto"
-        Samples of a mini-batch; "auto" is a fiftieth of the samples, at least 16 and at most 200.
+        Samples of a mini-batch; "auto" is a fiftieth of the samples, at least 32 and at most 200.
     learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
         The schedule of the step size: "invscaling" and "adaptive" for ``solver="sgd"``; "cosine" falls along half a
         cosine to nothing over `max_iter` epochs, for any solver.

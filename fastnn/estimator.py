@@ -209,7 +209,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         if given or not whole:
             return whole
         strata = self._strata(samples.y)
-        divisible = strata is None or np.unique(strata, return_counts=True)[1].min() >= 2
+        divisible = strata is None or bool(np.unique(strata, return_counts=True)[1].min() >= 2)
         return divisible and samples.X.shape[0] >= _ENOUGH_TO_HOLD_OUT
 
     def _scikit_learns_callbacks(self, n_epochs: int, given: Any) -> list[Callable[[Epoch], Any]]:
@@ -488,8 +488,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def auto_batch_size(n_samples: int | None) -> int:
-    """What ``batch_size="auto"`` comes to: a fiftieth of the samples, at least 16 and at most 200 (docs/quality.md)."""
-    return 200 if n_samples is None else min(200, max(16, n_samples // 50), n_samples)
+    """What ``batch_size="auto"`` comes to: a fiftieth of the samples, at least 32 and at most 200 (docs/quality.md)."""
+    return 200 if n_samples is None else min(200, max(32, n_samples // 50), n_samples)
 
 
 def checkpoint_at(path: str | os.PathLike[str] | None, every: int) -> Checkpoint | None:

@@ -20,7 +20,9 @@ each_solver = pytest.mark.parametrize("solver", ["sgd", "adam"])
 
 
 def small(**options):
-    return MLPClassifier(**{"hidden_layer_sizes": (20,), "max_iter": 6, "random_state": 0, **options})
+    """With scikit-learn's defaults."""
+    defaults = {"hidden_layer_sizes": (20,), "max_iter": 6, "random_state": 0, "batch_size": 200}
+    return MLPClassifier(**{**defaults, "early_stopping": False, **options})
 
 
 def state(clf):
