@@ -107,6 +107,8 @@ def test_checkpoints_go_on_to_the_same_bytes(solver: str, tmp_path: Any) -> None
 def test_estimators_of_several_networks() -> None:
     """Member k is the estimator of ``random_state + k``; partial fits are one fit; early stopping keeps the best."""
     options: dict[str, Any] = {"hidden_layer_sizes": (16,), "max_iter": 5, "learning_rate_init": 0.01}
+    # Held-out samples are those of the ensemble's seed, and of none of its members'.
+    options["early_stopping"] = False
     clf = MLPClassifier(**options, n_ensemble=3, random_state=4).fit(X, y)
     for member, net in enumerate(clf.network_.members):
         one = MLPClassifier(**options, random_state=4 + member).fit(X, y)
@@ -119,7 +121,7 @@ def test_estimators_of_several_networks() -> None:
     with pytest.raises(ValueError, match="one by one"):
         clf.to_sklearn()
 
-    reg = MLPRegressor(**options, n_ensemble=2, random_state=4, early_stopping=True).fit(X, X[:, 0])
+    reg = MLPRegressor(**{**options, "early_stopping": True}, n_ensemble=2, random_state=4).fit(X, X[:, 0])
     assert reg.best_validation_score_ == reg.validation_scores_[int(np.argmin(reg.validation_loss_curve_))]
     np.testing.assert_allclose(reg.predict(X), np.mean([net.predict(X)[:, 0] for net in reg.network_.members], axis=0))
 

@@ -20,3 +20,7 @@ def test_a_data_set_is_split_by_seed_and_standardised():
     assert not np.array_equal(part.X, other.X)
     result = quality.measure(quality.ENTRANTS["logistic regression"], part, 0)
     assert result.accuracy > 0.9 and 0 < result.log_loss < 0.5 and result.seconds > 0
+
+
+def test_the_best_of_a_row_stand_out():
+    assert quality.cell(np.array([0.9, 0.2, 1.234]), (0.9, 0.1)) == "**0.900**, 0.200, 1.23"
