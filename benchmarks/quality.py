@@ -1,9 +1,9 @@
 """Good by default? Classifiers with their defaults on real data sets that come inside packages.
 
 ``python -m benchmarks.quality`` fits fastnn's and scikit-learn's multilayer perceptron, gradient-boosted trees and
-logistic regression, each with its defaults, on 70 % of each data set, with five seeds; and prints the Markdown tables of
-docs/quality.md: their mean accuracy, log-loss and time to fit, and mean ranks over the data sets. Numbers are
-standardised, holes filled by medians, strings one-hot.
+logistic regression, each with its defaults, on 70 % of each data set, with five seeds. It prints the Markdown tables of
+docs/quality.md: mean accuracy, log-loss and time to fit, and mean ranks over the data sets. Numbers are standardised,
+holes filled by medians, strings one-hot.
 """
 
 from __future__ import annotations

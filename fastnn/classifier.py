@@ -34,10 +34,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """Multilayer perceptron classifier with scikit-learn's interface, trained and served by compiled kernels.
 
     Every parameter means what it means in `sklearn.neural_network.MLPClassifier`, and has its default there, except
-    `activation`, which is the article's tanh, and two that were chosen by measurement, see docs/quality.md:
-    ``early_stopping="auto"`` and what ``batch_size="auto"`` comes to. `dtype` and `n_threads` come on top;
-    ``solver="lbfgs"`` and `max_fun` don't exist. A binary problem has two softmax outputs where scikit-learn has one
-    logistic output. Where y has several labels a sample (a matrix of 0 and 1), each has a logistic output.
+    `activation`, which is the article's tanh, and four that were chosen by measurement, see docs/quality.md: `alpha`,
+    `learning_rate_init`, `early_stopping`, and what ``batch_size="auto"`` comes to. Others, such as `dtype` and
+    `n_threads`, come on top; ``solver="lbfgs"`` and `max_fun` don't exist. A binary problem has two softmax outputs
+    where scikit-learn has one logistic output. Where y has several labels a sample (a matrix of 0 and 1), each has a logistic output.
 
     Parameters
     ----------
@@ -47,14 +47,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         The hidden layers' activation, or one for each of them: "tanh", "relu", "logistic", "identity", "leaky_relu",
         "gelu", "silu".
     solver : {"sgd", "adam", "adamw"}, default="adam"
-    alpha : float, default=1e-4
+    alpha : float, default=0.1
         Strength of the L2 penalty, ``alpha / 2 * sum W**2``, divided by a batch's samples.
     batch_size : int or "auto", default="auto"
         Samples of a mini-batch; "auto" is a fiftieth of the samples, at least 32 and at most 200.
     learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
         The schedule of the step size: "invscaling" and "adaptive" for ``solver="sgd"``; "cosine" falls along half a
         cosine to nothing over `max_iter` epochs, for any solver.
-    learning_rate_init : float, default=1e-3
+    learning_rate_init : float, default=2e-3
         The (first) step size.
     power_t : float, default=0.5
         The exponent of "invscaling".
@@ -167,10 +167,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         activation: Any = "tanh",
         *,
         solver: str = "adam",
-        alpha: float = 0.0001,
+        alpha: float = 0.1,
         batch_size: Any = "auto",
         learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
+        learning_rate_init: float = 0.002,
         power_t: float = 0.5,
         warmup_epochs: int = 0,
         max_iter: int = 200,

@@ -101,7 +101,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         alpha: float = 0.0001,
         batch_size: Any = "auto",
         learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
+        learning_rate_init: float = 0.002,
         power_t: float = 0.5,
         warmup_epochs: int = 0,
         max_iter: int = 200,

@@ -22,7 +22,8 @@ each_solver = pytest.mark.parametrize("solver", ["sgd", "adam"])
 def small(**options):
     """With scikit-learn's defaults."""
     defaults = {"hidden_layer_sizes": (20,), "max_iter": 6, "random_state": 0, "batch_size": 200}
-    return MLPClassifier(**{**defaults, "early_stopping": False, **options})
+    defaults |= {"alpha": 1e-4, "learning_rate_init": 1e-3, "early_stopping": False}
+    return MLPClassifier(**{**defaults, **options})
 
 
 def state(clf):
