@@ -37,7 +37,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     `activation`, which is the article's tanh, and four that were chosen by measurement, see docs/quality.md: `alpha`,
     `learning_rate_init`, `early_stopping`, and what ``batch_size="auto"`` comes to. Others, such as `dtype` and
     `n_threads`, come on top; ``solver="lbfgs"`` and `max_fun` don't exist. A binary problem has two softmax outputs
-    where scikit-learn has one logistic output. Where y has several labels a sample (a matrix of 0 and 1), each has a logistic output.
+    where scikit-learn has one logistic output. Where y has several labels a sample (a matrix of 0 and 1), each has a
+    logistic output.
 
     Parameters
     ----------

@@ -214,9 +214,8 @@ def test_mnist_accuracy_is_scikit_learns():
         train_X, test_X, train_y, test_y = train_test_split(images, digits, train_size=4000, random_state=seed)
         # One thread: on a busy machine scikit-learn's BLAS gets ten times slower with two. Ours gives the same bits.
         ours = MLPClassifier(hidden_layer_sizes=(128,), random_state=seed, n_threads=1)
-        ours.set_params(
-            alpha=1e-4, learning_rate_init=1e-3, batch_size=200, early_stopping=False
-        )  # scikit-learn's defaults
+        # scikit-learn's defaults
+        ours.set_params(alpha=1e-4, learning_rate_init=1e-3, batch_size=200, early_stopping=False)
         theirs = Sklearns(hidden_layer_sizes=(128,), activation="tanh", random_state=seed)
         with threadpool_limits(1):
             scores.append([clf.fit(train_X, train_y).score(test_X, test_y) for clf in (ours, theirs)])
