@@ -23,9 +23,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     """Multilayer perceptron for regression with scikit-learn's interface, trained and served by compiled kernels.
 
     The parameters and their defaults are those of `MLPClassifier`, without `label_smoothing` and `class_weight`; but
-    `alpha` is 1e-4, as in scikit-learn, since the loss has the scale of y. The loss is half the squared error, added over
-    the outputs: ``sum_j (f_j(x) - y_j)**2 / 2``. Of several outputs scikit-learn reports the mean; its gradients are the
-    same.
+    `alpha` is 1e-4, as in scikit-learn, since the loss has the scale of y. That is half the squared error, added over
+    the outputs: ``sum_j (f_j(x) - y_j)**2 / 2``. Of several outputs scikit-learn reports the mean; its gradients are
+    the same.
 
     Attributes
     ----------
