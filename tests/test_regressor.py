@@ -26,7 +26,8 @@ quiet = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def rounding(estimator) -> dict[str, str]:
     if estimator.dtype == "float64":
         return {}
-    return {"check_sample_weight_equivalence_on_dense_data": "rounding: float32 differs by more than 1e-7, relatively"}
+    reason = "rounding: float32 differs by more than 1e-7, relatively"
+    return {f"check_sample_weight_equivalence_on_{kind}_data": reason for kind in ("dense", "sparse")}
 
 
 @pytest.mark.filterwarnings("ignore")
