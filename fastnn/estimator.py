@@ -177,10 +177,11 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             self._take_up(stopping)
         self._stopping = stopping
         self.n_iter_ = 0
+        task = None
         try:
-            callbacks = [*further.get("callbacks", ()), *self._scikit_learns_callbacks(n_epochs, further.get("given"))]
+            task = self._begin_fit_task(n_epochs, *further["given"]) if "given" in further else None
             with (
-                called(callbacks, n_epochs) as stops,
+                called([*further.get("callbacks", ()), *([task] if task else [])], n_epochs) as stops,
                 closing(self._trainer.epochs(samples, n_epochs, stopping, checkpoint)) as epochs,
             ):
                 for epoch in epochs:
@@ -200,6 +201,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 self._say_why(n_epochs)
         finally:
             self._finish()
+        if task is not None:
+            task.finish()
         return self
 
     def _shall_stop_early(self, samples: Samples, given: bool, whole: bool) -> bool:
@@ -212,21 +215,12 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         divisible = strata is None or bool(np.unique(strata, return_counts=True)[1].min() >= 2)
         return divisible and samples.X.shape[0] >= _ENOUGH_TO_HOLD_OUT
 
-    def _scikit_learns_callbacks(self, n_epochs: int, given: Any) -> list[Callable[[Epoch], Any]]:
-        """Those of `set_callbacks`, as one of ours: each epoch is a task of theirs."""
-        if given is None or not getattr(self, "_skl_callbacks", None):
-            return []
-        X, y = given
-        context = self._init_callback_context(max_subtasks=n_epochs)
-        context.call_on_fit_task_begin(estimator=self, X=X, y=y)
-
-        def call(epoch: Epoch) -> bool:
-            task = context.subcontext(task_name="epoch")
-            task.call_on_fit_task_begin(estimator=self, X=X, y=y)
-            fitted = {"network_": self.network_}
-            return bool(task.call_on_fit_task_end(estimator=self, X=X, y=y, reconstruction_attributes=fitted))
-
-        return [call]
+    def _begin_fit_task(self, n_epochs: int, X: Any, y: Any, sample_weight: Any) -> _FitTask | None:
+        """The callbacks of `set_callbacks`, if there are any, at work."""
+        if not getattr(self, "_skl_callbacks", None):
+            return None
+        given = {"X": X, "y": y, "metadata": None if sample_weight is None else {"sample_weight": sample_weight}}
+        return _FitTask(self, self._init_callback_context(max_subtasks=n_epochs), given)
 
     def _say_why(self, n_epochs: int) -> None:
         """Why training has ended, in scikit-learn's words."""
@@ -490,6 +484,26 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
 def auto_batch_size(n_samples: int | None) -> int:
     """What ``batch_size="auto"`` comes to: a fiftieth of the samples, at least 32 and at most 200 (docs/quality.md)."""
     return 200 if n_samples is None else min(200, max(32, n_samples // 50), n_samples)
+
+
+class _FitTask:
+    """scikit-learn's callbacks as one of ours: a fit is a task of theirs, and each epoch one within that."""
+
+    def __init__(self, estimator: BaseMLP, context: Any, given: dict[str, Any]) -> None:
+        self.given: dict[str, Any] = {"estimator": estimator, **given}
+        self.context = context
+        self.context.call_on_fit_task_begin(**self.given)
+
+    def __call__(self, epoch: Epoch) -> bool:
+        task = self.context.subcontext(task_name="epoch").call_on_fit_task_begin(**self.given)
+        network = self.given["estimator"].network_
+        # A copy, if anybody asks: what a callback keeps shall not be trained on.
+        fitted = {"reconstruction_attributes": lambda: {"network_": copy.deepcopy(network)}}
+        return bool(task.call_on_fit_task_end(**self.given, **fitted))
+
+    def finish(self) -> None:
+        """The whole fit is done; with the weights that it ends with."""
+        self.context.call_on_fit_task_end(**self.given, reconstruction_attributes={})
 
 
 def checkpoint_at(path: str | os.PathLike[str] | None, every: int) -> Checkpoint | None:

@@ -90,7 +90,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         restart = not (self.warm_start and hasattr(self, "network_"))
         samples = self._validate(X, y, sample_weight, restart)
         held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
-        self._fit(samples, held_out, restart, self.max_iter, checkpoint=kept, callbacks=callbacks, given=(X, y))
+        given = X, y, sample_weight
+        self._fit(samples, held_out, restart, self.max_iter, checkpoint=kept, callbacks=callbacks, given=given)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]

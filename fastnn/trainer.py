@@ -28,7 +28,7 @@ from fastnn.kernels.narrow import method
 from fastnn.kernels.sparse import Csr, transposed
 from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
-from fastnn.runtime.launch import check_n_threads, launch, pace, usable_threads
+from fastnn.runtime.launch import check_n_threads, each_share, launch, pace, sharing, usable_threads
 from fastnn.samples import Samples, SumsOverflowError
 from fastnn.stopping import Stopping
 
@@ -456,7 +456,8 @@ class _Slices:
             self.method = method(net.sizes, net.dtype) if regular else WITH_EXTRAS
         together = members > 1
         self.kernel = members_kernel(self.method, not regular, sparse) if together else self.method.kernel
-        parts = members if together else self.method.chunks(batch_size, usable_threads(options.n_threads))
+        self.most_threads = usable_threads(options.n_threads)
+        parts = members if together else self.method.chunks(batch_size, self.most_threads)
         total = operations * self.n_batches * self.n_epochs
         self.pace = pace(operations, 0 if together else self.method.phases, total, parts, options.n_threads)
         # Each member is trained by one thread, in that thread's memory.
@@ -522,7 +523,7 @@ class _Slices:
         if self.n_members > 1:  # when one diverges, all have the weights of the same epoch, or of the one after
             stride = 1
         try:
-            with held_back() as interrupted:
+            with held_back() as interrupted, sharing(self):
                 while done < last:
                     epoch = done // self.n_batches
                     boundary = ((counted + epoch) // stride + 1) * stride - counted
@@ -560,6 +561,9 @@ class _Slices:
     def _call(self, first: int, last: int) -> tuple[int, int]:
         """Train from one batch to another, `last` at most; returns the number it tried to reach, and that it did."""
         threads, trial = self.pace.choose()
+        if threads > 1 and self.trainer.options.n_threads is None and threads > each_share(self.most_threads):
+            # A trial of another number would tell nothing, and be short.
+            threads, trial = each_share(self.most_threads), False
         batches = int((_SECONDS_PER_TRIAL if trial else _SECONDS_PER_CALL) / self.seconds_per_batch)
         end = min(first + max(1, batches), last)
         if end // self.n_batches > first // self.n_batches:
@@ -573,7 +577,7 @@ class _Slices:
         threads = launch(self.kernel, work, threads)
         reached = self._reached()
         self.seconds_per_batch = max((time.perf_counter() - began) / max(1, reached - first), 1e-9)
-        self.pace.record(threads, self.seconds_per_batch)
+        self.pace.record(1 if threads == 1 else self.pace.n_threads, self.seconds_per_batch)
         return end, reached
 
     def _reached(self) -> int:

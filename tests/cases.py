@@ -231,7 +231,7 @@ DISGUISES: dict[str, Callable[[Array], Array]] = {
 def all_kernels() -> list[launch.Kernel]:
     """Every compiled kernel of the package."""
     found = {id(method.kernel): method.kernel for method in (BY_PANELS, IN_LANES, WITH_EXTRAS, FROM_SPARSE)}
-    of_members = [members_kernel(method, extras=False, sparse=False) for method in (BY_PANELS, IN_LANES)]
+    of_members = [members_kernel(method, False, False) for method in (BY_PANELS, IN_LANES)]
     found.update({id(each): each for each in of_members})
     for name, module in sys.modules.items():
         if name.startswith("fastnn.kernels."):

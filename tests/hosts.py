@@ -44,6 +44,13 @@ def score(n_threads=2) -> str:
     return hashlib.sha256(net.predict_proba(X, n_threads=n_threads).tobytes()).hexdigest()
 
 
+def score_and_threads(estimator, rows, labels) -> dict[str, float]:
+    """A scorer for a search: how good, in which process, and how many threads a launch of it may use now."""
+    from fastnn.runtime.launch import usable_threads
+
+    return {"score": estimator.score(rows, labels), "process": os.getpid(), "threads": usable_threads()}
+
+
 def fit_and_score(n_threads=2) -> str:
     """Both, as a worker's task."""
     always_parallel()

@@ -5,7 +5,9 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.datasets import load_iris
+from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -121,34 +123,101 @@ def test_what_has_begun_is_ended_whatever_happens():
 sklearn_callback = pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9 has no callbacks")
 
 
-def test_scikit_learns_monitor_scores_each_epoch():
+def epochs_in(monitor):
+    """The rows of the last run's log that are about epochs."""
+    return [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+
+
+def regressor(**options):
+    return MLPRegressor(**{"hidden_layer_sizes": (5,), "max_iter": 8, "random_state": 0, **options})
+
+
+@pytest.mark.parametrize(
+    ("estimator", "targets", "scoring"),
+    [(small(), y, "accuracy"), (small(), y, "neg_log_loss"), (regressor(), X[:, 0], "r2")],
+    ids=["accuracy", "log loss", "regression"],
+)
+@pytest.mark.parametrize("weight", [None, np.arange(150.0)], ids=["plain", "weighted"])
+def test_scikit_learns_monitor_scores_each_epoch(estimator, targets, scoring, weight):
+    """Each score is that of a fit that ends with this epoch, with the weights of the fit."""
+    monitor = sklearn_callback.ScoringMonitor(scoring=scoring)
+    fitted = clone(estimator).set_callbacks(monitor).fit(X, targets, weight)
+    score = get_scorer(scoring)
+    weights = {} if weight is None else {"sample_weight": weight}
+    expected = [
+        score(clone(estimator).set_params(max_iter=n).fit(X, targets, weight), X, targets, **weights)
+        for n in range(1, 9)
+    ]
+    assert [row[scoring] for row in epochs_in(monitor)] == expected
+    # The whole fit is a task, too.
+    (whole,) = (row for row in monitor.get_logs().data if row["task_name"] == "fit")
+    assert whole[scoring] == score(fitted, X, targets, **weights)
+
+
+def test_scikit_learns_monitor_sees_the_best_weights_at_the_end():
+    monitor = sklearn_callback.ScoringMonitor(scoring="neg_log_loss")
+    clf = small(early_stopping=True, learning_rate_init=2.0, max_iter=40, n_iter_no_change=5).set_callbacks(monitor)
+    clf.fit(X, y, X_val=X[::2], y_val=y[::2])
+    whole, *epochs = [row["neg_log_loss"] for row in monitor.get_logs().data]
+    assert len(epochs) == clf.n_iter_
+    assert whole == get_scorer("neg_log_loss")(clf, X, y) == epochs[np.argmin(clf.validation_loss_curve_)] != epochs[-1]
+
+
+def test_scikit_learns_monitor_in_a_pipeline_and_in_workers():
+    """In the scaled rows that the step sees; from the processes of a grid search."""
     monitor = sklearn_callback.ScoringMonitor(scoring="accuracy")
-    clf = small().set_callbacks(monitor).fit(X, y)
-    log = monitor.get_logs() if hasattr(monitor, "get_logs") else monitor.logs_
-    log = log[-1] if isinstance(log, list) else log
-    scores = [row["accuracy"] for row in log.data if row["task_name"] == "epoch"]
-    assert len(scores) == 8 and scores[-1] == clf.score(X, y)
+    scaled = StandardScaler().fit_transform(X)
+    make_pipeline(StandardScaler(), small().set_callbacks(monitor)).fit(X, y)
+    expected = [small(max_iter=n).fit(scaled, y).score(scaled, y) for n in range(1, 9)]
+    assert [row["accuracy"] for row in epochs_in(monitor)] == expected
+
+    monitor = sklearn_callback.ScoringMonitor(scoring="accuracy")
+    search = GridSearchCV(small().set_callbacks(monitor), {"max_iter": [3, 5]}, cv=2, n_jobs=2)
+    search.fit(X, y)
+    rows = [row for run in monitor.get_logs(select="all") for row in run.data if row["task_name"] == "epoch"]
+    refit = [row["accuracy"] for row in rows if len(row["parent_task_id_path"]) == 2]  # the folds lie deeper
+    assert len(rows) - len(refit) == 2 * (3 + 5)
+    assert len(refit) == search.best_params_["max_iter"] and refit[-1] == search.score(X, y)
 
 
-def test_scikit_learns_progress_bar_and_any_of_its_protocol(capsys):
-    class Stopping:
-        epochs = 0
+def test_scikit_learns_progress_bars_are_full_at_the_end(capsys):
+    """Also where training stops early, and in a pipeline and a search."""
+    bar = sklearn_callback.ProgressBar(max_propagation_depth=None)
+    stopping = {"tol": 10.0, "n_iter_no_change": 1, "max_iter": 50}
+    for model, name in (
+        (small(), "MLPClassifier - fit"),
+        (regressor(**stopping), "MLPRegressor - fit"),
+        (make_pipeline(StandardScaler(), small(**stopping)), "Pipeline - fit"),
+        (GridSearchCV(small(**stopping), {"alpha": [0.0, 0.1]}, cv=2), "GridSearchCV"),
+    ):
+        model.set_callbacks(bar).fit(X, y)
+        lines = [line for line in capsys.readouterr().out.splitlines() if "%" in line]
+        assert any(name in line for line in lines)
+        assert all("100%" in line for line in lines), lines
+    assert sum("MLPClassifier - fit" in line for line in lines) == 5  # of the search: four fits and the last
+
+
+def test_any_callback_of_scikit_learns_protocol_may_keep_estimators_and_stop():
+    class Keeping:
+        def __init__(self):
+            self.kept, self.ended = [], []
 
         def setup(self, estimator, context): ...
 
-        def teardown(self, estimator, context): ...
+        def teardown(self, estimator, context):
+            self.ended.append(context.task_name)
 
         def on_fit_task_begin(self, estimator, context): ...
 
         def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-            if context.task_name == "epoch":
-                self.epochs += 1
-                fitted_estimator.predict(X)
-            return self.epochs == 4
+            self.ended.append(context.task_name)
+            self.kept.append(fitted_estimator)
+            return len(self.kept) == 4
 
-    clf = small().set_callbacks(sklearn_callback.ProgressBar(), Stopping()).fit(X, y)
-    assert clf.n_iter_ == 4
-    model = make_pipeline(StandardScaler(), small()).set_callbacks(sklearn_callback.ProgressBar())
-    assert model.fit(X, y).predict(X).shape == y.shape
-    search = GridSearchCV(small(), {"alpha": [0.0, 0.1]}, cv=2)
-    assert search.fit(X, y).best_score_ > 0.3
+    keeping = Keeping()
+    clf = small().set_callbacks(keeping).fit(X, y)
+    assert clf.n_iter_ == 4 and keeping.ended == ["epoch"] * 4 + ["fit"] * 2
+    for n_epochs, kept in enumerate(keeping.kept[:4], start=1):
+        assert kept.predict_proba(X).tobytes() == small(max_iter=n_epochs).fit(X, y).predict_proba(X).tobytes()
+    clf.set_callbacks().fit(X, y)
+    assert clf.n_iter_ == 8 and len(keeping.kept) == 5

@@ -1,5 +1,6 @@
 """The trainer: the article's loop and its relatives, what it promises about state, and what it refuses."""
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -348,3 +349,50 @@ def test_a_network_learns_the_moons():
     history = train(net, moons, labels, epochs=100, batch_size=32, solver="adam", step_size=0.01)
     assert history.loss_curve[-1] < history.loss_curve[0] / 4
     assert (net.predict(moons) == labels).mean() > 0.98
+
+
+@pytest.mark.parametrize("n_threads", [None, 2])
+def test_trainings_at_once_share_the_threads(monkeypatch, n_threads):
+    """In epochs 3 and 4 of the first there is a second one. Who names a number of threads has that number."""
+
+    class AlwaysTwo:
+        n_threads = 2
+
+        def choose(self):
+            return 2, False
+
+        def record(self, threads, seconds): ...
+
+    used = {"first": [], "second": []}
+
+    def noting(kernel, args, threads, dtype=None):
+        used[threading.current_thread().name].append(threads)
+        return launch(kernel, args, threads, dtype)
+
+    monkeypatch.setattr("fastnn.trainer.pace", lambda *_: AlwaysTwo())
+    monkeypatch.setattr("fastnn.trainer.usable_threads", lambda n_threads=None: 2)
+    monkeypatch.setattr("fastnn.trainer.launch", noting)
+    met, done = threading.Event(), threading.Event()
+
+    def second(epoch):
+        met.set()
+        assert done.wait(60)
+
+    def first(epoch):
+        if epoch.number == 2:
+            other.start()
+            assert met.wait(60)
+        if epoch.number == 4:
+            done.set()
+            other.join()
+
+    def work(callback, epochs):
+        train(Network.create(SIZES), X, y, epochs=epochs, callbacks=[callback], n_threads=n_threads)
+
+    other = threading.Thread(target=work, args=(second, 3), name="second")
+    alone = threading.Thread(target=work, args=(first, 6), name="first")
+    alone.start()
+    alone.join()
+    few = n_threads or 1
+    assert used["first"] == [2, 2, few, few, 2, 2]
+    assert used["second"][0] == few and len(used["second"]) == 3

@@ -481,24 +481,25 @@ def features_phase(run: Run, number: int, part: int, parts: int, worker: int) ->
 
 @jit
 def start_batch(run: Run, number: int) -> None:
-    """What comes before a batch: an epoch's first shuffles, and Adam's powers move on by one."""
+    """What comes before a batch: an epoch's first shuffles, weights are added up, Adam's powers move on by one."""
     epoch, within = epoch_of(run, number)
     if within == 0:
         run.epoch_losses[epoch % run.epoch_losses.size] = 0.0
         if run.shuffled:
             shuffle(run.order, run.seed, run.first_epoch + epoch)
     numbers = run.numbers
-    numbers[STEP_NOW] = numbers[STEP]
-    if run.solver == _ADAM:
-        numbers[POWER_1] *= numbers[BETA_1]
-        numbers[POWER_2] *= numbers[BETA_2]
-        numbers[STEP_NOW] *= np.sqrt(1.0 - numbers[POWER_2]) / (1.0 - numbers[POWER_1])
     batch = batch_of(run, number)
     numbers[TOTAL_WEIGHT] = batch.n
     if run.sample_weight.size:
         for i in range(batch.n):
             run.losses[i] = run.sample_weight[sample_of(run, batch, i)]
         numbers[TOTAL_WEIGHT] = ordered_sum(run.losses[: batch.n])
+    numbers[STEP_NOW] = numbers[STEP]
+    # A batch that weighs nothing is no step, and its bias isn't corrected either.
+    if run.solver == _ADAM and numbers[TOTAL_WEIGHT] != 0:
+        numbers[POWER_1] *= numbers[BETA_1]
+        numbers[POWER_2] *= numbers[BETA_2]
+        numbers[STEP_NOW] *= np.sqrt(1.0 - numbers[POWER_2]) / (1.0 - numbers[POWER_1])
 
 
 @jit

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 from cases import (
     CASES,
     DISGUISES,
@@ -238,6 +239,36 @@ def float_dtypes(signatures: list[Any]) -> list[Any]:
     return found
 
 
+def train_and_score_disguised(dtype: type) -> None:
+    """Every way to train and to score, with arrays that lie in memory in every way."""
+    X, y = np.random.default_rng(0).standard_normal((20, 5)), np.arange(20) % 3
+    for width in (4, 40):  # in the lanes, by panels
+        net = fastnn.Network.create([5, width, 3], dtype=dtype)
+        for disguise in DISGUISES.values():
+            net.predict_proba(disguise(X.astype(dtype)))
+            fastnn.train(net, disguise(X), disguise(y), epochs=1, batch_size=7)
+    for options, output, target in (
+        ({"dropout": 0.5}, "softmax", y),
+        ({"clip_norm": 1.0}, "logistic", np.eye(3)[y]),
+        ({}, "identity", X[:, :3]),
+    ):
+        net = fastnn.Network.create([5, 4, 3], "gelu", dtype=dtype, output=output)
+        for disguise in DISGUISES.values():
+            net.predict(disguise(X.astype(dtype)))
+            fastnn.train(net, disguise(X), disguise(target), epochs=1, batch_size=7, **options)
+    net = fastnn.Network.create([5, 4, 3], dtype=dtype)
+    for disguise in DISGUISES.values():
+        sparse = scipy.sparse.csr_array(X.astype(dtype))
+        sparse.data, sparse.indptr = disguise(sparse.data), disguise(sparse.indptr)
+        sparse.indices = disguise(sparse.indices)
+        net.predict_proba(sparse)
+        fastnn.train(net, sparse, disguise(y), epochs=1, batch_size=7)
+    for width in (4, 40):
+        ensemble = fastnn.Ensemble.create(3, [5, width, 3], dtype=dtype)
+        for disguise in DISGUISES.values():
+            fastnn.train(ensemble, disguise(X), disguise(y), epochs=1, batch_size=7)
+
+
 def test_one_signature_a_dtype() -> None:
     """Nothing that a caller may pass compiles a kernel again: serial or parallel, all have one signature a dtype."""
     for dtype in (np.float32, np.float64):
@@ -251,21 +282,7 @@ def test_one_signature_a_dtype() -> None:
                         if case.out:
                             case.kernel(*changed.values(), out=DISGUISES["every second"](result))
                             case.kernel(*changed.values(), out=memory_mapped(result, "c"))
-                X, y = np.random.default_rng(0).standard_normal((20, 5)), np.arange(20) % 3
-                for width in (4, 40):  # in the lanes, by panels
-                    net = fastnn.Network.create([5, width, 3], dtype=dtype)
-                    for disguise in DISGUISES.values():
-                        net.predict_proba(disguise(X.astype(dtype)))
-                        fastnn.train(net, disguise(X), disguise(y), epochs=1, batch_size=7)
-                for options, output, target in (
-                    ({"dropout": 0.5}, "softmax", y),
-                    ({"clip_norm": 1.0}, "logistic", np.eye(3)[y]),
-                    ({}, "identity", X[:, :3]),
-                ):
-                    net = fastnn.Network.create([5, 4, 3], "gelu", dtype=dtype, output=output)
-                    for disguise in DISGUISES.values():
-                        net.predict(disguise(X.astype(dtype)))
-                        fastnn.train(net, disguise(X), disguise(target), epochs=1, batch_size=7, **options)
+                train_and_score_disguised(dtype)
     for kernel in all_kernels():
         found = float_dtypes(kernel.compiled.signatures)
         assert len(found) == len(set(found)) == 2, (kernel.name, kernel.compiled.signatures)
@@ -342,6 +359,14 @@ def call_all_within_guards() -> None:
                     fastnn.train(net, X, y, epochs=2, batch_size=batch_size, shuffle=shuffle)
                     for rows in (X, X[:1], X[-1:]):
                         net.predict_proba(rows)
+                    sparse = scipy.sparse.csr_array(np.eye(n, layer_sizes[0], dtype=dtype))
+                    sparse.data, sparse.indices = guarded(sparse.data, at_end), guarded(sparse.indices, at_end)
+                    sparse.indptr = guarded(sparse.indptr, at_end)
+                    fastnn.train(net, sparse, y, epochs=2, batch_size=batch_size, shuffle=shuffle, clip_norm=1.0)
+                    fastnn.train(net, sparse, y, epochs=2, batch_size=batch_size, shuffle=shuffle)
+                    net.predict_proba(sparse)
+                    ensemble = fastnn.Ensemble.create(3, layer_sizes, dtype=dtype)
+                    fastnn.train(ensemble, X, y, epochs=2, batch_size=batch_size, shuffle=shuffle)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mprotect as Linux has it")

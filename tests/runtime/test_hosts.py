@@ -139,6 +139,63 @@ assert search.set_params(n_jobs=2).fit(hosts.X, hosts.y).cv_results_["mean_test_
     )
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="there is nothing to share")
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_the_workers_of_a_grid_search_have_no_more_threads_than_there_are_processors(backend, layer):
+    """Where nobody says how many: joblib tells its processes, and a fork's child is on one; threads share them.
+
+    In threads no two launches are split at the same moment. (What trainings that meet do, `test_trainer.py` says.)
+    """
+    if not loads(layer):
+        pytest.skip(f"Numba has no {layer} here")
+    found = run(
+        f"""
+import os, sys
+sys.path.insert(0, {str(TESTS)!r})
+import joblib, numba
+import hosts, fastnn
+from fastnn.runtime import launch
+from sklearn.model_selection import GridSearchCV
+split, most_split = 0, 0
+if {backend!r} == "threading":
+    hosts.always_parallel()
+    class Counting:  # the kernels as `launch` calls them
+        def __init__(self, run): self.run = run
+        def __call__(self, args, region, n_threads):
+            global split, most_split
+            split += n_threads > 1
+            most_split = max(most_split, split)
+            try:
+                self.run(args, region, n_threads)
+            finally:
+                split -= n_threads > 1
+    entry = launch.Kernel.entry
+    launch.Kernel.entry = lambda kernel, dtype: Counting(entry(kernel, dtype))
+grid = {{"hidden_layer_sizes": [(20,), (40,)], "learning_rate_init": [1e-3, 1e-2]}}
+network = fastnn.MLPClassifier(max_iter=20, random_state=0)
+search = GridSearchCV(network, grid, cv=2, scoring=hosts.score_and_threads, refit=False)
+alone = search.fit(hosts.X, hosts.y).cv_results_
+with joblib.parallel_backend({backend!r}):
+    found = search.set_params(n_jobs=2).fit(hosts.X, hosts.y).cv_results_
+def of(results, name): return [value for fold in (0, 1) for value in results[f"split{{fold}}_test_{{name}}"].tolist()]
+assert of(found, "score") == of(alone, "score")
+expected = 1 if {layer!r} == "workqueue" else min(numba.config.NUMBA_NUM_THREADS, joblib.cpu_count())
+assert set(of(alone, "threads")) == {{expected}}
+processes, threads = set(of(found, "process")), of(found, "threads")
+if {backend!r} == "threading":
+    assert processes == {{os.getpid()}} and most_split == (expected > 1)
+else:
+    assert os.getpid() not in processes
+    assert 2 * max(threads) <= joblib.cpu_count(), threads
+""",
+        NUMBA_THREADING_LAYER=layer,
+        PYTHONWARNINGS="ignore",
+        warnings="ignore",
+    )
+    assert found == ""
+
+
 @forks
 def test_a_server_that_loads_before_it_forks(host):
     """As with ``gunicorn --preload``: the model is loaded and used, then workers with threads are forked."""
