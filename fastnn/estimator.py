@@ -34,7 +34,7 @@ from fastnn.validation import Validation
 
 Array = NDArray[Any]
 
-# Early stopping by default: below, the held-out samples are too few to go by (docs/quality.md).
+# Early stopping by default begins here: with 200 samples it costs 0.6 % of accuracy (docs/quality.md).
 _ENOUGH_TO_HOLD_OUT = 300
 
 
