@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from fastnn import Network
+from fastnn import Ensemble, Network
 from fastnn.kernels.activation import CODES
 
 X = np.random.default_rng(0).normal(size=(50, 7))
@@ -38,6 +38,18 @@ def test_onnx_runtime_gives_the_same(tmp_path, dtype, activation, output):
         return
     assert np.abs(found["probabilities"] - net.predict_proba(rows)).max() <= 1e-6
     np.testing.assert_array_equal(found["label"], net.predict(rows))
+
+
+@pytest.mark.parametrize("output", ["softmax", "logistic", "identity"])
+def test_an_ensemble_is_one_graph_of_its_members_mean(tmp_path, output):
+    net = Ensemble.create(3, [7, 9, 4], "gelu", seed=1, output=output)
+    net.to_onnx(tmp_path / "net.onnx")
+    found = run(tmp_path / "net.onnx", X.astype(np.float32))
+    if output == "identity":
+        np.testing.assert_allclose(found["values"], net.predict(X), atol=2e-6)
+        return
+    assert np.abs(found["probabilities"] - net.predict_proba(X)).max() <= 1e-6
+    np.testing.assert_array_equal(found["label"], net.predict(X))
 
 
 @pytest.mark.parametrize("labels", LABELS)
