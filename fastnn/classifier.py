@@ -25,7 +25,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from fastnn.callbacks import Epoch
 from fastnn.estimator import BaseMLP, checkpoint_at
 from fastnn.network import Network
-from fastnn.samples import Samples, refuse_no_numbers
+from fastnn.samples import Samples, refuse_unusable
 
 Array = NDArray[Any]
 
@@ -423,7 +423,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
         """Checked samples; sets `classes_`, unless they are known."""
-        refuse_no_numbers(X)
+        refuse_unusable(X)
         X, y = validate_data(
             self, X, y, accept_sparse="csr", multi_output=True, dtype=(np.float64, np.float32), reset=restart
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastnn.kernels.layout import aligned_zeros
 from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
+from fastnn.samples import SumsOverflowError
 
 Array = NDArray[Any]
 
@@ -34,6 +35,8 @@ class Ensemble(Network):
 
     Raises
     ------
+    TypeError
+        If one is no network.
     ValueError
         If there is none, or two differ in more than their weights.
     """
@@ -43,6 +46,8 @@ class Ensemble(Network):
             raise ValueError("an ensemble needs at least one network.")
         for network in members:
             first = members[0]
+            if not isinstance(network, Network):
+                raise TypeError(f"the members must be networks, got {type(network).__name__}.")
             if isinstance(network, Ensemble) or network.description() != first.description():
                 raise ValueError(f"the members must differ in their weights only: {network} isn't like {first}.")
         self.members = [
@@ -113,8 +118,11 @@ class Ensemble(Network):
         out : ndarray of shape (n, n_outputs), the network's dtype
         """
         total = self.members[0].outputs(X, n_threads=n_threads)
-        for network in self.members[1:]:
-            total += network.outputs(X, n_threads=n_threads)
+        with np.errstate(over="ignore"):
+            for network in self.members[1:]:
+                total += network.outputs(X, n_threads=n_threads)
+        if self.output == "identity" and not np.isfinite(total).all():
+            raise SumsOverflowError(f"the sum of the members' values overflows {self.dtype}: scale y, or use float64.")
         total /= self.dtype.type(self.n_members)
         return total
 
@@ -148,9 +156,13 @@ class Ensemble(Network):
         if description.get("kind") != "ensemble":
             Network.from_parts(tensors, description)  # has the words for all else
             raise ModelFileError("this is the model of one network: load it with fastnn.Network.load.")
-        n_members = description.get("n_members")
-        n_parts = 2 * (len(description.get("sizes", ())) - 1)
-        if not isinstance(n_members, int) or n_members < 1 or len(tensors) != n_members * n_parts:
+        n_members, sizes = description.get("n_members"), description.get("sizes")
+        if (
+            type(n_members) is not int
+            or not isinstance(sizes, list)
+            or len(tensors) != n_members * 2 * (len(sizes) - 1)
+            or not tensors
+        ):
             raise ModelFileError(f"the file's arrays aren't those of {n_members} networks.")
         alone = {**description, "kind": "network"}
         return cls([Network.from_parts(_of_member(tensors, member), alone) for member in range(n_members)])

@@ -26,7 +26,7 @@ from fastnn.checkpoint import Checkpoint
 from fastnn.ensemble import Ensemble
 from fastnn.kernels.activation import CODES
 from fastnn.network import Network
-from fastnn.samples import Samples, refuse_no_numbers
+from fastnn.samples import Samples, refuse_unusable
 from fastnn.schedule import Schedule
 from fastnn.stopping import LOSS, VALIDATION_LOSS, VALIDATION_SCORE, Stopping
 from fastnn.trainer import Trainer, TrainOptions
@@ -405,7 +405,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
                 return self.network_.outputs(X, n_threads=self.n_threads)
             except ValueError:
                 pass  # scikit-learn's own words for what is wrong
-        refuse_no_numbers(X)
+        refuse_unusable(X)
         X = validate_data(self, X, accept_sparse="csr", reset=False)
         return self.network_.outputs(X, n_threads=self.n_threads)
 

@@ -246,7 +246,7 @@ class Network:
             # Of the first layer's weights a row reads those of its entries.
             above = self.params.size - self.layout.weights(self.params, 1).size
             operations = rows.values.size * width(self.sizes[1], self.dtype) + p.shape[0] * above
-            self._launch(X.data, SparseRows(rows, np.empty(0, np.int64), 0), p, 2.0 * operations, n_threads)
+            self._launch(rows.values, SparseRows(rows, np.empty(0, np.int64), 0), p, 2.0 * operations, n_threads)
         return p
 
     def _score(self, given: Array, X: Array, p: Array, n_threads: int | None) -> None:

@@ -14,7 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastnn.callbacks import Epoch
 from fastnn.estimator import BaseMLP, checkpoint_at
-from fastnn.samples import Samples, refuse_no_numbers
+from fastnn.samples import Samples, refuse_unusable
 
 Array = NDArray[Any]
 
@@ -141,7 +141,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
         """Checked samples, with a column of values for each output."""
-        refuse_no_numbers(X)
+        refuse_unusable(X)
+        if hasattr(y, "toarray"):
+            y = y.toarray()
         X, y = validate_data(
             self,
             X,

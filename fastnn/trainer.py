@@ -378,7 +378,7 @@ class _Journal:
             vars(stopping).update(seen, stopped=stopped, best_params=vectors.get("best"))
             self.finished = stopped
         # Last, since nothing may change before all is known to be there.
-        params, trainer._numbers[:] = vectors["params"], numbers["solver"]
+        params, trainer._numbers[:] = vectors["params"], numbers["solver"].reshape(trainer._numbers.shape)
         trainer.set_slots(slots)
         trainer.net.params[:] = params
         trainer.epochs_done, trainer.samples_seen = epochs_done, samples_seen
@@ -520,15 +520,19 @@ class _Slices:
         """
         trainer = self.trainer
         done, last = 0, self.n_epochs * self.n_batches
-        if self.n_members > 1:  # when one diverges, all have the weights of the same epoch, or of the one after
+        if self.n_members > 1:  # a call ends with the epoch: what is good is of the same epoch in all
             stride = 1
         try:
             with held_back() as interrupted, sharing(self):
                 while done < last:
                     epoch = done // self.n_batches
                     boundary = ((counted + epoch) // stride + 1) * stride - counted
+                    good = self._good() if self.n_members > 1 else ()
                     end, reached = self._call(done, min(last, boundary * self.n_batches))
                     if reached < end:
+                        # Of several, others may have come to the epoch's end before one diverged.
+                        for now, before in zip(self._good(copied=False), good, strict=False):
+                            now[:] = before
                         self._fall_back()
                     finished = np.arange(epoch, reached // self.n_batches) % self.epoch_losses.shape[1]
                     self._count()
@@ -579,6 +583,11 @@ class _Slices:
         self.seconds_per_batch = max((time.perf_counter() - began) / max(1, reached - first), 1e-9)
         self.pace.record(1 if threads == 1 else self.pace.n_threads, self.seconds_per_batch)
         return end, reached
+
+    def _good(self, copied: bool = True) -> list[Array]:
+        """What is good, or a copy of it."""
+        good = [self._run.good_params, self._run.good_state, self._run.good_numbers]
+        return [vector.copy() for vector in good] if copied else good
 
     def _reached(self) -> int:
         """The batches that are done: those of the member that did the fewest."""

@@ -214,7 +214,7 @@ def test_calibration():
     rng = np.random.default_rng(0)
     noisy = np.where(rng.random(150) < 0.3, rng.permutation(y), y)
     train, test = np.arange(150) % 2 == 0, np.arange(150) % 2 == 1
-    sure = classifier(hidden_layer_sizes=(40,), max_iter=400, alpha=0.0, n_iter_no_change=400)
+    sure = classifier(hidden_layer_sizes=(40,), max_iter=400, alpha=0.0, n_iter_no_change=400, batch_size=50)
     sure.fit(X[train], noisy[train])
     calibrated = CalibratedClassifierCV(sure, cv=3).fit(X[train], noisy[train], sample_weight=weight[train])
     plain = CalibratedClassifierCV(sure, cv=3).fit(X[train], noisy[train])

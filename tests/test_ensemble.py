@@ -13,7 +13,7 @@ from cases import MOST_THREADS, each_dtype
 from sklearn.datasets import load_digits
 
 import fastnn
-from fastnn import Ensemble, MLPClassifier, MLPRegressor, Network
+from fastnn import Ensemble, MLPClassifier, MLPRegressor, Network, modelfile
 
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 
@@ -80,10 +80,43 @@ def test_unlike_members_are_refused() -> None:
     one, wider = Network.create([2, 3, 2]), Network.create([2, 4, 2])
     with pytest.raises(ValueError, match="differ in their weights only"):
         Ensemble([one, wider])
+    with pytest.raises(TypeError, match="networks, got int"):
+        Ensemble([1, 2])
     with pytest.raises(ValueError, match="at least one"):
         Ensemble([])
     with pytest.raises(ValueError, match="n_members"):
         Ensemble.create(0, [2, 3, 2])
+
+
+def test_what_is_kept_of_a_divergence_is_of_the_same_epoch_in_all(monkeypatch: Any) -> None:
+    """However many batches a call makes before one of them diverges."""
+    found = []
+    for seconds in (0.1, 0.0):
+        monkeypatch.setattr("fastnn.trainer._SECONDS_PER_CALL", seconds)
+        calm, wild = Network.create([20, 100, 5], "relu", seed=7), Network.create([20, 100, 5], "relu", seed=8)
+        wild.params *= 1e6
+        net = Ensemble([calm, wild])
+        with pytest.raises(fastnn.TrainingDivergedError, match="epoch 1"):
+            fastnn.train(net, X * 1e6, y, epochs=3, step_size=1e20, batch_size=60)
+        found.append(net.params.tobytes())
+    assert found[0] == found[1] == Ensemble([calm, wild]).params.tobytes()
+
+
+def test_values_whose_sum_overflows_are_an_error() -> None:
+    one = Network([np.full((1, 1), 3e38, np.float32)], [np.zeros(1, np.float32)], output="identity")
+    with pytest.raises(ValueError, match="overflows float32"):
+        Ensemble([one, one]).predict(np.ones((1, 1)))
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [{"sizes": 5}, {"sizes": None}, {"n_members": True}, {"n_members": 2**40}, {"n_members": "3"}, {"sizes": []}],
+)
+def test_forged_files(forged: dict[str, Any], tmp_path: Any) -> None:
+    net = Ensemble.create(1, [20, 10, 5])
+    modelfile.save(tmp_path / "model", net.tensors(), {**net.description(), **forged})
+    with pytest.raises(fastnn.ModelFileError):
+        Ensemble.load(tmp_path / "model")
 
 
 def test_a_member_that_diverges_ends_all_and_weights_stay_finite() -> None:

@@ -9,7 +9,7 @@ from fastnn.kernels.extras import WITH_EXTRAS
 from fastnn.kernels.narrow import IN_LANES
 from fastnn.trainer import _Slices
 
-pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Got `batch_size` less than 1 or larger")
 
 rng = np.random.default_rng(0)
 N = 80
@@ -50,6 +50,7 @@ def fitted(task, solver, rows, weight=None, **options):
     """An estimator that was trained on these rows of the task."""
     estimator, y, _, of_task = TASKS[task]
     common = {"alpha": 0.01, "learning_rate_init": 0.02, "max_iter": 25, "tol": 0.0, "random_state": 0}
+    common |= {"batch_size": 200}
     made = estimator(**{**common, "dtype": "float64", **of_task, **SOLVERS[solver], **options})
     return made.fit(X[rows], y[rows], weight)
 
@@ -65,7 +66,7 @@ def assert_same_training(found, expected, curves=True):
 @each_task
 @each_solver
 def test_whole_weights_are_repeated_rows(task, solver):
-    """In one batch ("auto" takes up to 200 rows), those that weigh nothing included."""
+    """In one batch, those that weigh nothing included."""
     repeated = np.repeat(np.arange(N), counts)
     assert 0 in counts and len(repeated) <= 200
     weighted = fitted(task, solver, np.arange(N), counts)

@@ -54,9 +54,12 @@ def _about_model(path: Path) -> dict[str, Any]:
         "sizes": network.get("sizes"),
         "activation": network.get("activation"),
         "dtype": network.get("dtype"),
-        "parameters": sum(n_in * n_out + n_out for n_in, n_out in pairwise(network.get("sizes") or [])),
+        "parameters": network.get("n_members", 1)
+        * sum(n_in * n_out + n_out for n_in, n_out in pairwise(network.get("sizes") or [])),
         "classes": (network.get("classes") or {}).get("labels"),
     }
+    if "n_members" in network:
+        facts |= {"members": network["n_members"]}
     if description.get("kind") == "pipeline":
         facts |= {
             "target": description.get("target"),

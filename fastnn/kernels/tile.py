@@ -318,8 +318,16 @@ class _Tile:
         for count, step in steps:
             last = builder.add(last, builder.mul(builder.sub(count, _I64(1)), step))
             touched = builder.and_(touched, builder.icmp_signed(">", count, _I64(0)))
+        with builder.if_then(touched):
+            self.check_range(index, first, last, array)
+
+    def check_range(self, index: int, first: Any, last: Any, array: Any) -> None:
+        """In a build with bounds checks, end the process unless `first` to `last` - 1 lie in an operand's array."""
+        if not config.BOUNDSCHECK:
+            return
+        builder = self.builder
         outside = builder.or_(builder.icmp_signed("<", first, _I64(0)), builder.icmp_signed(">", last, array.nitems))
-        with builder.if_then(builder.and_(touched, outside)):
+        with builder.if_then(outside):
             place = f"fastnn: operand {index} of a tile reaches from %lld to %lld of %lld\n"
             cgutils.printf(builder, place, first, last, array.nitems)
             trap(builder)
@@ -494,16 +502,18 @@ def sparse_tile(typingctx: Any, out: Any, entries: Any, right: Any, apart: Any, 
         right, stride = parts.operand(2)
         (first,) = parts.operand(4)
         row = cgutils.unpack_tuple(builder, args[1], 4)
-        values, indices = (
-            builder.gep(context.make_array(kind)(context, builder, array).data, [row[2]])
+        arrays = [
+            context.make_array(kind)(context, builder, array)
             for kind, array in zip(signature.args[1][:2], row[:2], strict=True)
-        )
+        ]
+        values, indices = (builder.gep(array.data, [row[2]]) for array in arrays)
         width = builder.mul(n_lines, _I64(emitter.line_elements))
         panel = _I64(PANEL_LINES * emitter.line_elements)
         narrow = builder.icmp_signed("<", width, panel)
         panels_out = builder.sdiv(builder.add(width, builder.sub(panel, _I64(1))), panel)
         parts.check(0, builder.select(narrow, width, panel), (panels_out, out_apart))
-        parts.check(1, row[3])
+        for array in arrays:
+            parts.check_range(1, row[2], builder.add(row[2], row[3]), array)
         parts.check(4, width)
 
         def block(n_panels: int, lines: int) -> None:

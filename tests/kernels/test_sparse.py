@@ -126,6 +126,44 @@ def test_what_does_not_fit_is_refused(spoil: Any, error: type[Exception], messag
         net.predict_proba(spoil(abs(matrix(np.float32))))
 
 
+UNSOUND = {
+    "a column too far": ([0, 2 * 10**9], [0, 2]),
+    "a column before the first": ([0, -1], [0, 2]),
+    "starts beyond the entries": ([0, 1], [0, 10**9, 3]),
+    "starts that go back": ([0, 1], [0, -(10**9), 2]),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+@pytest.mark.parametrize("case", UNSOUND)
+@pytest.mark.parametrize("kind", [scipy.sparse.csr_array, scipy.sparse.csc_array, scipy.sparse.csr_matrix])
+def test_parts_that_do_not_fit_together_are_refused(case: str, kind: Any) -> None:
+    """SciPy makes a matrix of any; its own methods would walk beyond the arrays, and so would the kernels."""
+    indices, starts = UNSOUND[case]
+    parts = (np.ones(2, np.float32), np.array(indices, np.int32), np.array(starts, np.int32))
+    n = len(starts) - 1
+    X = kind((1, 5) if n == 1 else (n, 5)) if kind is not scipy.sparse.csc_array else kind((5, n))
+    X.data, X.indices, X.indptr = parts
+    net = fastnn.Network.create([X.shape[1], 40, 2])
+    clf = fastnn.MLPClassifier((4,), max_iter=1).fit(np.eye(X.shape[1]), np.arange(X.shape[1]) % 2)
+    for call in (
+        lambda: net.predict_proba(X),
+        lambda: fastnn.train(net, X, np.zeros(X.shape[0], int)),
+        lambda: clf.predict(X),
+    ):
+        with pytest.raises(ValueError, match=r"sound|index|indptr|indices"):
+            call()
+
+
+def test_an_order_that_was_changed_behind_scipys_back() -> None:
+    X = matrix(np.float32)
+    net = fastnn.Network.create(SIZES[0], seed=5)
+    expected = net.predict_proba(X)
+    assert X.has_canonical_format  # which it remembers
+    X.indices[:], X.data[:] = unordered(X).indices, unordered(X).data
+    np.testing.assert_array_equal(net.predict_proba(X), expected)
+
+
 def test_a_checkpoint_knows_its_sparse_data(tmp_path: Any) -> None:
     X, path = matrix(np.float32), tmp_path / "progress"
     whole, parts, other = (fastnn.Network.create(SIZES[0], seed=5) for _ in range(3))
