@@ -111,6 +111,17 @@ def test_nothing_is_touched_outside_its_array():
     checked_build(60)
 
 
+def test_sparse_rows_are_read_within_their_arrays():
+    run(
+        "import sys, pytest\nsys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *sys.argv[1:]]))",
+        f"{TESTS / 'kernels' / 'test_sparse.py'}",
+        timeout=3000,
+        warnings="default",
+        NUMBA_BOUNDSCHECK="1",
+        NUMBA_NUM_THREADS="2",
+    )
+
+
 @pytest.mark.slow
 def test_many_examples():
     run(
