@@ -332,11 +332,13 @@ class Trainer:
                     # To the shuffle and to the schedule, all parts belong to one epoch.
                     self.epochs_done, self.samples_seen = number, seen
                     if interrupted():
-                        raise KeyboardInterrupt(_INTERRUPTED.format(number + 1, number))
-        except BaseException:
+                        raise KeyboardInterrupt
+        except BaseException as error:
             for vector, good in zip(vectors, before, strict=True):
                 vector[:] = good
             self.epochs_done, self.samples_seen = number, seen
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(_INTERRUPTED.format(number + 1, number)) from None
             raise
         self.epochs_done, self.samples_seen = number + 1, seen + sum(rows)
         return losses[0] if len(losses) == 1 else float(np.average(losses, weights=rows))
