@@ -48,7 +48,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def train(
-    data: Data,
+    data: Annotated[
+        list[str],
+        typer.Argument(metavar="DATA...", help="Files (Parquet, CSV, Arrow, .npy), glob patterns, or a folder."),
+    ],
     *,
     target: Annotated[str, typer.Option(help="The column to learn.")],
     model: Annotated[Path, typer.Option(help="The model file to write.")],
@@ -62,9 +65,21 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of weights, split and shuffle.")] = 0,
     validation: Annotated[
         float,
-        typer.Option(help="Share of rows to hold out, to stop when the loss on them no longer falls; 0: none."),
+        typer.Option(
+            help="Share of rows to hold out (200,000 at most), to stop when the loss on them no longer falls; 0: none."
+        ),
     ] = 0.1,
+    hold_out_by: Annotated[
+        str | None, typer.Option(help="A column of ids, no feature: rows of one id are held out together.")
+    ] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given again.")] = None,
+    columns: Annotated[
+        Path | None, typer.Option(help="A TOML file that says how to use single columns (kind, impute, categories, ...).")
+    ] = None,
+    buffer_rows: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rows in memory, and shuffled, at a time; by default 128 MB. Fewer rows stay there."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="The most threads to use.")] = None,
     dtype: Annotated[Dtype, typer.Option(help="Of weights and arithmetic.")] = Dtype.FLOAT32,
     plot: Annotated[Path | None, typer.Option(help="Draw the loss of each epoch into this image file.")] = None,
@@ -73,15 +88,20 @@ def train(
         typer.Option(help="Keep the progress in this file; the same command goes on from there after a kill."),
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Epochs from one checkpoint to the next.")] = 1,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Keep the progress beside the model (MODEL.checkpoint) until it is written."),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Train a classifier on a table and write it to a model file.
+    """Train a classifier on a table and write it to a model file. The table may be larger than memory.
 
-    Numbers are standardised, strings one-hot encoded, holes filled; all of that goes into the model file.
+    Numbers and dates are standardised, strings one-hot encoded, holes filled; all of that goes into the model file.
     """
     from fastnn.callbacks import ProgressBar, called
     from fastnn.checkpoint import Checkpoint
-    from fastnn.pipeline.sources import read_table
+    from fastnn.pipeline.columns import read_columns
+    from fastnn.pipeline.sources import open_source
     from fastnn.pipeline.train import prepare
     from fastnn.plot import plot_loss
 
@@ -101,18 +121,26 @@ def train(
         "dtype": dtype.value,
         "epochs": epochs,
         "validation": validation,
+        "hold_out_by": hold_out_by,
         "batch_size": _batch_size(batch_size),
+        "buffer_rows": buffer_rows,
     }
     plan = _plan(settings, options)
-    _check_outputs([data], [path for path in (model, checkpoint) if path is not None], plot)
+    if resume:
+        if checkpoint is not None:
+            raise typer.BadParameter("--resume names the checkpoint itself: leave --checkpoint out.")
+        checkpoint = model.with_name(f"{model.name}.checkpoint")
+    _check_outputs([Path(path) for path in data], [path for path in (model, checkpoint) if path is not None], plot)
     kept = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
     if target in (ignore or ()):
         raise typer.BadParameter(f"{target!r} is both target and ignored.")
 
-    table = read_table(data)
-    say(f"{data}: {table.num_rows} rows, {table.num_columns} columns")
-    training = prepare(table, target, plan, ignore or ())
-    del table  # its rows are in `training` now
+    overrides = None if columns is None else read_columns(columns)
+    source = open_source(data[0] if len(data) == 1 else data)
+    with said_when_slow(f"{source.name}: looking at the rows"):
+        training = prepare(source, target, plan, ignore or (), overrides)
+    n_validation = 0 if training.validation is None else len(training.validation.targets)
+    say(f"{source.name}: {training.n_train + n_validation} rows, {len(source.schema)} columns")
     with said_when_slow(COMPILING):
         training.compile()
     if checkpoint is not None and checkpoint.exists():
@@ -125,6 +153,8 @@ def train(
             say(f"{checkpoint} keeps the epochs that are done: the same command goes on from there")
         raise
     trained.model.save(model)
+    if resume and checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     losses = [epoch.loss for epoch in trained.epochs]
     if plot is not None:
         plot_loss(plot, losses, [epoch.validation_score for epoch in trained.epochs])
