@@ -206,7 +206,7 @@ def predict(
         raise DataError(f"{data}: there are no rows.")
     schema = fitted.score_schema(table.schema, kept)
     scores = fitted.score_batches(table.to_batches(), table.schema, kept)
-    rows = write_batches(out, schema, scores)
+    rows = write_batches(out, schema, scores).rows
     seconds = perf_counter() - began
     summary = {"out": str(out), "rows": rows, "columns": schema.names, "seconds": seconds}
     show(summary, json, f"{out}: {rows} rows scored in {seconds:.2f} s")
