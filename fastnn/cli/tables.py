@@ -200,7 +200,7 @@ def predict(
     fitted = Model.load(model)
     # From CSV to CSV a kept column is carried as it is spelled: an id of 007 stays one.
     carried = set(kept) - set(fitted.schema.names()) if to_csv else set()
-    table = read_table(data, text={*fitted.schema.names("category"), *carried})
+    table = read_table(data, text={*fitted.schema.text_names, *carried})
     if not table.num_rows:
         fitted.schema.check(table.schema)
         raise DataError(f"{data}: there are no rows.")
@@ -228,7 +228,7 @@ def evaluate(
 
     _check_outputs([model, data], [], plot)
     fitted = Model.load(model)
-    text_columns = set(fitted.schema.names("category"))
+    text_columns = set(fitted.schema.text_names)
     if fitted.classes.dtype.kind == "U":
         text_columns.add(target)
     result = evaluate_on_table(fitted, read_table(data, text=text_columns), target)
