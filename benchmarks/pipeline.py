@@ -1,8 +1,8 @@
 """Tables larger than memory: how much of the time is reading and writing, and how much memory it takes.
 
 ``python -m benchmarks.pipeline score`` scores Parquet files of 30 float32 columns with a 30-64-3 network and, in turn,
-only reads and writes the same with pyarrow. ``python -m benchmarks.pipeline train`` trains 30-256-128-3 on a folder that
-doesn't fit into the buffer and, in turn, on rows that lie in memory. Each program runs in a process of its own.
+only reads and writes the same with pyarrow. ``python -m benchmarks.pipeline train`` trains 30-256-128-3 on files that
+the buffer doesn't hold and, in turn, on rows that lie in memory. Each program runs in a process of its own.
 """
 
 from __future__ import annotations
@@ -133,9 +133,10 @@ def compare(programs: dict[str, Callable[[], str]], rounds: int) -> None:
     """Print the ratio of the first program's time to the second's."""
     found = in_turn(programs, rounds)
     ours, theirs = (np.array(found[name]) for name in programs)
+    peaks = ours[:, 1].max(), theirs[:, 1].max()
     print(
         f"ratio of medians {median(ours[:, 0]) / median(theirs[:, 0]):.3f}, of bests "
-        f"{ours[:, 0].min() / theirs[:, 0].min():.3f}; peak memory {ours[:, 1].max():.0f} MB, {theirs[:, 1].max():.0f} MB"
+        f"{ours[:, 0].min() / theirs[:, 0].min():.3f}; peak memory {peaks[0]:.0f} and {peaks[1]:.0f} MB"
     )
 
 

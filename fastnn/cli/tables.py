@@ -74,7 +74,8 @@ def train(
     ] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given again.")] = None,
     columns: Annotated[
-        Path | None, typer.Option(help="A TOML file that says how to use single columns (kind, impute, categories, ...).")
+        Path | None,
+        typer.Option(help="A TOML file that says how to use single columns (kind, impute, categories, ...)."),
     ] = None,
     buffer_rows: Annotated[
         int | None,

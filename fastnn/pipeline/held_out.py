@@ -46,7 +46,8 @@ def _keys_of(ids: pa.Array) -> NDArray[np.uint64]:
         ids = ids.dictionary_encode(null_encoding="encode")
     distinct = [_key_of(value) for value in ids.dictionary.to_pylist()]
     keys = np.array([*distinct, _key_of(None)], np.uint64)
-    return keys[ids.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)]
+    of_each: NDArray[np.uint64] = keys[ids.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)]
+    return of_each
 
 
 def _key_of(value: object) -> int:

@@ -43,7 +43,7 @@ class ClassLearner:
             raise DataError(f"The target {self.name!r} has more than {MOST_CLASSES} classes: is it an identifier?")
 
     def finish(self) -> np.ndarray:
-        """The sorted classes, of dtype str, int64 or bool; DataError if labels are missing, or there are fewer than two."""
+        """The sorted classes, of dtype str, int64 or bool; DataError if labels are missing, or there are not two."""
         if self._known is None or not self._rows:
             raise DataError("There are no rows.")
         _refuse_missing(self.name, self._missing, self._rows)
@@ -108,7 +108,7 @@ def _refuse_missing(name: str, n_missing: int, n_rows: int) -> None:
 
 
 def _is_text(type_: pa.DataType) -> bool:
-    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
 
 
 def _comparable(name: str, labels: pa.ChunkedArray) -> pa.ChunkedArray:

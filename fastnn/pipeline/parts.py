@@ -1,7 +1,7 @@
 """Training samples that memory doesn't hold, made from a source part by part.
 
-An epoch reads the source's blocks in an order of its own and fills one buffer after another, each of which is shuffled as
-a whole. The next is filled in a thread while the network learns from the one before.
+An epoch reads the source's blocks in an order of its own and fills one buffer after another, each of which is shuffled
+as a whole. The next is filled in a thread while the network learns from the one before.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from fastnn.pipeline.ahead import ahead
 from fastnn.pipeline.held_out import HeldOut
 from fastnn.pipeline.labels import class_indices
 from fastnn.pipeline.model import Model
-from fastnn.pipeline.sources import Source
+from fastnn.pipeline.source import Source
 from fastnn.samples import Parts, Samples
 
-# Blocks are read in runs of at least so many rows: of files with row groups of a thousand, each read would be an opening.
+# Blocks are read in runs of at least so many rows: of row groups of a thousand, each would open the file again.
 _LEAST_RUN = 65_536
 
 
@@ -52,12 +52,11 @@ class Rows:
         for block in blocks:
             first = starts[block]
             for batch in self.source.batches(wanted, [block]):
+                here, first = first, first + batch.num_rows
                 if self.held_out.share:
-                    kept = batch.filter(pa.array(~self.held_out.among(batch, first)))
+                    yield batch.filter(pa.array(~self.held_out.among(batch, here)))
                 else:
-                    kept = batch
-                first += batch.num_rows
-                yield kept
+                    yield batch
 
 
 class StreamedSamples(Parts):
@@ -79,17 +78,17 @@ class StreamedSamples(Parts):
 
     def parts(self, epoch: int) -> Generator[Samples, None, None]:
         """The samples of an epoch."""
-        order = np.arange(len(self._runs), dtype=np.uint64)
+        order = np.arange(len(self._runs))
         if self.seed is not None:
             key = mix(mix(np.array([self.seed], np.uint64)) + np.uint64(epoch))
-            order = np.argsort(random_bits(key, order), kind="stable")
+            order = np.argsort(random_bits(key, order.astype(np.uint64)), kind="stable")
         with closing(ahead(self._filled([block for run in order.tolist() for block in self._runs[run]]), 1)) as parts:
             yield from parts
 
     def all(self) -> Samples:
-        """All of them, where the buffer holds them."""
+        """All of them with their labels, where the buffer holds them."""
         (samples,) = self._filled(range(len(self.rows.block_rows)))
-        return samples
+        return Samples(samples.X, self.model.classes[samples.y])
 
     def fingerprint(self) -> str:
         """A SHA-256 of what the samples are made from, and how."""

@@ -21,13 +21,15 @@ from fastnn.callbacks import Epoch
 from fastnn.checkpoint import Checkpoint
 from fastnn.network import Network
 from fastnn.pipeline.ahead import ahead
+from fastnn.pipeline.columns import ColumnOptions, column_options
 from fastnn.pipeline.held_out import HeldOut
 from fastnn.pipeline.labels import ClassLearner, class_indices
 from fastnn.pipeline.model import Model
 from fastnn.pipeline.parts import Rows, StreamedSamples
 from fastnn.pipeline.preprocess import BLOCK_ROWS, Preprocessor
 from fastnn.pipeline.schema import DataError, Schema, check_names
-from fastnn.pipeline.sources import Source, in_blocks, open_source
+from fastnn.pipeline.source import Source
+from fastnn.pipeline.sources import in_blocks, open_source
 from fastnn.pipeline.statistics import TableStatistics
 from fastnn.samples import Parts, Samples
 from fastnn.stopping import VALIDATION_LOSS, Stopping
@@ -57,16 +59,16 @@ class Plan:
     epochs : int
         At most this many.
     validation : float
-        The share of rows, from 0 to 1, that are held out, but not (much) more than 200,000. Training stops when the loss
-        on them hasn't fallen for ten epochs, and the best weights are kept. With 0 all rows are trained on, for all
-        epochs.
+        The share of rows, from 0 to 1, that are held out, but not (much) more than 200,000. Training stops when the
+        loss on them hasn't fallen for ten epochs, and the best weights are kept. With 0 all rows are trained on, for
+        all epochs.
     hold_out_by : str, optional
         A column of ids, which is no feature then: rows of one id are held out together. By default by position.
     batch_size : int, optional
         By default 200 rows, or all if there are fewer; it takes the place of that of `options`.
     buffer_rows : int, optional
-        The rows that are in memory, and shuffled, at a time; whole batches. By default as many as 128 MB of the network's
-        inputs.
+        The rows that are in memory, and shuffled, at a time; whole batches. By default as many as 128 MB of the
+        network's inputs.
     options : TrainOptions
         Solver and rates. Its seed is also that of weights and split.
     """
@@ -170,7 +172,7 @@ def train_batches(
     plan: Plan | None = None,
     *,
     ignore: Collection[str] = (),
-    columns: Mapping[str, Any] | None = None,
+    columns: Mapping[str, ColumnOptions | Mapping[str, Any]] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> Trained:
     """Train a model on rows that needn't fit in memory.
@@ -186,7 +188,7 @@ def train_batches(
     ignore : collection of str
         Columns that are neither target nor feature.
     columns : mapping, optional
-        How to use single columns, where it isn't to follow from their types (see `columns`).
+        How to use single columns, where it isn't to follow from their types: `ColumnOptions`, or what they are made of.
     checkpoint : path, optional
         Where progress is kept. After a kill the same call goes on from there, and ends in the same bytes.
 
@@ -206,7 +208,11 @@ def train_batches(
 
 
 def prepare(
-    data: Any, target: str, plan: Plan, ignore: Collection[str] = (), columns: Mapping[str, Any] | None = None
+    data: Any,
+    target: str,
+    plan: Plan,
+    ignore: Collection[str] = (),
+    columns: Mapping[str, ColumnOptions | Mapping[str, Any]] | None = None,
 ) -> Training:
     """Learn the preprocessing and create the network.
 
@@ -220,8 +226,9 @@ def prepare(
         source = open_source(pa.Table.from_batches(source.batches(), source.schema))
     apart = [target, *ignore, *([] if plan.hold_out_by is None else [plan.hold_out_by])]
     check_names(source.schema, apart)
-    schema = Schema.infer(source.schema, set(apart), columns)
-    found = _survey(source, schema, target, plan)
+    said = column_options(columns or {})
+    schema = Schema.infer(source.schema, set(apart), said)
+    found = _survey(source, schema, target, plan, said)
     network = Network.create(
         [len(found.preprocessor.inputs), *plan.hidden, len(found.classes)],
         activation=plan.activation,
@@ -259,7 +266,7 @@ class _Survey:
     held_out: pa.Table
 
 
-def _survey(source: Source, schema: Schema, target: str, plan: Plan) -> _Survey:
+def _survey(source: Source, schema: Schema, target: str, plan: Plan, options: Mapping[str, ColumnOptions]) -> _Survey:
     n_rows = source.n_rows if source.n_rows is not None else _count(source, target)
     held_out = HeldOut(min(plan.validation, MOST_HELD_OUT / max(1, n_rows)), plan.options.seed, plan.hold_out_by)
     columns = [*schema.names(), target, *([] if plan.hold_out_by is None else [plan.hold_out_by])]
@@ -272,17 +279,15 @@ def _survey(source: Source, schema: Schema, target: str, plan: Plan) -> _Survey:
                 block_rows[-1] += batch.num_rows
                 yield batch
 
-    classes, statistics, kept, first = ClassLearner(target), TableStatistics(schema), [], 0
+    classes, statistics, kept, first = ClassLearner(target), TableStatistics(schema, options), [], 0
     with closing(ahead(batches())) as read:
         # Cut by position, so that sums are the same from every source.
         for block in in_blocks(read, BLOCK_ROWS):
             classes.update(block.column(target))
             chosen = held_out.among(block, first)
+            statistics.update(block, first, ~chosen)
             if chosen.any():
                 kept.append(block.filter(pa.array(chosen)))
-                statistics.update(block.filter(pa.array(~chosen)), first + np.flatnonzero(~chosen))
-            else:
-                statistics.update(block, np.arange(first, first + block.num_rows))
             first += block.num_rows
     n_held_out = sum(batch.num_rows for batch in kept)
     known = classes.finish()

@@ -16,8 +16,9 @@ from fastnn.network import Network
 from fastnn.pipeline import DataError, Model, SchemaError
 from fastnn.pipeline import model as model_module
 from fastnn.pipeline.evaluate import evaluate
+from fastnn.pipeline.held_out import HeldOut
 from fastnn.pipeline.sources import read_table
-from fastnn.pipeline.train import Plan, Trained, held_out_rows, prepare
+from fastnn.pipeline.train import Plan, Trained, prepare
 from fastnn.trainer import TrainOptions
 
 PLAN = Plan(hidden=(16,), epochs=30, options=TrainOptions("adam", step_size=1e-2))
@@ -51,14 +52,14 @@ def test_held_out_rows_stop_the_training_and_keep_the_best():
     assert len(trained.epochs) < 500
     best = trained.epochs[-12].validation_score  # ten epochs of patience after it, and the one that exhausts it
     assert trained.accuracy == best
-    held_out = held_out_rows(569, 0.1, 0)
+    held_out = HeldOut(0.1, 0).among(TABLE.to_batches()[0], 0)
     assert (trained.n_train, trained.n_validation) == (569 - held_out.sum(), held_out.sum())
     result = evaluate(trained.model, TABLE.filter(pa.array(held_out)), "diagnosis")
     assert result.accuracy == pytest.approx(trained.accuracy)
 
 
 def test_held_out_values_are_not_looked_at():
-    held_out = held_out_rows(569, 0.1, 0)
+    held_out = HeldOut(0.1, 0).among(TABLE.to_batches()[0], 0)
     changed = np.where(held_out, 1e6, np.asarray(TABLE["mean_radius"]))
     other = train(TABLE.set_column(0, "mean_radius", pa.array(changed)), "diagnosis", PLAN, ignore=["id"]).model
     same = train(TABLE, "diagnosis", PLAN, ignore=["id"]).model
@@ -79,14 +80,6 @@ def test_same_seed_same_bytes_however_the_table_is_cut(tmp_path):
     other = dataclasses.replace(PLAN, options=dataclasses.replace(PLAN.options, seed=1))
     train(TABLE, "diagnosis", other, ignore=["id"]).model.save(tmp_path / "c")
     assert (tmp_path / "a").read_bytes() != (tmp_path / "c").read_bytes()
-
-
-def test_split_is_a_function_of_seed_and_position():
-    rows = held_out_rows(100_000, 0.1, 3)
-    assert rows.mean() == pytest.approx(0.1, abs=0.005)
-    np.testing.assert_array_equal(rows[:1000], held_out_rows(1000, 0.1, 3))
-    assert (rows != held_out_rows(100_000, 0.1, 4)).any()
-    assert not held_out_rows(1000, 0, 0).any()
 
 
 def test_blocks_do_not_change_the_bits(model, monkeypatch):
