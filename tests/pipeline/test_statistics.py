@@ -30,7 +30,7 @@ def learnt(table: pa.Table, options=None) -> Preprocessor:
 
 
 @pytest.mark.parametrize("mean", [0.0, 1e9, -1e9])
-@pytest.mark.parametrize("rows", [1, 7, 1000, 20_000])
+@pytest.mark.parametrize("rows", [17, 1000, 20_000])
 def test_moments_against_numpy(mean, rows):
     values = np.random.default_rng(3).normal(mean, 1.0, 20_000)
     column = of_table(pa.table({"x": values}), rows).finish().columns[0]
