@@ -230,7 +230,7 @@ MODEL = "m.safetensors"
         (["train", CSV, *TRAIN, "--model", "new", "--plot", "loss.docx"], "loss.docx"),
         (["train", CSV, *TRAIN, "--model", "new", "--nonsense"], "--nonsense"),
         (["predict", MODEL, CSV], "'--out'"),
-        (["predict", MODEL, CSV, "--out", "scores.txt"], ".csv or .parquet"),
+        (["predict", MODEL, CSV, "--out", "scores.txt"], ".csv, .parquet or .arrow"),
         (["predict", MODEL, CSV, "--out", CSV], "named twice"),
         (["evaluate", MODEL, CSV], "'--target'"),
         (["nonsense"], "nonsense"),

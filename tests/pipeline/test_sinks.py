@@ -19,7 +19,7 @@ def read(path):
 def test_rows_arrive(tmp_path, name):
     path = tmp_path / name
     path.write_text("old")
-    assert write_batches(path, TABLE.schema, TABLE.to_batches(max_chunksize=2)) == 3
+    assert write_batches(path, TABLE.schema, TABLE.to_batches(max_chunksize=2)).rows == 3
     again = read(path)
     assert again["ok"].to_pylist() == [True, False, None]
     assert again["p"].cast(pa.float32()).to_pylist() == TABLE["p"].to_pylist()
@@ -28,7 +28,7 @@ def test_rows_arrive(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
 def test_no_rows_make_a_file_with_columns(tmp_path, name):
-    assert write_batches(tmp_path / name, TABLE.schema, []) == 0
+    assert write_batches(tmp_path / name, TABLE.schema, []).rows == 0
     assert read(tmp_path / name).column_names == ["id", "p", "ok"]
 
 
@@ -54,7 +54,7 @@ def test_same_rows_same_bytes(tmp_path):
 
 
 def test_refusals(tmp_path):
-    with pytest.raises(ValueError, match=r"\.csv or \.parquet"):
+    with pytest.raises(ValueError, match=r"\.csv, \.parquet or \.arrow"):
         format_of("scores.txt")
     with pytest.raises(DataError, match="can't be written"):
         nested = pa.table({"l": [[1]]})

@@ -90,7 +90,7 @@ def test_parquet_truncated_anywhere(tmp_path):
 def test_no_file(tmp_path):
     with pytest.raises(DataError, match="no such file"):
         read_table(tmp_path / "absent.csv")
-    with pytest.raises(DataError, match="is a folder"):
+    with pytest.raises(DataError, match="no files in this folder"):
         read_table(tmp_path)
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(DataError, match="no ordinary file"):
