@@ -37,6 +37,7 @@ ROOMS = [
     "kernels.extras",
     "kernels.narrow",
     "kernels.epoch",
+    "kernels.table",
     "kernels.sparse",
     "kernels.forward",
     "kernels.layer",

@@ -15,9 +15,7 @@ ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file t
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def check_outputs(
-    inputs: Iterable[str | os.PathLike[str]], outputs: Iterable[Path], plot: Path | None = None
-) -> None:
+def check_outputs(inputs: Iterable[str | os.PathLike[str]], outputs: Iterable[Path], plot: Path | None = None) -> None:
     """Refuse, before the work begins, outputs that can't be written or would overwrite an input or each other."""
     if plot is not None:
         from fastnn.plot import check_plotting

@@ -69,7 +69,8 @@ def predict(
         float | None, typer.Option(min=0, help="Fail, without an output, where a column has moved further than that.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Skip outputs that are done and whose input, model and options are the same.")
+        bool,
+        typer.Option("--resume", help="Skip outputs that are done and whose input, model and options are the same."),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -107,9 +108,7 @@ def predict(
         "seconds": seconds,
         "model": {"path": str(model), "sha256": scored_by.model_sha256},
         "columns": scored_by.columns(tasks[0]),
-        "outputs": [
-            {"path": str(task.out), **vars(results[task.out]), "skipped": task.out in done} for task in tasks
-        ],
+        "outputs": [{"path": str(task.out), **vars(results[task.out]), "skipped": task.out in done} for task in tasks],
         "skipped": len(done),
         "drift": drift,
     }

@@ -40,7 +40,8 @@ class Model:
     """
 
     def __init__(self, schema: Schema, preprocessor: Preprocessor, network: Network, target: str) -> None:
-        if schema.names() != [column.name for column in preprocessor.columns]:
+        columns = [(column.name, column.kind) for column in preprocessor.columns]
+        if [(column.name, column.kind) for column in schema.columns] != columns:
             raise ValueError("The preprocessing isn't that of the schema's columns.")
         if len(preprocessor.inputs) != network.n_features:
             raise ValueError(

@@ -25,9 +25,7 @@ _TYPES = {
 }
 
 
-def open_for(
-    schema: Schema, data: Sequence[str], text: Collection[str] = ()
-) -> tuple[Source, dict[str, pa.DataType]]:
+def open_for(schema: Schema, data: Sequence[str], text: Collection[str] = ()) -> tuple[Source, dict[str, pa.DataType]]:
     """Open files for a model: of CSV the model's columns are text, to be parsed batch by batch.
 
     Parameters
@@ -77,8 +75,7 @@ def _spelt_types(schema: Schema, found: pa.Schema) -> dict[str, pa.DataType]:
 def parsed_schema(table: pa.Schema, types: Mapping[str, pa.DataType]) -> pa.Schema:
     """The schema that a table has when it is parsed."""
     return pa.schema(
-        field.with_type(types[field.name]) if field.name in types and _is_text(field.type) else field
-        for field in table
+        field.with_type(types[field.name]) if field.name in types and _is_text(field.type) else field for field in table
     )
 
 
