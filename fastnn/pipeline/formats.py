@@ -221,7 +221,7 @@ class Npy(File):
         for i in blocks:
             # Mapped anew: as long as a map lives, what was read through it counts as this process's memory.
             rows = self._map()[i * BATCH_ROWS : (i + 1) * BATCH_ROWS]
-            yield self._batch(rows, self._own(names))
+            yield self._batch(rows, self._own(names) or self._names[:1])  # a batch without columns has no rows
 
 
 def slice_rows(n_rows: int) -> list[int]:
