@@ -1,21 +1,17 @@
-"""The commands that read tables: train, predict, evaluate."""
+"""The command that trains: train."""
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastnn.atomic import check_replaceable
+from fastnn.cli.arguments import Json, check_outputs
 from fastnn.cli.terminal import COMPILING, said_when_slow, say, show
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from fastnn.pipeline.train import Plan
 
 
@@ -40,11 +36,6 @@ class Dtype(StrEnum):
 
     FLOAT32 = "float32"
     FLOAT64 = "float64"
-
-
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="A CSV file with a header line, or a Parquet file.")]
-ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that `fastnn train` wrote.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 def train(
@@ -131,7 +122,7 @@ def train(
         if checkpoint is not None:
             raise typer.BadParameter("--resume names the checkpoint itself: leave --checkpoint out.")
         checkpoint = model.with_name(f"{model.name}.checkpoint")
-    _check_outputs([Path(path) for path in data], [path for path in (model, checkpoint) if path is not None], plot)
+    check_outputs(data, [path for path in (model, checkpoint) if path is not None], plot)
     kept = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
     if target in (ignore or ()):
         raise typer.BadParameter(f"{target!r} is both target and ignored.")
@@ -178,78 +169,6 @@ def train(
     show(summary, json, text)
 
 
-def predict(
-    model: ModelFile,
-    data: Data,
-    *,
-    out: Annotated[Path, typer.Option(help="The .csv or .parquet file to write.")],
-    keep: Annotated[list[str] | None, typer.Option(help="A column to carry along; may be given again.")] = None,
-    json: Json = False,
-) -> None:
-    """Score a table: the kept columns, `prediction`, and a `probability_...` for each class."""
-    from fastnn.pipeline import DataError, Model
-    from fastnn.pipeline.sinks import format_of, write_batches
-    from fastnn.pipeline.sources import read_table
-
-    kept = list(dict.fromkeys(keep or ()))
-    try:
-        to_csv = format_of(out) == "csv"
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    _check_outputs([model, data], [out])
-    began = perf_counter()
-    fitted = Model.load(model)
-    # From CSV to CSV a kept column is carried as it is spelled: an id of 007 stays one.
-    carried = set(kept) - set(fitted.schema.names()) if to_csv else set()
-    table = read_table(data, text={*fitted.schema.text_names, *carried})
-    if not table.num_rows:
-        fitted.schema.check(table.schema)
-        raise DataError(f"{data}: there are no rows.")
-    schema = fitted.score_schema(table.schema, kept)
-    scores = fitted.score_batches(table.to_batches(), table.schema, kept)
-    rows = write_batches(out, schema, scores).rows
-    seconds = perf_counter() - began
-    summary = {"out": str(out), "rows": rows, "columns": schema.names, "seconds": seconds}
-    show(summary, json, f"{out}: {rows} rows scored in {seconds:.2f} s")
-
-
-def evaluate(
-    model: ModelFile,
-    data: Data,
-    *,
-    target: Annotated[str, typer.Option(help="The column of the true classes.")],
-    plot: Annotated[Path | None, typer.Option(help="Draw the confusion table into this image file.")] = None,
-    json: Json = False,
-) -> None:
-    """Compare a model's predictions with known classes: accuracy, log-loss, confusion table."""
-    from fastnn.pipeline import Model
-    from fastnn.pipeline.evaluate import evaluate as evaluate_on_table
-    from fastnn.pipeline.sources import read_table
-    from fastnn.plot import plot_confusion
-
-    _check_outputs([model, data], [], plot)
-    fitted = Model.load(model)
-    text_columns = set(fitted.schema.text_names)
-    if fitted.classes.dtype.kind == "U":
-        text_columns.add(target)
-    result = evaluate_on_table(fitted, read_table(data, text=text_columns), target)
-    labels = fitted.classes.tolist()
-    if plot is not None:
-        plot_confusion(plot, result.confusion, labels)
-    summary = {
-        "rows": result.n_rows,
-        "accuracy": result.accuracy,
-        "log_loss": result.log_loss,
-        "classes": labels,
-        "confusion": result.confusion.tolist(),
-    }
-    text = (
-        f"rows      {result.n_rows}\naccuracy  {result.accuracy:.4f}\nlog-loss  {result.log_loss:.4f}\n\n"
-        f"true class (rows) against predicted class (columns)\n{_confusion_text(labels, result.confusion)}"
-    )
-    show(summary, json, text)
-
-
 def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
     from fastnn.pipeline.train import Plan
     from fastnn.trainer import TrainOptions
@@ -278,30 +197,3 @@ def _batch_size(text: str) -> int | None:
     if not text.isdecimal() or int(text) == 0:
         raise typer.BadParameter(f"--batch-size is auto or a number of rows, got {text!r}.")
     return int(text)
-
-
-def _check_outputs(inputs: list[Path], outputs: list[Path], plot: Path | None = None) -> None:
-    """Refuse, before the work begins, outputs that can't be written or would overwrite an input or each other."""
-    if plot is not None:
-        from fastnn.plot import check_plotting
-
-        try:
-            check_plotting(plot)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-        outputs = [*outputs, plot]
-    taken = {os.path.realpath(path) for path in inputs}
-    for path in outputs:
-        check_replaceable(path)
-        if os.path.realpath(path) in taken:
-            raise typer.BadParameter(f"{path} is named twice: an output must be a file of its own.")
-        taken.add(os.path.realpath(path))
-
-
-def _confusion_text(labels: list[Any], confusion: np.ndarray) -> str:
-    rows = [
-        ["", *map(str, labels)],
-        *([str(label), *map(str, row)] for label, row in zip(labels, confusion, strict=True)),
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(labels) + 1)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)

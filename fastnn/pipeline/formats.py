@@ -17,9 +17,10 @@ from fastnn.pipeline.source import BATCH_ROWS, Source, as_data_errors, first_lin
 
 Batches = Generator[pa.RecordBatch, None, None]
 
-# A CSV file's types are those of the values in its first 128 MB, all of most files.
-_INFERRED_BYTES = 128 << 20
+# A CSV file's types are those of the values in its first 64 MB, which is all of most files.
+_INFERRED_BYTES = 64 << 20
 _CSV_BLOCK_BYTES = 4 << 20
+_PARQUET_BUFFER_BYTES = 256 << 10
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
 
 
@@ -70,8 +71,9 @@ class Parquet(File):
         return self._block_rows
 
     def _open(self) -> pyarrow.parquet.ParquetFile:
-        # Reading ahead of what is asked for would keep whole row groups.
-        return pyarrow.parquet.ParquetFile(self.path, pre_buffer=False)
+        # Without a buffer a column's chunk is read whole: 600 MB of a row group of 4,000,000 rows x 31 float32, with
+        # one 120 MB, and in half the time.
+        return pyarrow.parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=_PARQUET_BUFFER_BYTES)
 
     def _read(self, names: list[str], blocks: Sequence[int]) -> Batches:
         with self._open() as file:
@@ -219,7 +221,7 @@ class Npy(File):
         for i in blocks:
             # Mapped anew: as long as a map lives, what was read through it counts as this process's memory.
             rows = self._map()[i * BATCH_ROWS : (i + 1) * BATCH_ROWS]
-            yield self._batch(rows, self._own(names))
+            yield self._batch(rows, self._own(names) or self._names[:1])  # a batch without columns has no rows
 
 
 def slice_rows(n_rows: int) -> list[int]:

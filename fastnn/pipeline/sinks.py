@@ -72,7 +72,9 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
 
         def encode(waiting: Iterator[pa.RecordBatch]) -> None:
             try:
-                _encode(format_, file, schema, waiting)
+                # A descriptor and a buffer of its own: what a full disk leaves in it is no matter of `file`'s.
+                with open(os.dup(file.fileno()), "wb") as out:
+                    _encode(format_, out, schema, waiting)
             except OSError as error:
                 raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from None
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -82,7 +84,7 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
             for batch in batches:
                 write(batch)
                 rows += batch.num_rows
-        return Written(rows, file.tell())
+        return Written(rows, os.fstat(file.fileno()).st_size)
 
 
 def _encode(format_: str, file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
@@ -91,7 +93,6 @@ def _encode(format_: str, file: BinaryIO, schema: pa.Schema, batches: Iterator[p
     with _writer(format_, file, plain) as writer:
         for block in in_blocks(batches, BATCH_ROWS):
             writer.write_batch(block if block.schema.equals(plain) else block.cast(plain))
-    file.flush()
 
 
 def _value_type(type_: pa.DataType) -> pa.DataType:

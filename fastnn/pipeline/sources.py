@@ -35,7 +35,7 @@ def open_source(data: Any, *, text: Collection[str] = (), types: Mapping[str, pa
         Columns of CSV files to read as strings, whatever their values look like. Not all of them need be there.
     types : mapping of str to pyarrow.DataType, optional
         Columns of CSV files whose types are known. Those of the others are inferred from the values in the first
-        128 MB of each file.
+        64 MB of each file.
 
     Raises
     ------

@@ -84,8 +84,9 @@ def test_same_seed_same_bytes_however_the_table_is_cut(tmp_path):
 
 def test_blocks_do_not_change_the_bits(model, monkeypatch):
     whole = model.predict_proba(TABLE)
+    row_bytes = 4 * model.network.n_features
     for rows in (1, 7, 100):
-        monkeypatch.setattr(model_module, "BLOCK_ROWS", rows)
+        monkeypatch.setattr(model_module, "_CHUNK_BYTES", rows * row_bytes)
         assert model.predict_proba(TABLE).tobytes() == whole.tobytes()
 
 
@@ -193,21 +194,6 @@ def test_wrong_tables_are_refused_by_name(model):
     infinite = TABLE.set_column(0, "mean_radius", pa.array([np.inf] * 569))
     with pytest.raises(DataError, match="'mean_radius' holds an infinite value"):
         model.predict(infinite)
-
-
-def test_scores_carry_columns_along(model):
-    schema = model.score_schema(TABLE.schema, ["id", "count"])
-    assert schema.names == ["id", "count", "prediction", "probability_benign", "probability_malignant"]
-    scored = pa.Table.from_batches(
-        model.score_batches(TABLE.to_batches(max_chunksize=50), TABLE.schema, ["id", "count"]), schema
-    )
-    assert scored["id"].to_pylist() == TABLE["id"].to_pylist()
-    assert scored["prediction"].to_pylist() == model.predict(TABLE).tolist()
-    np.testing.assert_array_equal(scored["probability_malignant"], model.predict_proba(TABLE)[:, 1])
-    with pytest.raises(DataError, match="no column 'x'"):
-        model.score_schema(TABLE.schema, ["x"])
-    with pytest.raises(DataError, match="'prediction'"):
-        model.score_schema(TABLE.append_column("prediction", TABLE["id"]).schema, ["prediction"])
 
 
 @pytest.mark.parametrize(
