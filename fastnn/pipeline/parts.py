@@ -21,6 +21,7 @@ from fastnn.pipeline.ahead import ahead
 from fastnn.pipeline.held_out import HeldOut
 from fastnn.pipeline.labels import class_indices
 from fastnn.pipeline.model import Model
+from fastnn.pipeline.schema import DataError
 from fastnn.pipeline.source import Source
 from fastnn.samples import Parts, Samples
 
@@ -86,9 +87,11 @@ class StreamedSamples(Parts):
             yield from parts
 
     def all(self) -> Samples:
-        """All of them with their labels, where the buffer holds them."""
-        (samples,) = self._filled(range(len(self.rows.block_rows)))
-        return Samples(samples.X, self.model.classes[samples.y])
+        """All of them with their labels, where the buffer has just room for them."""
+        parts = list(self._filled(range(len(self.rows.block_rows))))
+        if [len(part.y) for part in parts] != [self.buffer_rows]:
+            raise DataError(f"{self.rows.source.name} was changed while it was read.")
+        return Samples(parts[0].X, self.model.classes[parts[0].y])
 
     def fingerprint(self) -> str:
         """A SHA-256 of what the samples are made from, and how."""

@@ -226,9 +226,13 @@ def prepare(
         source = open_source(pa.Table.from_batches(source.batches(), source.schema))
     apart = [target, *ignore, *([] if plan.hold_out_by is None else [plan.hold_out_by])]
     check_names(source.schema, apart)
+    n_rows = source.n_rows if source.n_rows is not None else _count(source, target)
+    if not n_rows:
+        raise DataError(f"{source.name}: there are no rows.")
     said = column_options(columns or {})
     schema = Schema.infer(source.schema, set(apart), said)
-    found = _survey(source, schema, target, plan, said)
+    held_out = HeldOut(min(plan.validation, MOST_HELD_OUT / n_rows), plan.options.seed, plan.hold_out_by)
+    found = _survey(source, held_out, TableStatistics(schema, said), ClassLearner(target))
     network = Network.create(
         [len(found.preprocessor.inputs), *plan.hidden, len(found.classes)],
         activation=plan.activation,
@@ -266,10 +270,9 @@ class _Survey:
     held_out: pa.Table
 
 
-def _survey(source: Source, schema: Schema, target: str, plan: Plan, options: Mapping[str, ColumnOptions]) -> _Survey:
-    n_rows = source.n_rows if source.n_rows is not None else _count(source, target)
-    held_out = HeldOut(min(plan.validation, MOST_HELD_OUT / max(1, n_rows)), plan.options.seed, plan.hold_out_by)
-    columns = [*schema.names(), target, *([] if plan.hold_out_by is None else [plan.hold_out_by])]
+def _survey(source: Source, held_out: HeldOut, statistics: TableStatistics, classes: ClassLearner) -> _Survey:
+    by = [] if held_out.column is None else [held_out.column]
+    columns = [*statistics.schema.names(), classes.name, *by]
     block_rows: list[int] = []
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -279,11 +282,11 @@ def _survey(source: Source, schema: Schema, target: str, plan: Plan, options: Ma
                 block_rows[-1] += batch.num_rows
                 yield batch
 
-    classes, statistics, kept, first = ClassLearner(target), TableStatistics(schema, options), [], 0
+    kept, first = [], 0
     with closing(ahead(batches())) as read:
         # Cut by position, so that sums are the same from every source.
         for block in in_blocks(read, BLOCK_ROWS):
-            classes.update(block.column(target))
+            classes.update(block.column(classes.name))
             chosen = held_out.among(block, first)
             statistics.update(block, first, ~chosen)
             if chosen.any():
@@ -291,9 +294,9 @@ def _survey(source: Source, schema: Schema, target: str, plan: Plan, options: Ma
             first += block.num_rows
     n_held_out = sum(batch.num_rows for batch in kept)
     known = classes.finish()
-    if plan.validation and not 0 < n_held_out < first:
+    if held_out.share and not 0 < n_held_out < first:
         raise DataError(
-            f"Holding out {plan.validation:g} of {first} rows leaves none for "
+            f"Holding out {held_out.share:g} of {first} rows leaves none for "
             f"{'training' if n_held_out else 'validation'}. Train on all of them: --validation 0"
         )
     return _Survey(
