@@ -262,6 +262,12 @@ def test_csv_in_batches_compressed_or_not(tmp_path, n_rows):
         assert table_of(opened(tmp_path / name)) == table
 
 
+def test_csv_whose_first_name_looks_like_a_magic_number(tmp_path):
+    for name in ("BZh", "ARROW1"):
+        (tmp_path / "data").write_text(f"{name},b\n1,2\n")
+        assert table_of(opened(tmp_path / "data")).to_pydict() == {name: [1], "b": [2]}
+
+
 # Whatever stands in a CSV file's cell, as Arrow reads the whole file.
 CELLS = st.one_of(
     st.sampled_from(
