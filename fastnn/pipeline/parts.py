@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate
@@ -26,7 +26,7 @@ from fastnn.pipeline.source import Source
 from fastnn.samples import Parts, Samples
 
 # Blocks are read in runs of at least so many rows: of row groups of a thousand, each would open the file again.
-_LEAST_RUN = 65_536
+_LEAST_RUN = 8_192
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,16 @@ class StreamedSamples(Parts):
     buffer_rows : int
     seed : int or None
         Of the blocks' order; None reads them in their own.
+
+    Attributes
+    ----------
+    advance : callable
+        Called with the number of rows of each part when the network has learnt from it.
     """
 
     def __init__(self, model: Model, rows: Rows, buffer_rows: int, seed: int | None) -> None:
         self.model, self.rows, self.buffer_rows, self.seed = model, rows, buffer_rows, seed
+        self.advance: Callable[[int], object] = lambda rows: None
         self._runs = list(_runs(rows.block_rows))
 
     def parts(self, epoch: int) -> Generator[Samples, None, None]:
@@ -84,7 +90,9 @@ class StreamedSamples(Parts):
             key = mix(mix(np.array([self.seed], np.uint64)) + np.uint64(epoch))
             order = np.argsort(random_bits(key, order.astype(np.uint64)), kind="stable")
         with closing(ahead(self._filled([block for run in order.tolist() for block in self._runs[run]]), 1)) as parts:
-            yield from parts
+            for part in parts:
+                yield part
+                self.advance(len(part.y))
 
     def all(self) -> Samples:
         """All of them with their labels, where the buffer has just room for them."""

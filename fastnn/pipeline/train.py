@@ -31,14 +31,15 @@ from fastnn.pipeline.schema import DataError, Schema, check_names
 from fastnn.pipeline.source import Source
 from fastnn.pipeline.sources import in_blocks, open_source
 from fastnn.pipeline.statistics import TableStatistics
-from fastnn.samples import Parts, Samples
+from fastnn.samples import Samples
 from fastnn.stopping import VALIDATION_LOSS, Stopping
 from fastnn.trainer import Trainer, TrainOptions
 from fastnn.validation import Validation
 
 AUTO_BATCH = 200  # as scikit-learn's batch_size="auto"
-# Bytes of the network's inputs in one buffer. Three may be there at once: one that is filled, one that waits, one that
-# is learnt from.
+# Bytes of the network's inputs that may stay in memory, and of one buffer where they are more. Three of these may be
+# there at once: one that is filled, one that waits, one that is learnt from.
+_MEMORY_BYTES = 512 << 20
 _BUFFER_BYTES = 128 << 20
 # More rows make a loss and an accuracy no better known: this many tell the accuracy to 0.1 %.
 MOST_HELD_OUT = 200_000
@@ -67,8 +68,8 @@ class Plan:
     batch_size : int, optional
         By default 200 rows, or all if there are fewer; it takes the place of that of `options`.
     buffer_rows : int, optional
-        The rows that are in memory, and shuffled, at a time; whole batches. By default as many as 128 MB of the
-        network's inputs.
+        The rows that are in memory, and shuffled, at a time; whole batches. By default all if the network's inputs take
+        no more than 512 MB, otherwise as many as take 128 MB.
     options : TrainOptions
         Solver and rates. Its seed is also that of weights and split.
     """
@@ -117,7 +118,7 @@ class Training:
     model: Model
     plan: Plan
     options: TrainOptions
-    samples: Samples | Parts
+    samples: Samples | StreamedSamples
     n_train: int
     validation: Validation | None
 
@@ -213,6 +214,7 @@ def prepare(
     plan: Plan,
     ignore: Collection[str] = (),
     columns: Mapping[str, ColumnOptions | Mapping[str, Any]] | None = None,
+    advance: Callable[[int], object] = lambda rows: None,
 ) -> Training:
     """Learn the preprocessing and create the network.
 
@@ -220,6 +222,8 @@ def prepare(
     ----------
     data, target, plan, ignore, columns
         As for `train_batches`, with its errors. An open `Source` will do, too.
+    advance : callable, optional
+        Called now and then with the number of rows that were looked at since.
     """
     source = data if isinstance(data, Source) else open_source(data)
     if source.once:
@@ -232,7 +236,7 @@ def prepare(
     said = column_options(columns or {})
     schema = Schema.infer(source.schema, set(apart), said)
     held_out = HeldOut(min(plan.validation, MOST_HELD_OUT / n_rows), plan.options.seed, plan.hold_out_by)
-    found = _survey(source, held_out, TableStatistics(schema, said), ClassLearner(target))
+    found = _survey(source, held_out, TableStatistics(schema, said), ClassLearner(target), advance)
     network = Network.create(
         [len(found.preprocessor.inputs), *plan.hidden, len(found.classes)],
         activation=plan.activation,
@@ -243,9 +247,10 @@ def prepare(
     )
     model = Model(schema, found.preprocessor, network, target)
     options = dataclasses.replace(plan.options, batch_size=plan.batch_size or min(AUTO_BATCH, found.n_train))
-    buffer_rows = plan.buffer_rows or _BUFFER_BYTES // (network.n_features * network.dtype.itemsize)
+    row_bytes = network.n_features * network.dtype.itemsize
+    buffer_rows = plan.buffer_rows or _BUFFER_BYTES // row_bytes
     buffer_rows = max(1, buffer_rows // options.batch_size) * options.batch_size
-    fits = found.n_train <= buffer_rows
+    fits = found.n_train <= buffer_rows or (not plan.buffer_rows and found.n_train * row_bytes <= _MEMORY_BYTES)
     streamed = StreamedSamples(
         model, found.rows, found.n_train if fits else buffer_rows, options.seed if options.shuffle else None
     )
@@ -270,7 +275,13 @@ class _Survey:
     held_out: pa.Table
 
 
-def _survey(source: Source, held_out: HeldOut, statistics: TableStatistics, classes: ClassLearner) -> _Survey:
+def _survey(
+    source: Source,
+    held_out: HeldOut,
+    statistics: TableStatistics,
+    classes: ClassLearner,
+    advance: Callable[[int], object],
+) -> _Survey:
     by = [] if held_out.column is None else [held_out.column]
     columns = [*statistics.schema.names(), classes.name, *by]
     block_rows: list[int] = []
@@ -292,6 +303,7 @@ def _survey(source: Source, held_out: HeldOut, statistics: TableStatistics, clas
             if chosen.any():
                 kept.append(block.filter(pa.array(chosen)))
             first += block.num_rows
+            advance(block.num_rows)
     n_held_out = sum(batch.num_rows for batch in kept)
     known = classes.finish()
     if held_out.share and not 0 < n_held_out < first:
