@@ -143,7 +143,7 @@ def test_text_output(files, tmp_path, capsys):
 def test_info(files, capsys):
     facts = succeed(capsys, "info", files / "m.safetensors")
     assert (facts["kind"], facts["target"], facts["dtype"]) == ("pipeline", "diagnosis", "float32")
-    assert facts["columns"]["size"] == "category (string)" and facts["columns"]["smooth"] == "number (bool)"
+    assert facts["columns"]["size"] == "category (string)" and facts["columns"]["smooth"] == "boolean (bool)"
     facts = succeed(capsys, "info", files / "network.safetensors")
     assert (facts["kind"], facts["sizes"], facts["parameters"]) == ("network", [3, 2], 8)
     facts = succeed(capsys, "info")
