@@ -222,12 +222,16 @@ class RowSample:
         return self._values[0]
 
     def _settle(self) -> None:
-        hashes, values = np.concatenate(self._hashes), np.concatenate(self._values, axis=1)
+        hashes = np.concatenate(self._hashes)
         if len(hashes) >= self.size:
             self._highest = np.partition(hashes, self.size - 1)[self.size - 1]
             kept = np.flatnonzero(hashes <= self._highest)  # no two rows have the same: the hash is a permutation
-            hashes, values = hashes[kept], values.take(kept, axis=1)
-        self._hashes, self._values = [hashes], [values]
+        else:
+            kept = np.arange(len(hashes))
+        values = np.empty((len(self._values[0]), len(kept)))
+        for column, row in enumerate(values):  # one by one, for the memory's sake
+            np.concatenate([part[column] for part in self._values]).take(kept, out=row)
+        self._hashes, self._values = [hashes[kept]], [values]
 
 
 class TableStatistics:
