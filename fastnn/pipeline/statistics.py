@@ -25,7 +25,7 @@ from fastnn.pipeline.values import chunks, numbers_of, texts_of
 
 # Beyond that many, an identifier or free text is more likely than a category.
 MOST_CATEGORIES = 255
-# And beyond that many it is certain: a million strings take 150 MB.
+# And beyond that many it is certain: a million strings take 170 MB.
 MOST_COUNTED = 1_000_000
 SAMPLE_ROWS = 65_536
 # Numbers of a sample, unless it is of few rows: 32 MB.
