@@ -192,7 +192,8 @@ class Preprocessor:
 
         Notes
         -----
-        30 columns of float32 take 45 ns a row, 28 of them in the kernel.
+        30 columns of float32 without holes take 65 ns a row on one core, 20 of them in the kernel and 17 to bring them
+        to it; the rest is the way from and to the memory.
         """
         n_rows, dtype = batch.num_rows, np.dtype(dtype)
         n_inputs = sum(len(column.inputs) for column in self.columns)
