@@ -78,7 +78,7 @@ def test_a_column_of_something_else_is_refused():
     [
         (pa.date32(), "2020-01-02", pa.date32()),
         (pa.timestamp("ns"), "2020-01-02 03:04:05.123456789", pa.timestamp("ns")),
-        (pa.timestamp("s", "UTC"), "2020-01-02T03:04:05Z", pa.timestamp("ns", "UTC")),
+        (pa.timestamp("s", "UTC"), "2020-01-02T03:04:05Z", pa.timestamp("s", "UTC")),
         (pa.time32("s"), "03:04:05", pa.time32("s")),
         (pa.int8(), "3", pa.float64()),
         (pa.decimal128(5, 2), "3.25", pa.float64()),
