@@ -66,10 +66,8 @@ class NumberColumn:
         return numbers_of(values)
 
     def bins(self, values: Array) -> NDArray[np.intp]:
-        """The bin of each value."""
-        # NaN is sorted after everything.
-        found: NDArray[np.intp] = np.searchsorted([*self.edges, np.inf], values)
-        return found
+        """The place of each value among `shares`."""
+        return bins_of(self.edges, values)
 
 
 @dataclass(frozen=True)
@@ -110,6 +108,13 @@ class CategoryColumn:
         n = len(self.categories)
         found: NDArray[np.intp] = np.where(np.isnan(values), n + 1, np.where(values < 0, n, values)).astype(np.intp)
         return found
+
+
+def bins_of(edges: Sequence[float] | Array, values: Array) -> NDArray[np.intp]:
+    """The bin of each value: up to the first edge, up to the second, ..., above the last, missing."""
+    # NaN is sorted after everything.
+    found: NDArray[np.intp] = np.searchsorted([*edges, np.inf], values)
+    return found
 
 
 LearntColumn = NumberColumn | CategoryColumn
@@ -195,7 +200,7 @@ class Preprocessor:
         flags = np.zeros(n_rows, np.bool_) if bad is None else bad
         if flags.dtype != np.bool_ or flags.shape != (n_rows,) or not flags.flags.carray:
             raise ValueError(f"bad must be a contiguous array of {n_rows} booleans.")
-        places, numbers = self._table()
+        (places, numbers), limit = self._table(), limit_of(dtype)
         strange = np.zeros(len(self.columns), np.int64)
         columns = [column.values(batch.column(column.name)) for column in self.columns]
         for chunk in chunks(columns, n_rows):
@@ -209,7 +214,7 @@ class Preprocessor:
                 bad=flags[chunk.start : stop],
                 n_inputs=n_inputs,
                 stride=chunk.values.shape[1],
-                limit=limit_of(dtype),
+                limit=limit,
             )
             launch(encode, args, 1, dtype)
             if bad is None and strange.any():

@@ -13,12 +13,13 @@ from typing import Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array
 from fastnn.kernels.shuffle import random_bits
 from fastnn.pipeline.columns import ColumnOptions
-from fastnn.pipeline.preprocess import CategoryColumn, LearntColumn, NumberColumn, Preprocessor
+from fastnn.pipeline.preprocess import CategoryColumn, LearntColumn, NumberColumn, Preprocessor, bins_of
 from fastnn.pipeline.schema import Column, DataError, Schema, ignore_options
 from fastnn.pipeline.values import chunks, numbers_of, texts_of
 
@@ -122,17 +123,20 @@ class CategoryCounts:
     rows: int = 0
     missing: int = 0
 
-    def update(self, values: pa.Array) -> None:
-        """Take a block of the column into account."""
+    def update(self, values: pa.Array, keep: NDArray[np.bool_] | None = None) -> None:
+        """Take a block of the column into account, of all rows or of those to keep."""
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
-        self.rows += len(values)
-        self.missing += values.null_count
-        indices = values.indices.drop_null().cast(pa.int64()).to_numpy()
-        occur = np.bincount(indices, minlength=len(values.dictionary))
-        present = np.flatnonzero(occur)
-        categories = texts_of(values.dictionary.take(pa.array(present))).to_pylist()
-        for category, n in zip(categories, occur[present].tolist(), strict=True):
+        places = pc.fill_null(values.indices.cast(pa.int64()), -1).to_numpy()
+        if keep is not None:
+            places = places[keep]
+        # The first of these counts what is missing.
+        occur = np.bincount(places + 1, minlength=1)
+        self.rows += len(places)
+        self.missing += int(occur[0])
+        present = np.flatnonzero(occur[1:])
+        categories = texts_of(values.dictionary).take(pa.array(present)).to_pylist()
+        for category, n in zip(categories, occur[1:][present].tolist(), strict=True):
             if category is None:
                 self.missing += n
             elif self.wanted is None or category in self.wanted:
@@ -185,7 +189,9 @@ class RowSample:
         self._values = [np.zeros((n_columns, 0))]
         self._highest: np.uint64 | None = None  # of those that are kept for good
 
-    def select(self, n_rows: int, first_row: int, keep: NDArray[np.bool_] | None) -> tuple[NDArray[np.intp], Array]:
+    def select(
+        self, n_rows: int, first_row: int, keep: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.intp], Array]:
         """Which of these rows may belong to the sample, and their hashes."""
         hashes = random_bits(_SAMPLE_KEY, np.arange(first_row, first_row + n_rows, dtype=np.uint64))
         wanted = np.ones(n_rows, np.bool_) if keep is None else keep
@@ -277,8 +283,7 @@ class TableStatistics:
             rows, hashes = self._sample.select(batch.num_rows, first_row, keep)
             self._sample.add(hashes, np.array([column[rows] for column in columns], np.float64))
         for name, counts in self._counts.items():
-            values = batch.column(name)
-            counts.update(values if keep is None else values.filter(pa.array(keep)))
+            counts.update(batch.column(name), keep)
 
     def merge(self, other: TableStatistics) -> None:
         """Take what another object learnt of other rows into account."""
@@ -319,7 +324,7 @@ class TableStatistics:
         missing = moments.rows - moments.count[place]
         indicator = bool(missing > 0) if options.indicator is None else options.indicator
         edges = deciles(known)
-        bins = np.bincount(np.searchsorted(edges, known), minlength=len(edges) + 1) if len(known) else np.ones(1)
+        bins = np.bincount(bins_of(edges, known), minlength=len(edges) + 1) if len(known) else np.ones(1)
         known_share = float(moments.count[place] / moments.rows)
         shares = (*(bins / bins.sum() * known_share).tolist(), 1 - known_share)
         return NumberColumn(
@@ -337,8 +342,8 @@ class TableStatistics:
 def deciles(known: Float64) -> Float64:
     """The edges that cut sorted numbers into ten bins of the same size, or fewer where many are equal.
 
-    A bin reaches up to its upper edge. What is below the least number has a bin of its own where that is an edge, as
-    what is above the greatest has then: a constant that changes is seen in both directions.
+    A bin reaches up to its upper edge. Where the least number is an edge, what is below it has a bin of its own, like
+    what is above a greatest number that is one: a constant that changes is seen in both directions.
     """
     if not len(known):
         return known

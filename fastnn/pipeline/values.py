@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 from fastnn.kernels.arrays import Array, borrow, give_back
 from fastnn.kernels.tile import LINE_BYTES
 
+# Of integers with holes Arrow makes float64, as NumPy does when they are staged: the nearest beyond 2**53.
+_PLAIN = {
+    type_.id for type_ in (pa.float16(), pa.float32(), pa.float64(), pa.int8(), pa.int16(), pa.int32(), pa.int64())
+}
+_PLAIN |= {type_.id for type_ in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())}
 _PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 # Numbers of a staged chunk: 512 KB, which stay in the second-level cache until they have been used.
 _STAGED = 1 << 16
@@ -25,8 +30,11 @@ def numbers_of(values: pa.Array) -> Array:
 
     Dates and times are days: since 1970, in UTC if they have a zone, or since midnight.
     """
+    if values.type.id in _PLAIN:
+        numbers: Array = values.to_numpy(zero_copy_only=False)
+        return numbers
     if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
+        return numbers_of(values.dictionary_decode())
     type_ = values.type
     per_day = _ticks_per_day(type_)
     if per_day:
@@ -35,8 +43,7 @@ def numbers_of(values: pa.Array) -> Array:
         values = values.cast(pa.int8())
     elif pa.types.is_decimal(type_) or pa.types.is_null(type_):
         values = values.cast(pa.float64(), safe=False)
-    # Of integers with holes Arrow makes float64, as NumPy does when they are staged: the nearest beyond 2**53.
-    numbers: Array = values.to_numpy(zero_copy_only=False)
+    numbers = values.to_numpy(zero_copy_only=False)
     return numbers / per_day if per_day else numbers
 
 
@@ -54,8 +61,6 @@ def texts_of(values: pa.Array) -> pa.Array:
 
     Whole numbers are spelled as integers, whatever their type: a hole makes floats of them in pandas.
     """
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
     if pa.types.is_floating(values.type):
         numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
         whole = (np.abs(numbers) < 2.0**63) & (np.trunc(numbers) == numbers)
@@ -87,6 +92,13 @@ def codes_of(values: pa.Array, categories: tuple[str, ...]) -> NDArray[np.float6
 @functools.lru_cache(maxsize=256)
 def _value_set(categories: tuple[str, ...], type_: pa.DataType) -> pa.Array:
     return pa.array([*categories, "", None], type_)
+
+
+def take(values: pa.Array, rows: NDArray[np.intp]) -> pa.Array:
+    """Some of the values."""
+    if pa.types.is_string_view(values.type):  # Arrow can't take from views yet
+        values = values.cast(pa.large_string())
+    return values.take(pa.array(rows))
 
 
 class Chunk(NamedTuple):

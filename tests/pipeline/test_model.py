@@ -210,7 +210,7 @@ def test_wrong_tables_are_refused_by_name(model):
         (lambda t: t.filter(pa.compute.equal(t["diagnosis"], "benign")), "one class only"),
         (lambda t: t.drop_columns(["diagnosis"]), "no column 'diagnosis'"),
         (lambda t: t.select(["diagnosis", "id"]), "no column to learn from"),
-        (lambda t: t.append_column("when", pa.array([0] * 569, pa.timestamp("s"))), "--ignore when"),
+        (lambda t: t.append_column("when", pa.array([0] * 569, pa.duration("s"))), "--ignore when"),
         (lambda t: t.slice(100, 2), "Holding out 0.1 of 2 rows"),
     ],
 )
