@@ -293,10 +293,10 @@ else:
 
 @pytest.fixture
 def big(files):
-    """Six files of 40,000 rows, some in a sub-folder."""
+    """Six files of 20,000 rows, some in a sub-folder."""
     Path("big/more").mkdir(parents=True)
     for i in range(6):
-        pq.write_table(pa.concat_tables([TABLE] * 70), f"big/{'more/' * (i % 2)}{i}.parquet", row_group_size=9000)
+        pq.write_table(pa.concat_tables([TABLE] * 35), f"big/{'more/' * (i % 2)}{i}.parquet", row_group_size=5000)
 
 
 @pytest.mark.parametrize(("out", "whole"), [("out/", "whole/"), ("s.parquet", "whole.parquet")])
