@@ -40,8 +40,8 @@ def predict_batches(
     model : Model or path
         A trained model, or its file.
     batches : iterable of pyarrow.RecordBatch, or anything that speaks Arrow
-        Read once, as many batches ahead as there are threads. Columns may stand in any order, others beside them. A stream's columns are
-        checked now if it has a schema, otherwise with its first batch.
+        Read once, as many batches ahead as there are threads. Columns may stand in any order, others beside them.
+        They are checked now if the stream has a schema, otherwise with its first batch.
     keep : sequence of str
         Columns to carry along.
     output : {"both", "proba", "label"}
@@ -149,9 +149,11 @@ class Scorer:
         n_threads = available_threads()
         pool = ThreadPoolExecutor(n_threads, "fastnn-score")
         waiting: deque[Future[_Scored]] = deque()
-        first_row = self.rows
+        first_row, process = self.rows, os.getpid()
         try:
             for batch in batches:
+                if os.getpid() != process:  # it would wait for threads that it doesn't have
+                    raise RuntimeError("A stream that was begun before a fork can't be scored in the child.")
                 if schema is None or made is None or not schema.equals(batch.schema):
                     before, schema, made = made, batch.schema, self.schema(batch.schema)
                     if before is not None and not before.equals(made):

@@ -2,7 +2,9 @@
 
 import gc
 import threading
+from pathlib import Path
 
+import child
 import duckdb
 import numpy as np
 import pandas as pd
@@ -227,3 +229,27 @@ def test_what_is_in_the_source_reaches_the_caller(model):
 
     with pytest.raises(OSError, match="the disk is gone"):
         scores(model, broken())
+
+
+def test_a_forked_child_is_told():
+    """Rather than wait for threads that it doesn't have."""
+    program = """
+        import os, sys
+        sys.path.insert(0, sys.argv[1])
+        from breast_cancer import TABLE
+        from fastnn.pipeline import predict_batches
+        from fastnn.pipeline.train import Plan, prepare
+        model = prepare(TABLE, "diagnosis", Plan(epochs=1), ["id"]).run().model
+        stream = predict_batches(model, TABLE.to_batches(max_chunksize=10))
+        next(stream)
+        process = os.fork()
+        if not process:
+            try:
+                next(stream)
+            except RuntimeError as error:
+                os._exit(7 if "fork" in str(error) else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 7
+        next(stream)
+    """
+    child.run(program, str(Path(__file__).parents[1]), warnings="ignore", timeout=60)
