@@ -56,16 +56,21 @@ def find_files(path: str) -> list[Found]:
 
 def _below(start: str, base: str) -> Iterator[Found]:
     """The file `start`, or all files in the folder `start`."""
-    if os.path.isdir(start):
-        # Links are followed. One that leads in circles is an error in the end, as is a folder that can't be read.
-        walk = os.walk(start, onerror=_fail, followlinks=True)
-        paths = [os.path.join(folder, name) for folder, _, names in walk for name in names]
-    else:
-        paths = [start]
-    for path in paths:
+    for path in _walk(start) if os.path.isdir(start) else [start]:
         parts = PurePath(os.path.relpath(path, base)).parts
         if not any(map(_is_hidden, parts)):
             yield Found(path, "/".join(parts[:-1]))
+
+
+def _walk(start: str) -> Iterator[str]:
+    seen = set()
+    for folder, _, names in os.walk(start, onerror=_fail, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            raise DataError(f"{folder} leads to a folder that is read already.")
+        seen.add(real)
+        for name in names:
+            yield os.path.join(folder, name)
 
 
 def _is_hidden(name: str) -> bool:
@@ -97,4 +102,7 @@ def partitions(files: Sequence[Found]) -> list[Mapping[str, pa.Scalar]]:
     ).inspect(fragments=0)
     partitioning = dataset.HivePartitioning(schema)
     found = [dataset.get_partition_keys(partitioning.parse(path)) for path in paths]
-    return [{name: pa.scalar(value, schema.field(name).type) for name, value in keys.items()} for keys in found]
+    return [
+        {field.name: pa.scalar(keys[field.name], field.type) for field in schema if field.name in keys}
+        for keys in found
+    ]

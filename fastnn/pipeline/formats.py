@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -21,7 +22,13 @@ Batches = Generator[pa.RecordBatch, None, None]
 _INFERRED_BYTES = 64 << 20
 _CSV_BLOCK_BYTES = 4 << 20
 _PARQUET_BUFFER_BYTES = 256 << 10
-_COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
+# Of bzip2 more than its first three letters: a column's name may begin with them.
+_COMPRESSIONS = {
+    "gzip": rb"\x1f\x8b",
+    "bz2": rb"BZh[1-9]1AY&SY",
+    "zstd": rb"\x28\xb5\x2f\xfd",
+    "lz4": rb"\x04\x22\x4d\x18",
+}
 
 
 class File(Source):
@@ -96,8 +103,8 @@ class Csv(File):
     def __init__(self, path: str, partition: Mapping[str, pa.Scalar], types: Mapping[str, pa.DataType]) -> None:
         super().__init__(path, partition)
         with open(path, "rb") as file:
-            start = file.read(4)
-        self._compression = next((name for magic, name in _COMPRESSIONS.items() if start.startswith(magic)), None)
+            start = file.read(16)
+        self._compression = next((name for name, magic in _COMPRESSIONS.items() if re.match(magic, start)), None)
         header = self._open(types, None, _CSV_BLOCK_BYTES).schema
         if not types.keys() >= set(header.names) - partition.keys() and (
             self._compression or self._identity["size"] > _CSV_BLOCK_BYTES
@@ -231,7 +238,7 @@ def slice_rows(n_rows: int) -> list[int]:
 
 _BY_MAGIC: dict[bytes, Callable[[str, Mapping[str, pa.Scalar]], File]] = {
     b"PAR1": Parquet,
-    b"ARROW1": ArrowFile,
+    b"ARROW1\0\0": ArrowFile,
     b"\xff\xff\xff\xff": ArrowStream,
     b"\x93NUMPY": Npy,
 }

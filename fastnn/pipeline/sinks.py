@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
@@ -92,7 +93,13 @@ def _encode(format_: str, file: BinaryIO, schema: pa.Schema, batches: Iterator[p
     plain = pa.schema([field.with_type(_value_type(field.type)) for field in schema], schema.metadata)
     with _writer(format_, file, plain) as writer:
         for block in in_blocks(batches, BATCH_ROWS):
-            writer.write_batch(block if block.schema.equals(plain) else block.cast(plain))
+            values = block if block.schema.equals(plain) else block.cast(plain)
+            # Arrow's file is the memory as it is, also what lies under nulls: a copy has zeros there.
+            writer.write_batch(_copied(values) if format_ == "arrow" else values)
+
+
+def _copied(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.take(pa.array(np.arange(batch.num_rows)))
 
 
 def _value_type(type_: pa.DataType) -> pa.DataType:

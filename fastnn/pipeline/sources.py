@@ -53,6 +53,8 @@ def open_source(data: Any, *, text: Collection[str] = (), types: Mapping[str, pa
             return Table(data)
         if isinstance(data, pa.RecordBatch):
             return Table(pa.Table.from_batches([data]))
+        if isinstance(data, pa.RecordBatchReader):
+            return Stream(data)
         if hasattr(data, "__arrow_c_stream__"):
             # A DataFrame is in memory; what isn't, such as a query, needn't give the same rows again.
             in_memory = hasattr(data, "__array__")
