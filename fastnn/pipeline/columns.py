@@ -62,6 +62,8 @@ class ColumnOptions:
             object.__setattr__(self, "categories", tuple(listed))
             if self.max_categories is not None:
                 raise ValueError("categories and max_categories exclude one another.")
+        if self.kind == "ignore" and any(value is not None for name, value in asdict(self).items() if name != "kind"):
+            raise ValueError("a column to ignore has no other options.")
         most = self.max_categories
         if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
             raise ValueError(f"max_categories must be a whole number of at least 1, got {most!r}.")

@@ -129,6 +129,8 @@ class Schema:
     @classmethod
     def from_description(cls, description: Sequence[Mapping[str, Any]]) -> Schema:
         """The schema that `description` described; TypeError or ValueError if it is none."""
+        if any("family" not in column for column in description):
+            raise ValueError("the schema is that of another version of fastnn: train again")
         columns = tuple(Column(**column) for column in description)
         for column in columns:
             words = (column.name, column.type, column.family)

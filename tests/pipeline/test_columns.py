@@ -46,6 +46,7 @@ def test_the_file_says_what_the_call_says(tmp_path):
         ({"categories": ["a", ""]}, "categories must be a list"),
         ({"categories": ["a", "a"]}, "differ from one another"),
         ({"categories": ["a"], "max_categories": 3}, "exclude one another"),
+        ({"kind": "ignore", "indicator": False}, "a column to ignore has no other options"),
         ({"max_categories": 0}, "max_categories must be a whole number of at least 1, got 0"),
         ({"max_categories": 2.0}, "max_categories must be a whole number"),
         ({"max_categories": True}, "max_categories must be a whole number"),

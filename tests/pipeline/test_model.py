@@ -160,6 +160,8 @@ def test_parts_that_do_not_fit(model, tmp_path):
     changes = [
         {"schema": others},
         {"schema": [{**first, "name": "other"}, *others]},
+        {"schema": [{**first, "kind": "category"}, *others]},
+        {"schema": [{name: word for name, word in first.items() if name != "family"}, *others]},
         {"schema": None},
         {"preprocessing": description["preprocessing"][1:]},
         {"preprocessing": {}},
