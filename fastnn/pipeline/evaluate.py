@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,8 +65,8 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     schema, batches = as_stream(data)
     if schema is not None:
         check_names(schema, [target])
-    # The target may be called as a column of the scores is: it isn't kept, but walks beside.
-    truth: list[np.ndarray] = []
+    # Beside the scores, not among their columns: it may be called as one of them is.
+    truth: deque[np.ndarray] = deque()
 
     def noted() -> Iterator[pa.RecordBatch]:
         for block in in_blocks(batches, _BLOCK_ROWS):  # the mean's bits don't depend on how the rows are cut
@@ -77,7 +78,7 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     confusion = np.zeros((n_classes, n_classes), np.int64)
     loss = 0.0
     for scored in Scorer(model, output="proba", spelt=spelt).batches(noted()):
-        right, proba = truth.pop(), np.column_stack([column.to_numpy() for column in scored.columns])
+        right, proba = truth.popleft(), np.column_stack([column.to_numpy() for column in scored.columns])
         np.add.at(confusion, (right, proba.argmax(axis=1)), 1)
         loss += mean_log_loss(proba, right) * len(right)
     n_rows = int(confusion.sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +16,12 @@ from fastnn.pipeline.sources import Source, open_source
 
 # How CSV spells that there is no value.
 _NO_VALUE = pa.array(pyarrow.csv.ConvertOptions().null_values)
-_TYPES = {
-    "number": pa.float64(),
-    "boolean": pa.bool_(),
-    "date": pa.timestamp("us"),
-    "instant": pa.timestamp("us", "UTC"),
-    "time": pa.time64("us"),
+_TYPES: dict[str, Callable[[str], pa.DataType]] = {
+    "number": lambda unit: pa.float64(),
+    "boolean": lambda unit: pa.bool_(),
+    "date": pa.timestamp,
+    "instant": lambda unit: pa.timestamp(unit, "UTC"),
+    "time": pa.time64,
 }
 
 
@@ -68,7 +68,8 @@ def _spelt_types(schema: Schema, found: pa.Schema) -> dict[str, pa.DataType]:
             type_ = found.field(place).type
             # How exact dates and times are only the file knows; where one is no date, it says that all are text.
             exact = column.family not in ("number", "boolean") and family_of(type_) == column.family
-            types[column.name] = type_ if exact else _TYPES[column.family]
+            unit = "ns" if "[ns" in column.type else "us"
+            types[column.name] = type_ if exact else _TYPES[column.family](unit)
     return types
 
 
@@ -126,6 +127,8 @@ def parse(
 def _cast(text: pa.Array, type_: pa.DataType) -> tuple[pa.Array, list[int]]:
     """The values, and the positions of those that aren't of the type and have become null."""
     try:
+        if pa.types.is_time(type_):  # Arrow parses timestamps, but no times of day
+            return pc.binary_join_element_wise("1970-01-01", text, " ").cast(pa.timestamp(type_.unit)).cast(type_), []
         return text.cast(type_), []
     except pa.ArrowInvalid:
         if len(text) == 1:

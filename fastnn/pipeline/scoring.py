@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +15,8 @@ from fastnn.pipeline.labels import arrow_labels
 from fastnn.pipeline.model import Model, not_arrow
 from fastnn.pipeline.parsing import parse, parsed_schema
 from fastnn.pipeline.schema import DataError, SchemaError, check_names
+from fastnn.pipeline.source import BATCH_ROWS
+from fastnn.runtime.launch import available_threads
 
 if TYPE_CHECKING:
     from fastnn.pipeline.drift import Drift
@@ -36,8 +40,8 @@ def predict_batches(
     model : Model or path
         A trained model, or its file.
     batches : iterable of pyarrow.RecordBatch, or anything that speaks Arrow
-        Read once, one batch at a time. Columns may stand in any order, others beside them. A stream's columns are
-        checked now if it has a schema, otherwise with its first batch.
+        Read once, as many batches ahead as there are threads. Columns may stand in any order, others beside them.
+        They are checked now if the stream has a schema, otherwise with its first batch.
     keep : sequence of str
         Columns to carry along.
     output : {"both", "proba", "label"}
@@ -49,7 +53,7 @@ def predict_batches(
     Returns
     -------
     iterator of pyarrow.RecordBatch
-        A batch for each batch. A row's bits don't depend on how the rows are cut into batches.
+        Of at most 131,072 rows. A row's bits don't depend on how the rows are cut into batches.
 
     Raises
     ------
@@ -140,50 +144,80 @@ class Scorer:
     def _scored(
         self, batches: Iterable[pa.RecordBatch], schema: pa.Schema | None, made: pa.Schema | None
     ) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            if schema is None or not schema.equals(batch.schema):
-                schema, before, made = batch.schema, made, self.schema(batch.schema)
-                if before is not None and not before.equals(made):
-                    raise SchemaError(
-                        f"The columns to keep changed their types after {self.rows} rows: {before} and now {made}."
-                    )
-            yield self._score(batch, made)
+        # A batch a thread: a region of several would wait for whoever has to share its processor with the reader or
+        # the writer (two processors, 30-64-3: 1.5 times the time).
+        n_threads = available_threads()
+        pool = ThreadPoolExecutor(n_threads, "fastnn-score")
+        waiting: deque[Future[_Scored]] = deque()
+        first_row, process = self.rows, os.getpid()
+        try:
+            for batch in batches:
+                if os.getpid() != process:  # it would wait for threads that it doesn't have
+                    raise RuntimeError("A stream that was begun before a fork can't be scored in the child.")
+                if schema is None or made is None or not schema.equals(batch.schema):
+                    before, schema, made = made, batch.schema, self.schema(batch.schema)
+                    if before is not None and not before.equals(made):
+                        raise SchemaError(f"The kept columns' types change after {first_row} rows, to {made.types}.")
+                for start in range(0, batch.num_rows, BATCH_ROWS):
+                    piece = batch.slice(start, BATCH_ROWS)
+                    waiting.append(pool.submit(self._score, piece, first_row, made))
+                    first_row += piece.num_rows
+                    if len(waiting) > n_threads:
+                        yield self._counted(waiting.popleft().result())
+            while waiting:
+                yield self._counted(waiting.popleft().result())
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-    def _score(self, batch: pa.RecordBatch, made: pa.Schema) -> pa.RecordBatch:
-        n_rows, first_row = batch.num_rows, self.rows
-        bad = None if self.on_bad_row == "fail" else np.zeros(n_rows, np.bool_)
-        batch = parse(batch, self.spelt, bad, first_row)
+    def _counted(self, scored: _Scored) -> pa.RecordBatch:
         if self.drift is not None:
-            self.drift.update(batch, first_row)
+            self.drift.update(scored.rows, self.rows)
+        self.rows += scored.rows.num_rows
+        self.bad_rows += scored.n_bad
+        return scored.scores
+
+    def _score(self, batch: pa.RecordBatch, first_row: int, made: pa.Schema) -> _Scored:
+        n_rows, bad = batch.num_rows, None
+        if self.on_bad_row != "fail":
+            bad = np.zeros(n_rows, np.bool_)
+        batch = parse(batch, self.spelt, bad, first_row)
         # Arrow wants each column contiguous.
         columns = np.empty((self.model.network.n_classes, n_rows), self.model.network.dtype)
         try:
-            self.model.fill_proba(batch, columns.T, bad)
+            self.model.fill_proba(batch, columns.T, bad, n_threads=1)
         except DataError:
-            raise self._at_its_row(batch) from None
-        self.rows += n_rows
+            raise self._at_its_row(batch, first_row) from None
         n_bad = 0 if bad is None else int(np.count_nonzero(bad))
-        self.bad_rows += n_bad
         mask = bad if n_bad and self.on_bad_row == "null" else None
         arrays = [batch.column(name).cast(made.field(name).type) for name in self.keep]
         if self.output != "proba":
             arrays.append(self._labels.take(pa.array(columns.argmax(axis=0), mask=mask)))
         if self.output != "label":
             arrays += [pa.array(column, mask=mask) for column in columns]
-        scored = pa.RecordBatch.from_arrays(arrays, schema=made)
-        return scored.filter(pa.array(~bad)) if bad is not None and n_bad and self.on_bad_row == "skip" else scored
+        scores = pa.RecordBatch.from_arrays(arrays, schema=made)
+        if bad is not None and n_bad and self.on_bad_row == "skip":
+            scores = scores.filter(pa.array(~bad))
+        return _Scored(batch, n_bad, scores)
 
-    def _at_its_row(self, batch: pa.RecordBatch) -> DataError:
+    def _at_its_row(self, batch: pa.RecordBatch, first_row: int) -> DataError:
         """The error of the first row of a batch that can't be scored."""
         out = np.empty((batch.num_rows, self.model.network.n_classes), self.model.network.dtype)
         bad = np.zeros(batch.num_rows, np.bool_)
-        self.model.fill_proba(batch, out, bad)
+        self.model.fill_proba(batch, out, bad, n_threads=1)
         row = int(bad.argmax())
         try:
-            self.model.fill_proba(batch.slice(row, 1), out[:1])
+            self.model.fill_proba(batch.slice(row, 1), out[:1], n_threads=1)
         except DataError as error:
-            return DataError(f"Row {self.rows + row + 1}: {error}")
-        raise AssertionError("a row is bad among others and good alone")  # pragma: no cover
+            return DataError(f"Row {first_row + row + 1}: {error}")
+        raise AssertionError("a row is bad among others and good alone")
+
+
+class _Scored(NamedTuple):
+    """Rows as they were scored, how many of them are bad, and the scores."""
+
+    rows: pa.RecordBatch
+    n_bad: int
+    scores: pa.RecordBatch
 
 
 def as_stream(data: Any) -> tuple[pa.Schema | None, Iterator[pa.RecordBatch]]:
