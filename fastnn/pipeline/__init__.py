@@ -10,5 +10,6 @@ except ModuleNotFoundError as error:
 from fastnn.pipeline.model import Model
 from fastnn.pipeline.schema import DataError, Schema, SchemaError
 from fastnn.pipeline.scoring import Scorer, predict_batches
+from fastnn.pipeline.train import Plan, train_batches
 
-__all__ = ["DataError", "Model", "Schema", "SchemaError", "Scorer", "predict_batches"]
+__all__ = ["DataError", "Model", "Plan", "Schema", "SchemaError", "Scorer", "predict_batches", "train_batches"]
