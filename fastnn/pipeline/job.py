@@ -184,7 +184,8 @@ class Job:
                 task.manifest.unlink()
 
             def batches() -> Iterator[pa.RecordBatch]:
-                with closing(ahead(task.source.batches(scorer.columns))) as read:
+                # One ahead is enough: the scorer has one more than it works on.
+                with closing(ahead(task.source.batches(scorer.columns), 1)) as read:
                     rows = 0
                     for batch in scorer.batches(read):
                         yield batch

@@ -159,20 +159,20 @@ class Scorer:
                     if before is not None and not before.equals(made):
                         raise SchemaError(f"The kept columns' types change after {first_row} rows, to {made.types}.")
                 for start in range(0, batch.num_rows, BATCH_ROWS):
-                    piece = batch.slice(start, BATCH_ROWS)
-                    waiting.append(pool.submit(self._score, piece, first_row, made))
-                    first_row += piece.num_rows
-                    if len(waiting) > n_threads:
+                    waiting.append(pool.submit(self._score, batch.slice(start, BATCH_ROWS), first_row, made))
+                    first_row += min(BATCH_ROWS, batch.num_rows - start)
+                    if len(waiting) == n_threads + 1:
                         yield self._counted(waiting.popleft().result())
+                del batch  # while the next one is waited for
             while waiting:
                 yield self._counted(waiting.popleft().result())
         finally:
             pool.shutdown(cancel_futures=True)
 
     def _counted(self, scored: _Scored) -> pa.RecordBatch:
-        if self.drift is not None:
+        if self.drift is not None and scored.rows is not None:
             self.drift.update(scored.rows, self.rows)
-        self.rows += scored.rows.num_rows
+        self.rows += scored.n_rows
         self.bad_rows += scored.n_bad
         return scored.scores
 
@@ -197,7 +197,7 @@ class Scorer:
         scores = pa.RecordBatch.from_arrays(arrays, schema=made)
         if bad is not None and n_bad and self.on_bad_row == "skip":
             scores = scores.filter(pa.array(~bad))
-        return _Scored(batch, n_bad, scores)
+        return _Scored(None if self.drift is None else batch, n_rows, n_bad, scores)
 
     def _at_its_row(self, batch: pa.RecordBatch, first_row: int) -> DataError:
         """The error of the first row of a batch that can't be scored."""
@@ -213,9 +213,10 @@ class Scorer:
 
 
 class _Scored(NamedTuple):
-    """Rows as they were scored, how many of them are bad, and the scores."""
+    """Rows as they were scored, where somebody wants to see them, how many, how many of them are bad, the scores."""
 
-    rows: pa.RecordBatch
+    rows: pa.RecordBatch | None
+    n_rows: int
     n_bad: int
     scores: pa.RecordBatch
 
