@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fastnn.kernels.shuffle import mix, random_bits
+from fastnn.pipeline.arrays import numbers_in
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def _keys_of(ids: pa.Array) -> NDArray[np.uint64]:
         ids = ids.dictionary_encode(null_encoding="encode")
     distinct = [_key_of(value) for value in ids.dictionary.to_pylist()]
     keys = np.array([*distinct, _key_of(None)], np.uint64)
-    of_each: NDArray[np.uint64] = keys[ids.indices.fill_null(len(distinct)).to_numpy(zero_copy_only=False)]
+    of_each: NDArray[np.uint64] = keys[numbers_in(ids.indices.fill_null(len(distinct)))]
     return of_each
 
 

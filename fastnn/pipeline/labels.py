@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fastnn.pipeline.arrays import arrow_of, words_of
 from fastnn.pipeline.schema import DataError, SchemaError, listed
 
 # More are an identifier by mistake, and a layer of that many outputs.
@@ -90,7 +91,7 @@ def class_indices(name: str, labels: pa.ChunkedArray, classes: np.ndarray) -> np
 
 def arrow_labels(labels: np.ndarray) -> pa.Array:
     """Labels as Arrow has them: large_string, int64 or bool."""
-    return pa.array(labels.tolist(), pa.large_string()) if labels.dtype.kind == "U" else pa.array(labels)
+    return words_of(labels.tolist()) if labels.dtype.kind == "U" else arrow_of(labels)
 
 
 def _missing(labels: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -10,12 +10,13 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from numpy.typing import NDArray
 
+from fastnn.pipeline.arrays import words_of
 from fastnn.pipeline.formats import Csv
 from fastnn.pipeline.schema import DataError, Schema, SchemaError, family_of
 from fastnn.pipeline.sources import Source, open_source
 
 # How CSV spells that there is no value.
-_NO_VALUE = pa.array(pyarrow.csv.ConvertOptions().null_values)
+_NO_VALUE = words_of(pyarrow.csv.ConvertOptions().null_values)
 _TYPES: dict[str, Callable[[str], pa.DataType]] = {
     "number": lambda unit: pa.float64(),
     "boolean": lambda unit: pa.bool_(),

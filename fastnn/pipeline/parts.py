@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from fastnn.kernels.shuffle import mix, random_bits
 from fastnn.pipeline.ahead import ahead
+from fastnn.pipeline.arrays import arrow_of
 from fastnn.pipeline.held_out import HeldOut
 from fastnn.pipeline.labels import class_indices
 from fastnn.pipeline.model import Model
@@ -55,7 +56,7 @@ class Rows:
             for batch in self.source.batches(wanted, [block]):
                 here, first = first, first + batch.num_rows
                 if self.held_out.share:
-                    yield batch.filter(pa.array(~self.held_out.among(batch, here)))
+                    yield batch.filter(arrow_of(~self.held_out.among(batch, here)))
                 else:
                     yield batch
 

@@ -15,10 +15,12 @@ import pyarrow.parquet
 
 from fastnn.atomic import replacing
 from fastnn.pipeline.ahead import behind
+from fastnn.pipeline.arrays import arrow_of
 from fastnn.pipeline.schema import DataError
-from fastnn.pipeline.source import BATCH_ROWS, first_line
+from fastnn.pipeline.source import first_line
 from fastnn.pipeline.sources import in_blocks
 
+_GROUP_ROWS = 131_072  # of Parquet
 _FORMATS = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow"}
 
 
@@ -92,14 +94,14 @@ def _encode(format_: str, file: BinaryIO, schema: pa.Schema, batches: Iterator[p
     # Which dictionary a batch has depends on how the rows were cut, and only Parquet could have several.
     plain = pa.schema([field.with_type(_value_type(field.type)) for field in schema], schema.metadata)
     with _writer(format_, file, plain) as writer:
-        for block in in_blocks(batches, BATCH_ROWS):
+        for block in in_blocks(batches, _GROUP_ROWS):
             values = block if block.schema.equals(plain) else block.cast(plain)
             # Arrow's file is the memory as it is, also what lies under nulls: a copy has zeros there.
             writer.write_batch(_copied(values) if format_ == "arrow" else values)
 
 
 def _copied(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return batch.take(pa.array(np.arange(batch.num_rows)))
+    return batch.take(arrow_of(np.arange(batch.num_rows)))
 
 
 def _value_type(type_: pa.DataType) -> pa.DataType:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array
 from fastnn.kernels.shuffle import random_bits
+from fastnn.pipeline.arrays import arrow_of, numbers_in
 from fastnn.pipeline.columns import ColumnOptions
 from fastnn.pipeline.preprocess import CategoryColumn, LearntColumn, NumberColumn, Preprocessor, bins_of
 from fastnn.pipeline.schema import Column, DataError, Schema, ignore_options
@@ -127,7 +128,7 @@ class CategoryCounts:
         """Take a block of the column into account, of all rows or of those to keep."""
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
-        places = pc.fill_null(values.indices.cast(pa.int64()), -1).to_numpy()
+        places = numbers_in(pc.fill_null(values.indices.cast(pa.int64()), -1))
         if keep is not None:
             places = places[keep]
         # The first of these counts what is missing.
@@ -135,7 +136,7 @@ class CategoryCounts:
         self.rows += len(places)
         self.missing += int(occur[0])
         present = np.flatnonzero(occur[1:])
-        categories = texts_of(values.dictionary).take(pa.array(present)).to_pylist()
+        categories = texts_of(values.dictionary).take(arrow_of(present)).to_pylist()
         for category, n in zip(categories, occur[1:][present].tolist(), strict=True):
             if category is None:
                 self.missing += n

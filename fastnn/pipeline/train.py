@@ -21,6 +21,7 @@ from fastnn.callbacks import Epoch
 from fastnn.checkpoint import Checkpoint
 from fastnn.network import Network
 from fastnn.pipeline.ahead import ahead
+from fastnn.pipeline.arrays import arrow_of
 from fastnn.pipeline.columns import ColumnOptions, column_options
 from fastnn.pipeline.held_out import HeldOut
 from fastnn.pipeline.labels import ClassLearner, class_indices
@@ -301,7 +302,7 @@ def _survey(
             chosen = held_out.among(block, first)
             statistics.update(block, first, ~chosen)
             if chosen.any():
-                kept.append(block.filter(pa.array(chosen)))
+                kept.append(block.filter(arrow_of(chosen)))
             first += block.num_rows
             advance(block.num_rows)
     n_held_out = sum(batch.num_rows for batch in kept)

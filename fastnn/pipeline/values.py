@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array, borrow, give_back
 from fastnn.kernels.tile import LINE_BYTES
+from fastnn.pipeline.arrays import arrow_of, numbers_in, words_of
 
 # Of integers with holes Arrow makes float64, as NumPy does when they are staged: the nearest beyond 2**53.
 _PLAIN = {
@@ -31,8 +32,7 @@ def numbers_of(values: pa.Array) -> Array:
     Dates and times are days: since 1970, in UTC if they have a zone, or since midnight.
     """
     if values.type.id in _PLAIN:
-        numbers: Array = values.to_numpy(zero_copy_only=False)
-        return numbers
+        return numbers_in(values)
     if pa.types.is_dictionary(values.type):
         return numbers_of(values.dictionary_decode())
     type_ = values.type
@@ -43,7 +43,7 @@ def numbers_of(values: pa.Array) -> Array:
         values = values.cast(pa.int8())
     elif pa.types.is_decimal(type_) or pa.types.is_null(type_):
         values = values.cast(pa.float64(), safe=False)
-    numbers = values.to_numpy(zero_copy_only=False)
+    numbers = numbers_in(values)
     return numbers / per_day if per_day else numbers
 
 
@@ -62,10 +62,10 @@ def texts_of(values: pa.Array) -> pa.Array:
     Whole numbers are spelled as integers, whatever their type: a hole makes floats of them in pandas.
     """
     if pa.types.is_floating(values.type):
-        numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        numbers = numbers_in(values.cast(pa.float64()))
         whole = (np.abs(numbers) < 2.0**63) & (np.trunc(numbers) == numbers)
-        integers = pa.array(np.where(whole, numbers, 0).astype(np.int64)).cast(pa.large_string())
-        values = pc.if_else(pa.array(whole), integers, pa.array(numbers, from_pandas=True).cast(pa.large_string()))
+        integers = arrow_of(np.where(whole, numbers, 0).astype(np.int64)).cast(pa.large_string())
+        values = pc.if_else(arrow_of(whole), integers, arrow_of(numbers, np.isnan(numbers)).cast(pa.large_string()))
     strings = values.cast(pa.large_string())
     return pc.if_else(pc.equal(strings, ""), pa.scalar(None, pa.large_string()), strings)
 
@@ -78,27 +78,27 @@ def codes_of(values: pa.Array, categories: tuple[str, ...]) -> NDArray[np.float6
         n = len(categories)
         # In the value set "" and null come after the categories.
         code_of = np.append(np.arange(n, dtype=np.float64), [np.nan, np.nan, -1.0])
-        codes: NDArray[np.float64] = code_of[pc.fill_null(found, n + 2).to_numpy()]
+        codes: NDArray[np.float64] = code_of[numbers_in(pc.fill_null(found, n + 2))]
         return codes
     if pa.types.is_string_view(type_) or pa.types.is_null(type_):
         return codes_of(values.cast(pa.large_string()), categories)
     encoded = values if pa.types.is_dictionary(type_) else values.dictionary_encode()
     entries = codes_of(texts_of(encoded.dictionary), categories)
-    indices = pc.fill_null(encoded.indices.cast(pa.int64()), len(entries)).to_numpy()
+    indices = numbers_in(pc.fill_null(encoded.indices.cast(pa.int64()), len(entries)))
     codes = np.append(entries, np.nan)[indices]
     return codes
 
 
 @functools.lru_cache(maxsize=256)
 def _value_set(categories: tuple[str, ...], type_: pa.DataType) -> pa.Array:
-    return pa.array([*categories, "", None], type_)
+    return words_of([*categories, "", None]).cast(type_)
 
 
 def take(values: pa.Array, rows: NDArray[np.intp]) -> pa.Array:
     """Some of the values."""
     if pa.types.is_string_view(values.type):  # Arrow can't take from views yet
         values = values.cast(pa.large_string())
-    return values.take(pa.array(rows))
+    return values.take(arrow_of(rows))
 
 
 class Chunk(NamedTuple):
