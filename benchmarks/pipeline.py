@@ -35,7 +35,7 @@ import sys, time
 import pyarrow as pa, pyarrow.parquet as pq
 began = time.perf_counter()
 schema = pa.schema([("id", pa.int64()), *((f"probability_{i}", pa.float32()) for i in range(3))])
-with pq.ParquetWriter(OUT, schema) as writer:
+with pq.ParquetWriter(OUT, schema, use_dictionary=False) as writer:
     for path in FILES:
         # By default pyarrow reads the whole file ahead, which takes 2 GB and no less time.
         with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 18) as file:

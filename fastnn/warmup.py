@@ -67,7 +67,8 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
 def _encode_nothing(dtype: np.dtype[Any]) -> None:
     places, numbers = np.zeros(N_PLACES, np.int64), np.ones(N_NUMBERS)
     no_rows, no_flags = np.empty(0, dtype), np.zeros(0, np.bool_)
-    args = Encoding(no_rows, np.zeros(1), places, numbers, np.zeros(1, np.int64), no_flags, 1, 1, limit_of(dtype))
+    values = np.zeros(1), np.zeros(1, np.float32)
+    args = Encoding(no_rows, *values, places, numbers, no_rows, np.zeros(1, np.int64), no_flags, 1, 1, limit_of(dtype))
     launch(encode, args, 1)
 
 

@@ -1,7 +1,7 @@
 """From the columns of a table to the network's input rows: standardised numbers and one-hot categories.
 
-The values of all columns come as float64, NaN for what is missing: a category as its index, or -1 if it is none of
-those that are known. So one compiled kernel does for tables of every type.
+The values of all columns come as float64, or float32 where that is exact and enough, NaN for what is missing: a
+category as its index, or -1 if it is none of those that are known. So one compiled kernel does for tables of every type.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array
+from fastnn.kernels.loss import side_by_side, to_rows
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel
 
-# Rows that are encoded together: their lines of the result stay in the first-level cache from one column to the next,
-# each of which writes a number or two in every row. 30 columns into float32 take 20 ns a row; with 16 or 128 rows
-# it was a tenth more.
+# Rows that are encoded together: column by column into memory that stays in the first-level cache, and from there, a
+# block of vectors at a time, into the rows.
 _TOGETHER = 64
 
 # The numbers of `Encoding.places` for each column: where its inputs begin, how many categories it has (0: a number),
-# and the inputs of unknown categories and of what is missing (-1: none).
-PLACE, CATEGORIES, OTHER, MISSING, N_PLACES = range(5)
-# Those of `Encoding.numbers`: ``(x - CENTRE) / SCALE``, and what is in its place where x is missing.
-CENTRE, SCALE, FILL, N_NUMBERS = range(4)
+# the inputs of unknown categories and of what is missing (-1: none), whether its values are among `singles`, and the
+# row that they are there, or in `values`.
+PLACE, CATEGORIES, OTHER, MISSING, SINGLE, STAGED, N_PLACES = range(7)
+# Those of `Encoding.numbers`: ``(x - CENTRE) * FACTOR``, and what is in its place where x is missing.
+CENTRE, FACTOR, FILL, N_NUMBERS = range(4)
 
 
 class Encoding(NamedTuple):
@@ -34,10 +35,14 @@ class Encoding(NamedTuple):
     ----------
     rows : array, shape (n_rows, n_inputs)
         The result, of float32 or float64.
-    values : array of float64, shape (n_columns, stride)
-        The columns' values, n_rows each; those of numbers are overwritten.
+    values : array of float64, shape (n, stride)
+        The columns' values, n_rows each.
+    singles : array of float32, shape (n, stride)
+        Those of other columns.
     places : array of int64, shape (n_columns, N_PLACES)
     numbers : array of float64, shape (n_columns, N_NUMBERS)
+    columns : array, at least `columns_room(n_inputs)` numbers of the dtype of `rows`
+        Memory to work in.
     strange : array of int64, shape (n_columns,)
         The count of values whose input isn't below `limit` is added here.
     bad : array of bool, shape (n_rows,)
@@ -49,13 +54,20 @@ class Encoding(NamedTuple):
 
     rows: Array
     values: NDArray[np.float64]
+    singles: NDArray[np.float32]
     places: NDArray[np.int64]
     numbers: NDArray[np.float64]
+    columns: Array
     strange: NDArray[np.int64]
     bad: NDArray[np.bool_]
     n_inputs: int
     stride: int
     limit: float
+
+
+def columns_room(n_inputs: int) -> int:
+    """The numbers of `Encoding.columns`."""
+    return _TOGETHER * n_inputs
 
 
 def limit_of(dtype: np.dtype[np.floating]) -> float:
@@ -67,55 +79,50 @@ def limit_of(dtype: np.dtype[np.floating]) -> float:
 
 
 @jit
-def standardise(values: NDArray[np.float64], numbers: NDArray[np.float64], limit: float) -> int:
-    """``(x - centre) / scale`` in place, ``fill`` for NaN; returns how many aren't below the limit."""
-    centre, scale, fill = numbers[CENTRE], numbers[SCALE], numbers[FILL]
+def standardise(values: Array, numbers: NDArray[np.float64], limit: float, out: Array) -> int:
+    """``out = (x - centre) * factor``, ``fill`` for NaN; returns how many aren't below the limit."""
+    centre, factor, fill = numbers[CENTRE], numbers[FACTOR], numbers[FILL]
     strange = 0
     for i in range(values.size):
-        x = values[i]
-        z = (x - centre) / scale
+        x = np.float64(values[i])
+        z = (x - centre) * factor
         z = z if x == x else fill
-        values[i] = z
+        out[i] = z
         strange += 0 if abs(z) < limit else 1
     return strange
 
 
 @jit
-def encode_number(
-    args: Encoding, column: int, values: NDArray[np.float64], rows: Array, bad: NDArray[np.bool_]
-) -> None:
+def encode_number(args: Encoding, column: int, values: Array, wide: int, bad: NDArray[np.bool_]) -> None:
     """A number's inputs in some rows: itself, and whether it is missing."""
     places = args.places[column * N_PLACES : (column + 1) * N_PLACES]
     numbers = args.numbers[column * N_NUMBERS : (column + 1) * N_NUMBERS]
     if places[MISSING] >= 0:
-        flags = rows[places[MISSING] :]
+        flags = args.columns[places[MISSING] * wide : places[MISSING] * wide + values.size]
         for i in range(values.size):
-            flags[i * args.n_inputs] = 0 if values[i] == values[i] else 1
-    strange = standardise(values, numbers, args.limit)
-    inputs = rows[places[PLACE] :]
-    at, step = np.uint64(0), np.uint64(args.n_inputs)  # unsigned: of others Numba asks whether they are below 0
-    for i in range(values.size):
-        inputs[at] = values[i]
-        at += step
+            flags[i] = 0 if values[i] == values[i] else 1
+    inputs = args.columns[places[PLACE] * wide : places[PLACE] * wide + values.size]
+    strange = standardise(values, numbers, args.limit, inputs)
     if strange:
         args.strange[column] += strange
         for i in range(values.size):
-            bad[i] |= not abs(values[i]) < args.limit
+            bad[i] |= not abs(inputs[i]) < np.inf
 
 
 @jit
-def encode_category(args: Encoding, column: int, values: Array, rows: Array) -> None:
+def encode_category(args: Encoding, column: int, values: Array, wide: int) -> None:
     """A category's inputs in some rows: a 1 among zeros, or zeros alone."""
     places = args.places[column * N_PLACES : (column + 1) * N_PLACES]
     first, width = places[PLACE], places[CATEGORIES]
+    known = args.columns[first * wide : (first + width) * wide]
+    for i in range(known.size):
+        known[i] = 0
+    for extra in (places[OTHER], places[MISSING]):
+        if extra >= 0:
+            zeros = args.columns[extra * wide : (extra + 1) * wide]
+            for i in range(zeros.size):
+                zeros[i] = 0
     for i in range(values.size):
-        row = rows[i * args.n_inputs : (i + 1) * args.n_inputs]
-        known = row[first : first + width]
-        for k in range(width):
-            known[k] = 0
-        for extra in (places[OTHER], places[MISSING]):
-            if extra >= 0:
-                row[extra] = 0
         code = values[i]
         place = places[MISSING]
         if code >= 0:
@@ -123,27 +130,30 @@ def encode_category(args: Encoding, column: int, values: Array, rows: Array) -> 
         elif code == code:
             place = places[OTHER]
         if place >= 0:
-            row[place] = 1
+            args.columns[place * wide + i] = 1
 
 
 @jit
 def encode_rows(args: Encoding, part: int, parts: int) -> None:
     """All columns of all rows; for one part only."""
-    n_rows, n_columns = args.bad.size, args.strange.size
+    n_rows, n_columns, n_inputs = args.bad.size, args.strange.size, args.n_inputs
     for start in range(0, n_rows, _TOGETHER):
-        stop = min(start + _TOGETHER, n_rows)
-        rows, bad = args.rows[start * args.n_inputs : stop * args.n_inputs], args.bad[start:stop]
+        n = min(_TOGETHER, n_rows - start)
+        wide, bad = side_by_side(n, args.rows.itemsize), args.bad[start : start + n]
         for column in range(n_columns):
-            values = args.values[column * args.stride + start : column * args.stride + stop]
-            if args.places[column * N_PLACES + CATEGORIES]:
-                encode_category(args, column, values, rows)
+            places = args.places[column * N_PLACES : (column + 1) * N_PLACES]
+            first = places[STAGED] * args.stride + start
+            if places[CATEGORIES]:
+                encode_category(args, column, args.values[first : first + n], wide)
+            elif places[SINGLE]:
+                encode_number(args, column, args.singles[first : first + n], wide, bad)
             else:
-                encode_number(args, column, values, rows, bad)
-        for i in range(stop - start):
+                encode_number(args, column, args.values[first : first + n], wide, bad)
+        for i in range(n):
             if bad[i]:
-                row = rows[i * args.n_inputs : (i + 1) * args.n_inputs]
-                for k in range(args.n_inputs):
-                    row[k] = 0
+                for k in range(n_inputs):
+                    args.columns[k * wide + i] = 0
+        to_rows(args.columns, n, n_inputs, args.rows[start * n_inputs : (start + n) * n_inputs], n_inputs)
 
 
 encode = kernel(encode_rows)

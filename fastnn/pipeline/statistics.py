@@ -111,7 +111,8 @@ class Moments:
         if not np.isfinite(mean) or not np.isfinite(scale):
             largest = max(abs(low), abs(high))
             raise DataError(f"Column {name!r} holds numbers too large to standardise: up to {largest:g}.")
-        return mean, scale or 1.0
+        # What is less has no reciprocal.
+        return mean, scale if scale > np.finfo(np.float64).tiny else 1.0
 
 
 @dataclass

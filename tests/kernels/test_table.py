@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn.kernels.table import Encoding, encode, limit_of
+from fastnn.kernels.table import Encoding, columns_room, encode, limit_of
 from fastnn.runtime.launch import launch
 
 LARGE = st.sampled_from([1e38, 3.5e38, -1e39, 1e308, -np.inf])
@@ -17,29 +17,36 @@ def encodings(draw):
     """Columns' values, the description of each, and a dtype."""
     n_rows = draw(st.sampled_from([0, 1, 5, 63, 64, 65, 200]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    dtype = np.dtype(draw(st.sampled_from(["float32", "float64"])))
     columns, first = [], 0
     for _ in range(draw(st.integers(1, 6))):
         missing = draw(st.booleans())
         if draw(st.booleans()):
             few = np.array(draw(st.lists(VALUES, min_size=1, max_size=6)))
-            columns.append((rng.choice(few, n_rows), (first, 0, -1, first + 1 if missing else -1)))
+            values = rng.choice(few, n_rows)
+            is_single = dtype == np.float32 and draw(st.booleans())
+            if is_single:
+                with np.errstate(over="ignore"):
+                    values = values.astype(np.float32)
+            columns.append((values, (first, 0, -1, first + 1 if missing else -1, int(is_single))))
             first += 1 + missing
         else:
             width, other = draw(st.integers(1, 20)), draw(st.booleans())
             codes = rng.choice([np.nan, -1.0, *range(width)], n_rows)
             extra = (first + width if other else -1, first + width + other if missing else -1)
-            columns.append((codes, (first, width, *extra)))
+            columns.append((codes, (first, width, *extra, 0)))
             first += width + other + missing
     numbers = [(rng.normal(), rng.random() + 0.5, rng.normal()) for _ in columns]
-    return columns, numbers, first, n_rows, np.dtype(draw(st.sampled_from(["float32", "float64"])))
+    return columns, numbers, first, n_rows, dtype
 
 
 def expected(columns, numbers, n_inputs, n_rows, dtype):
     rows, bad = np.zeros((n_rows, n_inputs), dtype), np.zeros(n_rows, bool)
     strange = []
-    for (values, (first, width, other, missing)), (centre, scale, fill) in zip(columns, numbers, strict=True):
+    for (given, (first, width, other, missing, _)), (centre, factor, fill) in zip(columns, numbers, strict=True):
+        values = given.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            scaled = np.where(np.isnan(values), fill, (values - centre) / scale).astype(dtype)
+            scaled = np.where(np.isnan(values), fill, (values - centre) * factor).astype(dtype)
         if not width:
             strange.append(np.sum(~np.isfinite(scaled)))
             bad |= ~np.isfinite(scaled)
@@ -63,14 +70,16 @@ def expected(columns, numbers, n_inputs, n_rows, dtype):
 def test_against_a_loop(drawn):
     columns, numbers, n_inputs, n_rows, dtype = drawn
     stride = n_rows + 3
-    values = np.full((len(columns), stride), 7.0)
-    values[:, :n_rows] = [column for column, _ in columns]
-    places = np.array([places for _, places in columns], np.int64).reshape(-1)
+    values, singles = np.full((len(columns), stride), 7.0), np.full((len(columns), stride), 7.0, np.float32)
+    for i, (column, _) in enumerate(columns):
+        (singles if column.dtype == np.float32 else values)[i, :n_rows] = column
+    places = np.array([(*places, i) for i, (_, places) in enumerate(columns)], np.int64).reshape(-1)
     rows = np.full(n_rows * n_inputs, np.nan, dtype)
     bad, strange = np.zeros(n_rows, bool), np.zeros(len(columns), np.int64)
-    args = Encoding(
-        rows, values.reshape(-1), places, np.reshape(numbers, -1), strange, bad, n_inputs, stride, limit_of(dtype)
-    )
+    staged = values.reshape(-1), singles.reshape(-1)
+    columns = np.full(columns_room(n_inputs), np.nan, dtype)
+    numbers_of_all, limit = np.reshape(numbers, -1), limit_of(dtype)
+    args = Encoding(rows, *staged, places, numbers_of_all, columns, strange, bad, n_inputs, stride, limit)
     launch(encode, args, 1, dtype)
     right_rows, right_bad, right_strange = expected(*drawn)
     np.testing.assert_array_equal(rows.reshape(n_rows, n_inputs), right_rows)
