@@ -56,7 +56,7 @@ source = open_source(FILES)
 list(predict_batches(model, [next(source.batches())], keep=["id"], output="proba"))  # compiles
 began = time.perf_counter()
 schema = pa.schema([("id", pa.int64()), *((f"probability_{i}", pa.float32()) for i in range(3))])
-rows = ahead(source.batches(["id", *(f"f{i}" for i in range(30))]))
+rows = ahead(source.batches(["id", *(f"f{i}" for i in range(30))]), 1)
 batches = predict_batches(model, rows, keep=["id"], output="proba")
 write_batches(OUT, schema, batches)
 seconds = time.perf_counter() - began

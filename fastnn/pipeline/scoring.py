@@ -16,11 +16,13 @@ from fastnn.pipeline.labels import arrow_labels
 from fastnn.pipeline.model import Model, not_arrow
 from fastnn.pipeline.parsing import parse, parsed_schema
 from fastnn.pipeline.schema import DataError, SchemaError, check_names
-from fastnn.pipeline.source import BATCH_ROWS
 from fastnn.runtime.launch import available_threads
 
 if TYPE_CHECKING:
     from fastnn.pipeline.drift import Drift
+
+# Rows that one thread scores at a time: few, so that few batches are alive at once.
+_PIECE_ROWS = 32_768
 
 Output = Literal["proba", "label", "both"]
 OnBadRow = Literal["fail", "null", "skip"]
@@ -159,9 +161,9 @@ class Scorer:
                     before, schema, made = made, batch.schema, self.schema(batch.schema)
                     if before is not None and not before.equals(made):
                         raise SchemaError(f"The kept columns' types change after {first_row} rows, to {made.types}.")
-                for start in range(0, batch.num_rows, BATCH_ROWS):
-                    waiting.append(pool.submit(self._score, batch.slice(start, BATCH_ROWS), first_row, made))
-                    first_row += min(BATCH_ROWS, batch.num_rows - start)
+                for start in range(0, batch.num_rows, _PIECE_ROWS):
+                    waiting.append(pool.submit(self._score, batch.slice(start, _PIECE_ROWS), first_row, made))
+                    first_row += min(_PIECE_ROWS, batch.num_rows - start)
                     if len(waiting) == n_threads + 1:
                         yield self._counted(waiting.popleft().result())
                 del batch  # while the next one is waited for
