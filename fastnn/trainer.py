@@ -22,7 +22,7 @@ from fastnn.kernels import team
 from fastnn.kernels.arrays import flat
 from fastnn.kernels.ensemble import Members, members_kernel
 from fastnn.kernels.epoch import POWER_1, POWER_2, SQUARES_BLOCK, STEP, Run
-from fastnn.kernels.extras import FROM_SPARSE, WITH_EXTRAS, Extras, extras
+from fastnn.kernels.extras import FROM_SPARSE, NORMALISED, NORMALISED_FROM_SPARSE, WITH_EXTRAS, Extras, extras
 from fastnn.kernels.layout import aligned_zeros
 from fastnn.kernels.narrow import method
 from fastnn.kernels.sparse import Csr, transposed
@@ -450,7 +450,10 @@ class _Slices:
         )
         regular = net.output == "softmax" and not activations.STORED.intersection(net.activations)
         regular = regular and not (sparse or options.dropout or options.label_smoothing or options.clip_norm)
-        if sparse:
+        regular = regular and not net.layout.normalised
+        if net.layout.normalised:
+            self.method = NORMALISED_FROM_SPARSE if sparse else NORMALISED
+        elif sparse:
             self.method = FROM_SPARSE
         else:
             self.method = method(net.sizes, net.dtype) if regular else WITH_EXTRAS
