@@ -14,7 +14,8 @@ from fastnn.kernels.normalise import EPSILON
 
 Array = NDArray[Any]
 
-# The oldest that has everything, and where layers are normalised the oldest that has that, too. LeakyRelu and Gelu are made of others: runtimes don't have them in float64.
+# The oldest that has everything, and the oldest that has normalised layers, too. LeakyRelu and Gelu are made of others:
+# runtimes don't have them in float64.
 _OPSET, _OPSET_OF_NORMALISED = 13, 17
 _OPERATORS = {"tanh": "Tanh", "relu": "Relu", "logistic": "Sigmoid"}
 

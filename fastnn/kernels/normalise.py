@@ -25,15 +25,15 @@ from fastnn.kernels.layout import (
     A_START,
     B_START,
     GAIN_START,
+    LINES,
     SCALE_START,
     SLOPE_START,
     STRIDE,
     ZHAT_START,
     N,
 )
-from fastnn.kernels.loss import ordered_sum
 from fastnn.kernels.sparse import sparse_inputs, sparse_product, strange_entries
-from fastnn.kernels.tile import fma
+from fastnn.kernels.tile import LINE_BYTES, Lines, fma, line_dot, line_sum
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel
 
@@ -42,36 +42,21 @@ EPSILON = 1e-5
 
 
 @jit
-def ordered_dot(x: Array, y: Array) -> float:
-    """``sum_i x[i] * y[i]`` in float64, in the order of `ordered_sum`."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    whole = x.size // 8 * 8
-    for i in range(0, whole, 8):
-        s0 += np.float64(x[i]) * np.float64(y[i])
-        s1 += np.float64(x[i + 1]) * np.float64(y[i + 1])
-        s2 += np.float64(x[i + 2]) * np.float64(y[i + 2])
-        s3 += np.float64(x[i + 3]) * np.float64(y[i + 3])
-        s4 += np.float64(x[i + 4]) * np.float64(y[i + 4])
-        s5 += np.float64(x[i + 5]) * np.float64(y[i + 5])
-        s6 += np.float64(x[i + 6]) * np.float64(y[i + 6])
-        s7 += np.float64(x[i + 7]) * np.float64(y[i + 7])
-    rest = 0.0
-    for i in range(whole, x.size):
-        rest += np.float64(x[i]) * np.float64(y[i])
-    total: float = ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7)) + rest
-    return total
+def normalise(buffer: Array, start: int, n: int) -> float:
+    """A sample's `n` sums, from ``buffer[start]`` on, become `z_hat`; returns what they were multiplied by.
 
-
-@jit
-def normalise(z: Array) -> float:
-    """A sample's `z` becomes `z_hat`; returns what it was multiplied by, ``1 / sqrt(var(z) + 1e-5)``."""
-    dtype = z.dtype.type
-    mean = dtype(ordered_sum(z) / z.size)
-    for j in range(z.size):
+    That is ``1 / sqrt(var(z) + 1e-5)``. The padding of the sample's lines is 0, and stays so.
+    """
+    dtype = buffer.dtype.type
+    z, units = buffer[start : start + n], dtype(n)
+    line = LINE_BYTES // buffer.itemsize
+    lines = Lines(buffer, start, (n + line - 1) // line)
+    mean = line_sum(lines) / units
+    for j in range(n):
         z[j] -= mean
-    variance = ordered_dot(z, z) / z.size + EPSILON
-    scale = dtype(np.sqrt(variance) / variance)  # of a variance that overflows NaN, where 1 / sqrt would be 0
-    for j in range(z.size):
+    variance = line_dot(lines, lines) / units + dtype(EPSILON)
+    scale = np.sqrt(variance) / variance  # of a variance that overflows NaN, where 1 / sqrt would be 0
+    for j in range(n):
         z[j] *= scale
     return scale  # type: ignore[no-any-return]
 
@@ -90,9 +75,8 @@ def score_normalised(net: Net, layer: int, buffer: Array, block: Any) -> None:
     n, b, gain = table[layer, N], table[layer, B_START], table[layer, GAIN_START]
     for i in range(block.rows):
         start = table[layer, A_START] + i * table[layer, STRIDE]
-        z = buffer[start : start + n]
-        normalise(z)
-        gain_and_shift(z, net.params[gain : gain + n], net.params[b : b + n])
+        normalise(buffer, start, n)
+        gain_and_shift(buffer[start : start + n], net.params[gain : gain + n], net.params[b : b + n])
     score_layer(net, layer, buffer, block)
 
 
@@ -104,39 +88,49 @@ def normalise_keeping(net: Net, layer: int, buffer: Array, block: Any) -> None:
     for row in range(block.first, block.first + block.rows):
         start, kept = table[layer, A_START] + row * table[layer, STRIDE], table[layer, ZHAT_START]
         kept += row * table[layer, STRIDE]
-        z = buffer[start : start + n]
-        buffer[table[layer, SCALE_START] + row] = normalise(z)
-        copy(z, buffer[kept : kept + n])
-        gain_and_shift(z, net.params[gain : gain + n], net.params[b : b + n])
-
-
-@jit
-def through_normalisation(delta: Array, d: Array, z_hat: Array, gain: Array, scale: float) -> None:
-    """The `delta` of one sample, of its `d`; what `z_hat` becomes is the sample's part of `grad_gain`."""
-    dtype = delta.dtype.type
-    for j in range(delta.size):
-        delta[j] = gain[j] * d[j]
-    mean, along = dtype(ordered_sum(delta) / delta.size), dtype(ordered_dot(delta, z_hat) / delta.size)
-    for j in range(delta.size):
-        delta[j] = fma(-along, z_hat[j], delta[j] - mean) * scale
-    for j in range(delta.size):
-        z_hat[j] *= d[j]
+        buffer[table[layer, SCALE_START] + row] = normalise(buffer, start, n)
+        z_hat = buffer[start : start + n]
+        copy(z_hat, buffer[kept : kept + n])
+        gain_and_shift(z_hat, net.params[gain : gain + n], net.params[b : b + n])
 
 
 @jit
 def normalised_slope(run: Run, layer: int, here: slice, first: int) -> None:
-    """The second factor of B4, and the way back through the normalisation; `d` takes the place of the slopes."""
+    """The second factor of B4, and the way back through the normalisation.
+
+    `d` takes the place of the slopes, ``d * z_hat`` that of `z_hat`: their sums over the samples are gradients.
+    """
     table, buffer = run.table, run.buffer
     n, stride, g = table[layer, N], table[layer, STRIDE], table[layer, GAIN_START]
-    gain = run.params[g : g + n]
-    for i in range((here.stop - here.start) // stride):
-        row = first + i
-        kept, slope = table[layer, ZHAT_START] + row * stride, table[layer, SLOPE_START] + row * stride
-        delta, d = buffer[here.start + i * stride : here.start + (i + 1) * stride], buffer[slope : slope + stride]
-        for j in range(stride):  # in the padding, too, where slopes aren't 0 and deltas are
-            d[j] *= delta[j]
-        scale = buffer[table[layer, SCALE_START] + row]
-        through_normalisation(delta[:n], d[:n], buffer[kept : kept + n], gain, scale)
+    slope, kept = table[layer, SLOPE_START] + first * stride, table[layer, ZHAT_START] + first * stride
+    delta = buffer[here]
+    d, z_hat = buffer[slope : slope + delta.size], buffer[kept : kept + delta.size]
+    gain, scales = run.params[g : g + n], buffer[table[layer, SCALE_START] + first :]
+    for i in range(delta.size):  # the padding, too, where slopes aren't 0 and deltas are
+        d[i] *= delta[i]
+    for i in range(delta.size // stride):
+        row = slice(i * stride, i * stride + n)
+        times_gain(delta[row], d[row], gain)
+        deltas = Lines(buffer, here.start + i * stride, table[layer, LINES])
+        z_hats = Lines(buffer, kept + i * stride, table[layer, LINES])
+        units = buffer.dtype.type(n)
+        project(delta[row], z_hat[row], line_sum(deltas) / units, line_dot(deltas, z_hats) / units, scales[i])
+    for i in range(delta.size):
+        z_hat[i] *= d[i]
+
+
+@jit
+def times_gain(delta: Array, d: Array, gain: Array) -> None:
+    """``delta = gain * d``."""
+    for j in range(delta.size):
+        delta[j] = gain[j] * d[j]
+
+
+@jit
+def project(delta: Array, z_hat: Array, mean: float, along: float, scale: float) -> None:
+    """``delta = (delta - mean - z_hat * along) * scale``."""
+    for j in range(delta.size):
+        delta[j] = fma(-along, z_hat[j], delta[j] - mean) * scale
 
 
 @jit
