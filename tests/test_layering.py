@@ -36,6 +36,7 @@ ROOMS = [
     "kernels.ensemble",
     "kernels.extras",
     "kernels.narrow",
+    "kernels.normalise",
     "kernels.epoch",
     "kernels.sparse",
     "kernels.forward",

@@ -256,12 +256,15 @@ def train_and_score_disguised(dtype: type) -> None:
         for disguise in DISGUISES.values():
             net.predict(disguise(X.astype(dtype)))
             fastnn.train(net, disguise(X), disguise(target), epochs=1, batch_size=7, **options)
-    net = fastnn.Network.create([5, 4, 3], dtype=dtype)
+    net, normalised = (fastnn.Network.create([5, 4, 3], dtype=dtype, layer_norm=norm) for norm in (False, True))
     for disguise in DISGUISES.values():
+        normalised.predict_proba(disguise(X.astype(dtype)))
+        fastnn.train(normalised, disguise(X), disguise(y), epochs=1, batch_size=7)
         sparse = scipy.sparse.csr_array(X.astype(dtype))
         sparse.data, sparse.indptr = disguise(sparse.data), disguise(sparse.indptr)
         sparse.indices = disguise(sparse.indices)
         net.predict_proba(sparse)
+        normalised.predict_proba(sparse)
         fastnn.train(net, sparse, disguise(y), epochs=1, batch_size=7)
     for width in (4, 40):
         ensemble = fastnn.Ensemble.create(3, [5, width, 3], dtype=dtype)
