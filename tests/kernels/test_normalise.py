@@ -153,23 +153,23 @@ def test_the_same_bits_on_any_threads_in_any_slices_and_from_sparse_rows(
     options: dict[str, Any] = {"dropout": 0.2, "solver": solver, "step_size": 0.01, "batch_size": 16, "shuffle": True}
     options |= {"weight_decay": 0.01, "clip_norm": 0.5} if solver == "adamw" else {"momentum": 0.9, "alpha": 0.1}
     rows = (X * (X > 0)).astype(dtype)
+    # Sparse ones in one dtype: each compiles a kernel, and the other's is the same source.
+    forms: list[Any] = [rows] if dtype == np.float64 else [rows, scipy.sparse.csr_array(rows)]
     expected = None
-    for n_threads, seconds, form in product(
-        (1, min(2, MOST_THREADS), MOST_THREADS), (0.1, 0.0), (np.array, scipy.sparse.csr_array)
-    ):
+    for n_threads, seconds, form in product((1, min(2, MOST_THREADS), MOST_THREADS), (0.1, 0.0), forms):
         monkeypatch.setattr("fastnn.trainer._SECONDS_PER_CALL", seconds)
         net = network("gelu", dtype=dtype)
-        losses = trained(net, Y, 5, WEIGHT, form(rows), **options, n_threads=n_threads)
+        losses = trained(net, Y, 5, WEIGHT, form, **options, n_threads=n_threads)
         assert_padding_is_zero(net)
         found = losses, (net.params + 0).tobytes()  # a sparse sum's zero may have another sign
         expected = expected or found
         assert found == expected
 
 
-def test_one_signature_a_dtype_from_sparse_rows() -> None:
-    for dtype, output in product((np.float32, np.float64), TARGETS):
-        trained(network("silu", output, dtype), TARGETS[output], rows=scipy.sparse.csr_array(X))
-    assert len(NORMALISED_FROM_SPARSE.kernel.compiled.signatures) == 2
+def test_one_signature_from_sparse_rows() -> None:
+    for output, target in TARGETS.items():
+        trained(network("silu", output, np.float32), target, rows=scipy.sparse.csr_array(X), weight=WEIGHT)
+    assert len(NORMALISED_FROM_SPARSE.kernel.compiled.signatures) == 1
 
 
 def test_members_of_an_ensemble_have_the_bits_of_their_seeds() -> None:
