@@ -368,6 +368,11 @@ def call_all_within_guards() -> None:
                     fastnn.train(net, sparse, y, epochs=2, batch_size=batch_size, shuffle=shuffle, clip_norm=1.0)
                     fastnn.train(net, sparse, y, epochs=2, batch_size=batch_size, shuffle=shuffle)
                     net.predict_proba(sparse)
+                    normalised = fastnn.Network.create(layer_sizes, dtype=dtype, layer_norm=True)
+                    normalised.params = guarded(normalised.params, at_end)
+                    fastnn.train(normalised, X, y, epochs=2, batch_size=batch_size, shuffle=shuffle)
+                    for rows in (X, X[:1], sparse):
+                        normalised.predict_proba(rows)
                     ensemble = fastnn.Ensemble.create(3, layer_sizes, dtype=dtype)
                     fastnn.train(ensemble, X, y, epochs=2, batch_size=batch_size, shuffle=shuffle)
 
