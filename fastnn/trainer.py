@@ -450,7 +450,7 @@ class _Slices:
         )
         regular = net.output == "softmax" and not activations.STORED.intersection(net.activations)
         regular = regular and not (sparse or options.dropout or options.label_smoothing or options.clip_norm)
-        regular = regular and not net.layout.normalised
+        regular = regular and not net.layout.normalised  # each of these needs a kernel with extras
         if net.layout.normalised:
             self.method = NORMALISED_FROM_SPARSE if sparse else NORMALISED
         elif sparse:

@@ -3,12 +3,13 @@
     z_hat = (z - mean(z)) / sqrt(var(z) + 1e-5)        over the layer's units, z = a_prev @ W without a bias
     a     = f(gain * z_hat + b)
 
-With d = dloss/d(gain * z_hat + b), which is B4 of other layers, ``grad_gain = sum_i d * z_hat``, ``grad_b = sum_i d``,
-and the layer's delta, from which all else follows, is
+With d = dloss/d(gain * z_hat + b), as B4 gives it for other layers, ``grad_gain = sum_i d * z_hat``,
+``grad_b = sum_i d``, and the layer's delta, from which all else follows as ever, is
 
     delta = (gain * d - mean(gain * d) - z_hat * mean(gain * d * z_hat)) / sqrt(var(z) + 1e-5)
 
-A layer has gains or not in a network as a whole; those without have kernels of their own, in which nothing of this is.
+All hidden layers of a network have gains or none has. Networks with gains have kernels of their own; in those of others
+nothing of this is.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ def normalise_keeping(net: Net, layer: int, buffer: Array, block: Any) -> None:
     table = net.table
     n, b, gain = table[layer, N], table[layer, B_START], table[layer, GAIN_START]
     for row in range(block.first, block.first + block.rows):
-        start, kept = table[layer, A_START] + row * table[layer, STRIDE], table[layer, ZHAT_START]
-        kept += row * table[layer, STRIDE]
+        start = table[layer, A_START] + row * table[layer, STRIDE]
+        kept = table[layer, ZHAT_START] + row * table[layer, STRIDE]
         buffer[table[layer, SCALE_START] + row] = normalise(buffer, start, n)
         z_hat = buffer[start : start + n]
         copy(z_hat, buffer[kept : kept + n])

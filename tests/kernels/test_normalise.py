@@ -64,7 +64,7 @@ def assert_padding_is_zero(net: Network) -> None:
 @each_dtype
 @pytest.mark.parametrize("activation", CODES)
 def test_scoring_is_the_equations(activation: str, dtype: type) -> None:
-    for widths in ((1, 1, 2), (5, 2, 1, 4), (7, 17, 33, 64, 3), (9, 130, 3)):
+    for widths in ((1, 1, 2), (5, 2, 1, 4), (7, 17, 33, 64, 3), (9, 1024, 3)):
         net = network(activation, dtype=dtype, sizes=widths)
         for n in (0, 1, 95, 101):
             rows = np.random.default_rng(n).normal(size=(n, widths[0])).astype(dtype)
@@ -75,10 +75,11 @@ def test_scoring_is_the_equations(activation: str, dtype: type) -> None:
                 np.testing.assert_array_equal(net.predict_proba(sparse, n_threads=n_threads), net.predict_proba(rows))
 
 
+@pytest.mark.parametrize("widths", [(11, 40), (1, 512)], ids=str)  # rows of 4096 bytes are a line apart
 @pytest.mark.parametrize("activation", reference.ACTIVATIONS)
-def test_the_gradient_is_the_equations(activation: str) -> None:
+def test_the_gradient_is_the_equations(activation: str, widths: tuple[int, int]) -> None:
     """What a step of 1 takes away."""
-    net = network(activation)
+    net = network(activation, sizes=(5, *widths, 3))
     before = net.tensors()
     sums, outputs = forward(net, X)
     delta = reference.output_delta(reference.softmax(outputs[-1]), Y)
