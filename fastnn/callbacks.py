@@ -25,6 +25,12 @@ class Epoch:
     validation_loss: float | None = None
     validation_score: float | None = None
 
+    @property
+    def measures(self) -> str:
+        """Loss and score in words."""
+        score = "" if self.validation_score is None else f"  held-out accuracy {self.validation_score:.4f}"
+        return f"loss {self.loss:.4f}{score}"
+
 
 @contextmanager
 def called(callbacks: Iterable[Callable[[Epoch], Any]], n_epochs: int) -> Iterator[Callable[[Epoch], bool]]:
@@ -72,12 +78,10 @@ class ProgressBar:
 
     def __call__(self, epoch: Epoch) -> None:
         """Show an epoch."""
-        score = "" if epoch.validation_score is None else f"  held-out accuracy {epoch.validation_score:.4f}"
-        measures = f"loss {epoch.loss:.4f}{score}"
         if self._bar is not None:
-            self._bar.update(self._task, completed=epoch.number, measures=measures)
+            self._bar.update(self._task, completed=epoch.number, measures=epoch.measures)
         elif epoch.number == 1 or epoch.number % -(-self._total // _LINES_IN_A_LOG) == 0:
-            print(f"epoch {epoch.number}/{self._total}  {measures}", file=sys.stderr, flush=True)
+            print(f"epoch {epoch.number}/{self._total}  {epoch.measures}", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Leave the bar as it is."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -34,6 +36,21 @@ class Samples:
     X: Any
     y: Any
     sample_weight: Any = None
+
+
+class Parts(ABC):
+    """Samples that are more than memory holds: they come in parts, anew for each epoch."""
+
+    @abstractmethod
+    def parts(self, epoch: int) -> Generator[Samples, None, None]:
+        """The samples of an epoch, from 0, as `Network.checked` gives them.
+
+        A batch ends with its part: all parts but the last should be whole batches.
+        """
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """What tells these samples from others."""
 
 
 def as_rows(X: Any, n_features: int) -> Array:

@@ -29,7 +29,7 @@ from fastnn.kernels.sparse import Csr, transposed
 from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
 from fastnn.runtime.launch import check_n_threads, each_share, launch, pace, sharing, usable_threads
-from fastnn.samples import Samples, SumsOverflowError
+from fastnn.samples import Parts, Samples, SumsOverflowError
 from fastnn.stopping import Stopping
 
 Array = NDArray[Any]
@@ -40,6 +40,10 @@ _SECONDS_PER_CALL = 0.1
 _SUPPOSED_OPERATIONS_PER_SECOND = 5e9
 _MOST_EPOCHS_A_CALL = 4096
 _SECONDS_PER_TRIAL = 0.003
+# From the seed of one part's shuffle to the next one's; odd, so that no two of 2**64 parts share one.
+_NEXT_PART = 0xD1342543DE82EF95
+
+_INTERRUPTED = "training interrupted in epoch {}: the network keeps the weights of epoch {}."
 # What a step of Adam takes of one weight, which isn't little beside a sparse product.
 _OPERATIONS_PER_STEP = 40.0
 
@@ -237,7 +241,7 @@ class Trainer:
 
     def epochs(
         self,
-        samples: Samples,
+        samples: Samples | Parts,
         n_epochs: int,
         stopping: Stopping | None = None,
         checkpoint: Checkpoint | None = None,
@@ -249,7 +253,7 @@ class Trainer:
 
         Parameters
         ----------
-        samples : Samples
+        samples : Samples or Parts
         n_epochs : int
         stopping : Stopping, optional
         checkpoint : Checkpoint, optional
@@ -273,7 +277,8 @@ class Trainer:
             If the checkpoint's file is damaged, or holds the unfinished progress of another training.
         """
         # A rule wants to see the weights of each epoch; without one, short epochs share a call.
-        samples = self.net.checked(samples)
+        if isinstance(samples, Samples):
+            samples = self.net.checked(samples)
         stride = _MOST_EPOCHS_A_CALL if stopping is None and not one_by_one else 1
         journal = None
         if checkpoint is not None:
@@ -285,8 +290,8 @@ class Trainer:
         done = 0 if journal is None else len(journal.epochs)
         try:
             # Closed at once, whatever happens: it holds Ctrl-C back.
-            with closing(_Slices(self, samples, n_epochs - done).run(stride, done)) as slices:
-                for number, loss in enumerate(chain.from_iterable(slices), done + 1):
+            with closing(self._run(samples, n_epochs - done, stride, done)) as losses:
+                for number, loss in enumerate(chain.from_iterable(losses), done + 1):
                     epoch = Epoch(number, loss) if stopping is None else self._judged(number, loss, stopping)
                     stopped = stopping is not None and stopping.stopped
                     if journal is not None:
@@ -298,6 +303,45 @@ class Trainer:
             if journal is not None:
                 journal.save()
             raise
+
+    def _run(
+        self, samples: Samples | Parts, n_epochs: int, stride: int, counted: int
+    ) -> Generator[list[float], None, None]:
+        """Yield the losses of the epochs that are done, one after the other; see `_Slices.run`."""
+        with held_back() as interrupted:
+            if isinstance(samples, Samples):
+                yield from _Slices(self, samples, n_epochs).run(interrupted, stride, counted)
+            else:
+                for _ in range(n_epochs):
+                    yield [self._epoch_of_parts(samples, interrupted)]
+
+    def _epoch_of_parts(self, samples: Parts, interrupted: Callable[[], bool]) -> float:
+        """Train for one epoch on samples that come in parts; the mean loss."""
+        number, seen = self.epochs_done, self.samples_seen
+        vectors = (self.net.params, self._state, self._numbers)
+        before = [vector.copy() for vector in vectors]
+        losses: list[float] = []
+        rows: list[int] = []
+        try:
+            # Closed at once: a thread may be reading what comes next.
+            with closing(samples.parts(number)) as parts:
+                for part in parts:
+                    slices = _Slices(self, part, 1, part=len(rows))
+                    losses += chain.from_iterable(slices.run(interrupted, 1, 0))
+                    rows.append(len(part.y))
+                    # To the shuffle and to the schedule, all parts belong to one epoch.
+                    self.epochs_done, self.samples_seen = number, seen
+                    if interrupted():
+                        raise KeyboardInterrupt
+        except BaseException as error:
+            for vector, good in zip(vectors, before, strict=True):
+                vector[:] = good
+            self.epochs_done, self.samples_seen = number, seen
+            if isinstance(error, KeyboardInterrupt):
+                raise KeyboardInterrupt(_INTERRUPTED.format(number + 1, number)) from None
+            raise
+        self.epochs_done, self.samples_seen = number + 1, seen + sum(rows)
+        return losses[0] if len(losses) == 1 else float(np.average(losses, weights=rows))
 
     def _judged(self, number: int, loss: float, stopping: Stopping) -> Epoch:
         """An epoch as the rule sees it, which may set the next one's step size, or stop."""
@@ -319,13 +363,15 @@ class Trainer:
 
     def losses(self, samples: Samples, n_epochs: int) -> Iterator[list[float]]:
         """Train as `epochs` does; yields the losses of some epochs, one after the other, when these are done."""
-        return _Slices(self, self.net.checked(samples), n_epochs).run(_MOST_EPOCHS_A_CALL, 0)
+        return self._run(self.net.checked(samples), n_epochs, _MOST_EPOCHS_A_CALL, 0)
 
 
 class _Journal:
     """A training's progress: taken from its checkpoint where there is one, and written into it now and then."""
 
-    def __init__(self, trainer: Trainer, samples: Samples, stopping: Stopping | None, checkpoint: Checkpoint) -> None:
+    def __init__(
+        self, trainer: Trainer, samples: Samples | Parts, stopping: Stopping | None, checkpoint: Checkpoint
+    ) -> None:
         self.trainer, self.stopping, self.checkpoint = trainer, stopping, checkpoint
         self.epochs: list[Epoch] = []
         self.finished = False
@@ -335,7 +381,11 @@ class _Journal:
             # The result doesn't depend on the number of threads.
             "options": {name: value for name, value in asdict(trainer.options).items() if name != "n_threads"},
             "stopping rule": None if stopping is None else stopping.settings(),
-            "data": fingerprint(samples.X, samples.y, samples.sample_weight),
+            "data": (
+                samples.fingerprint()
+                if isinstance(samples, Parts)
+                else fingerprint(samples.X, samples.y, samples.sample_weight)
+            ),
             "held-out data": None if stopping is None else fingerprint(*stopping.watched()),
             "initial weights": fingerprint(trainer.net.params),
         }
@@ -426,7 +476,7 @@ def _or_nan(value: float | None) -> float:
 class _Slices:
     """The calls of compiled code that make up some epochs, each about `_SECONDS_PER_CALL` long."""
 
-    def __init__(self, trainer: Trainer, samples: Samples, n_epochs: int) -> None:
+    def __init__(self, trainer: Trainer, samples: Samples, n_epochs: int, part: int = 0) -> None:
         net, options = trainer.net, trainer.options
         self.n_rows = len(samples.y)
         self.samples_before = trainer.samples_seen
@@ -468,7 +518,8 @@ class _Slices:
         memory = self.method.memory(net.layout, batch_size, 1 if together else self.pace.n_threads)
         if together:
             memory = memory.times(self.workers)
-        self.seeds = np.uint64(options.seed) + np.arange(members, dtype=np.uint64)
+        seed = np.uint64((options.seed + part * _NEXT_PART) % 2**64)
+        self.seeds = seed + np.arange(members, dtype=np.uint64)
         self._run = Run(
             X=samples.X if sparse else flat(samples.X),
             y=samples.y if net.output == "softmax" else np.zeros(self.n_rows, np.int64),
@@ -476,7 +527,7 @@ class _Slices:
             order=np.empty(members * self.n_rows if shuffled else 0, np.int64),
             batch_size=batch_size,
             shuffled=shuffled,
-            seed=np.uint64(options.seed),
+            seed=seed,
             first_epoch=trainer.epochs_done,
             params=net.params,
             table=memory.table,
@@ -516,7 +567,7 @@ class _Slices:
             **further,
         )
 
-    def run(self, stride: int, counted: int) -> Generator[list[float], None, None]:
+    def run(self, interrupted: Callable[[], bool], stride: int, counted: int) -> Generator[list[float], None, None]:
         """Yield the losses of the epochs that each call has finished.
 
         Calls end at multiples of `stride` epochs, of which so many are `counted` before these.
@@ -526,7 +577,7 @@ class _Slices:
         if self.n_members > 1:  # a call ends with the epoch: what is good is of the same epoch in all
             stride = 1
         try:
-            with held_back() as interrupted, sharing(self):
+            with sharing(self):
                 while done < last:
                     epoch = done // self.n_batches
                     boundary = ((counted + epoch) // stride + 1) * stride - counted
@@ -548,10 +599,7 @@ class _Slices:
                         )
                     done = end
                     if interrupted():
-                        raise KeyboardInterrupt(
-                            f"training interrupted in epoch {trainer.epochs_done + 1}: the network keeps the weights "
-                            f"of epoch {trainer.epochs_done}."
-                        )
+                        raise KeyboardInterrupt(_INTERRUPTED.format(trainer.epochs_done + 1, trainer.epochs_done))
         except GeneratorExit:  # whoever took the last epoch wants no more: the weights are that epoch's
             raise
         except BaseException:

@@ -10,8 +10,9 @@ import numpy as np
 from fastnn import kernels
 from fastnn.ensemble import Ensemble
 from fastnn.kernels.arrays import Array
+from fastnn.kernels.table import N_NUMBERS, N_PLACES, Encoding, encode, limit_of
 from fastnn.network import Network
-from fastnn.runtime.launch import available_threads
+from fastnn.runtime.launch import available_threads, launch
 from fastnn.runtime.region import region_address
 from fastnn.trainer import train
 
@@ -58,11 +59,20 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
         for what, sizes in (("narrow", _NARROW), ("other", _WIDE)):
             report(f"{name}: ensembles of {what} networks")
             train(Ensemble.create(2, sizes, dtype=dtype), X, y, epochs=1, n_threads=1)
+        report(f"{name}: rows of tables")
+        _encode_nothing(np.dtype(dtype))
         report(f"{name}: the equations")
         _call_each_kernel(X, y)
     if available_threads() > 1:
         report("the parallel region")
         region_address()
+
+
+def _encode_nothing(dtype: np.dtype[Any]) -> None:
+    places, numbers = np.zeros(N_PLACES, np.int64), np.ones(N_NUMBERS)
+    no_rows, no_flags = np.empty(0, dtype), np.zeros(0, np.bool_)
+    args = Encoding(no_rows, np.zeros(1), places, numbers, np.zeros(1, np.int64), no_flags, 1, 1, limit_of(dtype))
+    launch(encode, args, 1)
 
 
 def _call_each_kernel(X: Array, y: Array) -> None:

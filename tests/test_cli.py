@@ -143,7 +143,7 @@ def test_text_output(files, tmp_path, capsys):
 def test_info(files, capsys):
     facts = succeed(capsys, "info", files / "m.safetensors")
     assert (facts["kind"], facts["target"], facts["dtype"]) == ("pipeline", "diagnosis", "float32")
-    assert facts["columns"]["size"] == "category (string)" and facts["columns"]["smooth"] == "number (bool)"
+    assert facts["columns"]["size"] == "category (string)" and facts["columns"]["smooth"] == "boolean (bool)"
     facts = succeed(capsys, "info", files / "network.safetensors")
     assert (facts["kind"], facts["sizes"], facts["parameters"]) == ("network", [3, 2], 8)
     facts = succeed(capsys, "info")
@@ -230,7 +230,7 @@ MODEL = "m.safetensors"
         (["train", CSV, *TRAIN, "--model", "new", "--plot", "loss.docx"], "loss.docx"),
         (["train", CSV, *TRAIN, "--model", "new", "--nonsense"], "--nonsense"),
         (["predict", MODEL, CSV], "'--out'"),
-        (["predict", MODEL, CSV, "--out", "scores.txt"], ".csv or .parquet"),
+        (["predict", MODEL, CSV, "--out", "scores.txt"], ".csv, .parquet or .arrow"),
         (["predict", MODEL, CSV, "--out", CSV], "named twice"),
         (["evaluate", MODEL, CSV], "'--target'"),
         (["nonsense"], "nonsense"),
@@ -264,7 +264,6 @@ def test_no_arguments_show_the_help(capsys):
         ("a,a,y\n1,1,p\n2,2,q\n", [], "More than one column is called 'a'"),
         ("y\np\nq\n", [], "no column to learn from"),
         ("a,b,y\n1,,p\n2,,q\n", [], "--ignore b"),
-        ("when,y\n2020-01-01,p\n2020-01-02,q\n", [], "--ignore when"),
         ("a,y\n1,p\n2,q\n", ["--ignore", "z"], "no column 'z'"),
         ("a,y\n1,p\n2,q\n", ["--validation", "0.1"], "--validation 0"),
         (b"a,y\n\xff,p\n2,q\n", [], "not UTF-8"),

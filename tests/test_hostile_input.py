@@ -117,10 +117,11 @@ def test_nothing_is_touched_outside_its_array():
     checked_build(60)
 
 
-def test_sparse_rows_are_read_within_their_arrays():
+@pytest.mark.parametrize("name", ["sparse", "table"])
+def test_other_rows_are_read_within_their_arrays(name):
     run(
         "import sys, pytest\nsys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *sys.argv[1:]]))",
-        f"{TESTS / 'kernels' / 'test_sparse.py'}",
+        f"{TESTS / 'kernels' / f'test_{name}.py'}",
         timeout=3000,
         warnings="default",
         NUMBA_BOUNDSCHECK="1",

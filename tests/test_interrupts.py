@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from fastnn.interrupts import held_back
+from fastnn.interrupts import held_back, terminable
 
 
 def press() -> None:
@@ -96,3 +96,51 @@ def test_a_handler_that_the_host_has_set_meanwhile_stays():
     with held_back():
         signal.signal(signal.SIGINT, handler)
     assert signal.signal(signal.SIGINT, signal.default_int_handler) is handler
+
+
+def test_sigterm_is_ctrl_c():
+    with pytest.raises(KeyboardInterrupt), terminable() as was_terminated:
+        assert not was_terminated()
+        signal.raise_signal(signal.SIGTERM)
+    assert was_terminated() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    with pytest.raises(KeyboardInterrupt), terminable() as was_terminated:
+        press()
+    assert not was_terminated()
+
+
+def test_sigterm_is_held_back_too():
+    done = []
+    with terminable() as was_terminated:
+        with pytest.raises(KeyboardInterrupt), held_back() as pressed:
+            signal.raise_signal(signal.SIGTERM)
+            assert pressed() and was_terminated()
+            signal.raise_signal(signal.SIGTERM)
+            done.append(True)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert done
+
+
+def test_sigterm_is_held_back_where_ctrl_c_is_ignored():
+    """As in a job that a shell has put into the background."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with terminable(), held_back() as pressed:
+            press()
+            assert not pressed()
+            signal.raise_signal(signal.SIGTERM)
+            assert pressed()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_hosts_sigterm_is_left_alone():
+    seen = []
+    signal.signal(signal.SIGTERM, lambda *_: seen.append(1))
+    try:
+        with terminable() as was_terminated, held_back():
+            signal.raise_signal(signal.SIGTERM)
+            assert seen and not was_terminated()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

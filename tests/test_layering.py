@@ -38,6 +38,7 @@ ROOMS = [
     "kernels.narrow",
     "kernels.normalise",
     "kernels.epoch",
+    "kernels.table",
     "kernels.sparse",
     "kernels.forward",
     "kernels.layer",

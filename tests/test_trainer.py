@@ -1,7 +1,10 @@
 """The trainer: the article's loop and its relatives, what it promises about state, and what it refuses."""
 
+import signal
 import threading
 from collections.abc import Callable
+from contextlib import closing
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -10,9 +13,10 @@ from reference import Recipe
 
 import fastnn
 from fastnn import Network, TrainingDivergedError, train
+from fastnn.checkpoint import Checkpoint
 from fastnn.kernels.epoch import BY_PANELS
 from fastnn.runtime.launch import launch
-from fastnn.samples import Samples
+from fastnn.samples import Parts, Samples
 from fastnn.schedule import Schedule
 from fastnn.stopping import Stopping
 from fastnn.trainer import Trainer, TrainOptions
@@ -396,3 +400,92 @@ def test_trainings_at_once_share_the_threads(monkeypatch, n_threads):
     few = n_threads or 1
     assert used["first"] == [2, 2, few, few, 2, 2]
     assert used["second"][0] == few and len(used["second"]) == 3
+
+
+class Halves(Parts):
+    """The samples as parts of so many rows."""
+
+    def __init__(self, net: Network, rows: int) -> None:
+        self.whole, self.rows = net.checked(Samples(X, y)), rows
+
+    def parts(self, epoch: int):
+        for first in range(0, N_ROWS, self.rows):
+            here = slice(first, first + self.rows)
+            yield Samples(self.whole.X[here], self.whole.y[here], self.whole.sample_weight)
+
+    def fingerprint(self) -> str:
+        return "these"
+
+
+@pytest.mark.parametrize(("rows", "shuffle"), [(20, False), (50, False), (N_ROWS, True)])
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_samples_in_parts_train_as_all_at_once(rows, shuffle, solver):
+    """Parts of whole batches without a shuffle, or one part with it, come to the same bits."""
+    options = TrainOptions(solver, 0.01, 10, shuffle=shuffle, momentum=0.9, alpha=0.1)
+    nets = [Network.create(SIZES) for _ in range(2)]
+    curves = [
+        [epoch.loss for epoch in Trainer(net, options).epochs(samples, 3)]
+        for net, samples in zip(nets, (Samples(X, y), Halves(nets[1], rows)), strict=True)
+    ]
+    assert nets[0].params.tobytes() == nets[1].params.tobytes()
+    np.testing.assert_allclose(*curves, rtol=1e-6)
+
+
+def test_parts_of_an_epoch_have_orders_of_their_own(tmp_path):
+    """The same part twice an epoch isn't two epochs of it; stopped after an epoch and resumed, nothing differs."""
+
+    class Twice(Halves):
+        def parts(self, epoch: int):
+            yield self.whole
+            yield self.whole
+
+    options = TrainOptions(batch_size=10)
+    nets = [Network.create(SIZES) for _ in range(3)]
+    train(nets[0], X, y, epochs=2, batch_size=10)
+    calm = list(Trainer(nets[1], options).epochs(Twice(nets[1], 0), 1))
+    assert nets[0].params.tobytes() != nets[1].params.tobytes()
+    calm = list(Trainer(nets[2], options).epochs(Twice(nets[2], 0), 4))
+    for n_epochs in (1, 3, 4):  # each in a new trainer
+        net = Network.create(SIZES)
+        checkpoint = Checkpoint(tmp_path / "c")
+        trainer = Trainer(net, options)
+        with closing(trainer.epochs(Twice(net, 0), 4, None, checkpoint)) as epochs:
+            seen = list(islice(epochs, n_epochs))
+    assert seen == calm and net.params.tobytes() == nets[2].params.tobytes()
+    assert trainer.samples_seen == 8 * N_ROWS
+
+
+@pytest.mark.parametrize("stopper", [ValueError("unreadable"), KeyboardInterrupt()])
+def test_an_epoch_whose_parts_fail_leaves_no_trace(stopper):
+    class Failing(Halves):
+        def parts(self, epoch: int):
+            yield from islice(super().parts(epoch), 1 if epoch else None)
+            if epoch:
+                raise stopper
+
+    net, calm = Network.create(SIZES), Network.create(SIZES)
+    options = TrainOptions("adam", batch_size=10)
+    trainer, other = Trainer(net, options), Trainer(calm, options)
+    with pytest.raises(type(stopper)):
+        list(trainer.epochs(Failing(net, 50), 2))
+    assert trainer.epochs_done == 1 and trainer.samples_seen == N_ROWS
+    list(other.epochs(Halves(calm, 50), 1))
+    assert net.params.tobytes() == calm.params.tobytes()
+    for one, two in ((trainer, Halves(net, 50)), (other, Halves(calm, 50))):
+        list(one.epochs(two, 2))
+    assert net.params.tobytes() == calm.params.tobytes()
+
+
+def test_ctrl_c_ends_an_epoch_of_parts():
+    class Pressed(Halves):
+        def parts(self, epoch: int):
+            for part in super().parts(epoch):
+                signal.raise_signal(signal.SIGINT)
+                yield part
+
+    net = Network.create(SIZES)
+    before = net.params.tobytes()
+    with pytest.raises(KeyboardInterrupt, match="interrupted in epoch 1: the network keeps the weights of epoch 0"):
+        list(Trainer(net, TrainOptions(batch_size=10)).epochs(Pressed(net, 50), 2))
+    assert net.params.tobytes() == before
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -13,10 +13,11 @@ from contextlib import suppress
 
 import typer
 
-from fastnn.cli import demo, machine, tables
+from fastnn.cli import demo, machine, scoring, tables
 from fastnn.cli.terminal import complain
+from fastnn.interrupts import terminable
 
-FAILED, USAGE, MODEL_FILE, SCHEMA, DATA, INTERRUPTED = 1, 2, 3, 4, 5, 130
+FAILED, USAGE, MODEL_FILE, SCHEMA, DATA, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 5, 130, 143
 
 app = typer.Typer(
     name="fastnn",
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (tables.train, tables.predict, tables.evaluate, machine.info, machine.warmup, demo.demo):
+for command in (tables.train, scoring.predict, scoring.evaluate, machine.info, machine.warmup, demo.demo):
     app.command()(command)
 
 
@@ -58,21 +59,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    try:
-        result = typer.main.get_command(app).main(args=arguments, prog_name="fastnn", standalone_mode=False)
-        if result == INTERRUPTED:  # how newer versions of typer say that Ctrl-C was pressed
-            raise KeyboardInterrupt
-        return result if isinstance(result, int) else 0
-    except (KeyboardInterrupt, typer.Abort):
-        complain("interrupted")
-        return INTERRUPTED
-    except SystemExit as error:
-        return error.code if isinstance(error.code, int) else FAILED
-    except BrokenPipeError:
-        raise
-    except Exception as error:  # the last resort too: a traceback helps nobody who types a command
-        complain(_message(error))
-        return exit_code(error)
+    with terminable() as was_terminated:
+        try:
+            result = typer.main.get_command(app).main(args=arguments, prog_name="fastnn", standalone_mode=False)
+            if result == INTERRUPTED:  # how newer versions of typer say that Ctrl-C was pressed
+                raise KeyboardInterrupt
+            return result if isinstance(result, int) else 0
+        except (KeyboardInterrupt, typer.Abort):
+            complain("terminated" if was_terminated() else "interrupted")
+            return TERMINATED if was_terminated() else INTERRUPTED
+        except SystemExit as error:
+            return error.code if isinstance(error.code, int) else FAILED
+        except BrokenPipeError:
+            raise
+        except Exception as error:  # the last resort too: a traceback helps nobody who types a command
+            complain(_message(error))
+            return exit_code(error)
 
 
 def exit_code(error: Exception) -> int:

@@ -1,21 +1,17 @@
-"""The commands that read tables: train, predict, evaluate."""
+"""The command that trains: train."""
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastnn.atomic import check_replaceable
-from fastnn.cli.terminal import COMPILING, said_when_slow, say, show
+from fastnn.cli.arguments import Json, check_outputs
+from fastnn.cli.terminal import COMPILING, progress, said_when_slow, say, show
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from fastnn.pipeline.train import Plan
 
 
@@ -42,13 +38,11 @@ class Dtype(StrEnum):
     FLOAT64 = "float64"
 
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="A CSV file with a header line, or a Parquet file.")]
-ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that `fastnn train` wrote.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-
 def train(
-    data: Data,
+    data: Annotated[
+        list[str],
+        typer.Argument(metavar="DATA...", help="Files (Parquet, CSV, Arrow, .npy), glob patterns, or a folder."),
+    ],
     *,
     target: Annotated[str, typer.Option(help="The column to learn.")],
     model: Annotated[Path, typer.Option(help="The model file to write.")],
@@ -62,9 +56,24 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of weights, split and shuffle.")] = 0,
     validation: Annotated[
         float,
-        typer.Option(help="Share of rows to hold out, to stop when the loss on them no longer falls; 0: none."),
+        typer.Option(
+            help="Share of rows to hold out (200,000 at most), to stop when the loss on them no longer falls; 0: none."
+        ),
     ] = 0.1,
+    hold_out_by: Annotated[
+        str | None, typer.Option(help="A column of ids, no feature: rows of one id are held out together.")
+    ] = None,
     ignore: Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given again.")] = None,
+    columns: Annotated[
+        Path | None,
+        typer.Option(help="A TOML file that says how to use single columns (kind, impute, categories, ...)."),
+    ] = None,
+    buffer_rows: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Rows in memory, and shuffled, at a time; by default all that 512 MB hold, or 128 MB."
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="The most threads to use.")] = None,
     dtype: Annotated[Dtype, typer.Option(help="Of weights and arithmetic.")] = Dtype.FLOAT32,
     plot: Annotated[Path | None, typer.Option(help="Draw the loss of each epoch into this image file.")] = None,
@@ -73,17 +82,23 @@ def train(
         typer.Option(help="Keep the progress in this file; the same command goes on from there after a kill."),
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Epochs from one checkpoint to the next.")] = 1,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Keep the progress beside the model (MODEL.checkpoint) until it is written."),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Train a classifier on a table and write it to a model file.
+    """Train a classifier on a table and write it to a model file. The table may be larger than memory.
 
-    Numbers are standardised, strings one-hot encoded, holes filled; all of that goes into the model file.
+    Numbers and dates are standardised, strings one-hot encoded, holes filled; all of that goes into the model file.
     """
     from fastnn.callbacks import ProgressBar, called
     from fastnn.checkpoint import Checkpoint
-    from fastnn.pipeline.sources import read_table
+    from fastnn.pipeline.columns import read_columns
+    from fastnn.pipeline.sources import open_source
     from fastnn.pipeline.train import prepare
     from fastnn.plot import plot_loss
+    from fastnn.samples import Samples
 
     options = {
         "solver": solver.value,
@@ -101,30 +116,43 @@ def train(
         "dtype": dtype.value,
         "epochs": epochs,
         "validation": validation,
+        "hold_out_by": hold_out_by,
         "batch_size": _batch_size(batch_size),
+        "buffer_rows": buffer_rows,
     }
     plan = _plan(settings, options)
-    _check_outputs([data], [path for path in (model, checkpoint) if path is not None], plot)
+    if resume:
+        if checkpoint is not None:
+            raise typer.BadParameter("--resume names the checkpoint itself: leave --checkpoint out.")
+        checkpoint = model.with_name(f"{model.name}.checkpoint")
+    check_outputs(data, [path for path in (model, checkpoint) if path is not None], plot)
     kept = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
     if target in (ignore or ()):
         raise typer.BadParameter(f"{target!r} is both target and ignored.")
 
-    table = read_table(data)
-    say(f"{data}: {table.num_rows} rows, {table.num_columns} columns")
-    training = prepare(table, target, plan, ignore or ())
-    del table  # its rows are in `training` now
+    overrides = None if columns is None else read_columns(columns)
+    source = open_source(data[0] if len(data) == 1 else data)
+    say(f"{source.name}: looking at the rows")
+    with progress(source.n_rows) as advance:
+        training = prepare(source, target, plan, ignore or (), overrides, advance)
     with said_when_slow(COMPILING):
         training.compile()
     if checkpoint is not None and checkpoint.exists():
         say(f"{checkpoint}: going on from there")
     try:
-        with called([ProgressBar()], epochs) as report:
-            trained = training.run(report, kept)
+        if isinstance(training.samples, Samples):
+            with called([ProgressBar()], epochs) as report:
+                trained = training.run(report, kept)
+        else:  # an epoch may take hours
+            with progress(training.n_train * epochs) as training.samples.advance:
+                trained = training.run(lambda epoch: say(f"epoch {epoch.number}/{epochs}  {epoch.measures}"), kept)
     except KeyboardInterrupt:
         if checkpoint is not None:
             say(f"{checkpoint} keeps the epochs that are done: the same command goes on from there")
         raise
     trained.model.save(model)
+    if resume and checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
     losses = [epoch.loss for epoch in trained.epochs]
     if plot is not None:
         plot_loss(plot, losses, [epoch.validation_score for epoch in trained.epochs])
@@ -143,78 +171,6 @@ def train(
     text = (
         f"{model}: {len(losses)} epochs on {trained.n_train} rows in {trained.seconds:.2f} s, "
         f"loss {losses[-1]:.4f}{held_out}"
-    )
-    show(summary, json, text)
-
-
-def predict(
-    model: ModelFile,
-    data: Data,
-    *,
-    out: Annotated[Path, typer.Option(help="The .csv or .parquet file to write.")],
-    keep: Annotated[list[str] | None, typer.Option(help="A column to carry along; may be given again.")] = None,
-    json: Json = False,
-) -> None:
-    """Score a table: the kept columns, `prediction`, and a `probability_...` for each class."""
-    from fastnn.pipeline import DataError, Model
-    from fastnn.pipeline.sinks import format_of, write_batches
-    from fastnn.pipeline.sources import read_table
-
-    kept = list(dict.fromkeys(keep or ()))
-    try:
-        to_csv = format_of(out) == "csv"
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-    _check_outputs([model, data], [out])
-    began = perf_counter()
-    fitted = Model.load(model)
-    # From CSV to CSV a kept column is carried as it is spelled: an id of 007 stays one.
-    carried = set(kept) - set(fitted.schema.names()) if to_csv else set()
-    table = read_table(data, text={*fitted.schema.names("category"), *carried})
-    if not table.num_rows:
-        fitted.schema.check(table.schema)
-        raise DataError(f"{data}: there are no rows.")
-    schema = fitted.score_schema(table.schema, kept)
-    scores = fitted.score_batches(table.to_batches(), table.schema, kept)
-    rows = write_batches(out, schema, scores)
-    seconds = perf_counter() - began
-    summary = {"out": str(out), "rows": rows, "columns": schema.names, "seconds": seconds}
-    show(summary, json, f"{out}: {rows} rows scored in {seconds:.2f} s")
-
-
-def evaluate(
-    model: ModelFile,
-    data: Data,
-    *,
-    target: Annotated[str, typer.Option(help="The column of the true classes.")],
-    plot: Annotated[Path | None, typer.Option(help="Draw the confusion table into this image file.")] = None,
-    json: Json = False,
-) -> None:
-    """Compare a model's predictions with known classes: accuracy, log-loss, confusion table."""
-    from fastnn.pipeline import Model
-    from fastnn.pipeline.evaluate import evaluate as evaluate_on_table
-    from fastnn.pipeline.sources import read_table
-    from fastnn.plot import plot_confusion
-
-    _check_outputs([model, data], [], plot)
-    fitted = Model.load(model)
-    text_columns = set(fitted.schema.names("category"))
-    if fitted.classes.dtype.kind == "U":
-        text_columns.add(target)
-    result = evaluate_on_table(fitted, read_table(data, text=text_columns), target)
-    labels = fitted.classes.tolist()
-    if plot is not None:
-        plot_confusion(plot, result.confusion, labels)
-    summary = {
-        "rows": result.n_rows,
-        "accuracy": result.accuracy,
-        "log_loss": result.log_loss,
-        "classes": labels,
-        "confusion": result.confusion.tolist(),
-    }
-    text = (
-        f"rows      {result.n_rows}\naccuracy  {result.accuracy:.4f}\nlog-loss  {result.log_loss:.4f}\n\n"
-        f"true class (rows) against predicted class (columns)\n{_confusion_text(labels, result.confusion)}"
     )
     show(summary, json, text)
 
@@ -247,30 +203,3 @@ def _batch_size(text: str) -> int | None:
     if not text.isdecimal() or int(text) == 0:
         raise typer.BadParameter(f"--batch-size is auto or a number of rows, got {text!r}.")
     return int(text)
-
-
-def _check_outputs(inputs: list[Path], outputs: list[Path], plot: Path | None = None) -> None:
-    """Refuse, before the work begins, outputs that can't be written or would overwrite an input or each other."""
-    if plot is not None:
-        from fastnn.plot import check_plotting
-
-        try:
-            check_plotting(plot)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from None
-        outputs = [*outputs, plot]
-    taken = {os.path.realpath(path) for path in inputs}
-    for path in outputs:
-        check_replaceable(path)
-        if os.path.realpath(path) in taken:
-            raise typer.BadParameter(f"{path} is named twice: an output must be a file of its own.")
-        taken.add(os.path.realpath(path))
-
-
-def _confusion_text(labels: list[Any], confusion: np.ndarray) -> str:
-    rows = [
-        ["", *map(str, labels)],
-        *([str(label), *map(str, row)] for label, row in zip(labels, confusion, strict=True)),
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(labels) + 1)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
 COMPILING = "compiling (once per machine)"
 _MOMENT = 1.0  # seconds
+_LOG_SECONDS = 30.0
 
 
 def complain(message: str) -> None:
@@ -43,3 +44,64 @@ def said_when_slow(what: str) -> Iterator[None]:
     seconds = perf_counter() - began
     if seconds > _MOMENT:
         say(f"{what}: {seconds:.1f} s")
+
+
+@contextmanager
+def progress(total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show how many rows are done, how many a second, and how long the others will take, on stderr.
+
+    On a terminal that is a bar; in a log a line now and then, and one at the end.
+
+    Parameters
+    ----------
+    total : int or None
+        The number of all rows, if it is known.
+
+    Yields
+    ------
+    callable
+        Takes the number of rows that were done since it was called before.
+    """
+    with _bar(total) if sys.stderr.isatty() else _log(total) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(total: int | None) -> Iterator[Callable[[int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.fields[measures]}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("", total=total, measures="")
+        began, done = perf_counter(), 0
+
+        def advance(rows: int) -> None:
+            nonlocal done
+            done += rows
+            bar.update(task, completed=done, measures=_measures(done, total, perf_counter() - began))
+
+        yield advance
+
+
+@contextmanager
+def _log(total: int | None) -> Iterator[Callable[[int], None]]:
+    began, done = perf_counter(), 0
+    said = began
+
+    def advance(rows: int) -> None:
+        nonlocal done, said
+        done += rows
+        now = perf_counter()
+        if now - said >= _LOG_SECONDS:
+            left = "" if not total or not done else f", about {(total - done) * (now - began) / done:.0f} s left"
+            say(f"{_measures(done, total, now - began)}{left}")
+            said = now
+
+    yield advance
+    say(_measures(done, total, perf_counter() - began))
+
+
+def _measures(done: int, total: int | None, seconds: float) -> str:
+    of = "" if total is None else f" of {total:,}"
+    return f"{done:,}{of} rows, {done / max(seconds, 1e-9):,.0f} a second"

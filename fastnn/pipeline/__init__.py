@@ -9,5 +9,6 @@ except ModuleNotFoundError as error:
 
 from fastnn.pipeline.model import Model
 from fastnn.pipeline.schema import DataError, Schema, SchemaError
+from fastnn.pipeline.scoring import Scorer, predict_batches
 
-__all__ = ["DataError", "Model", "Schema", "SchemaError"]
+__all__ = ["DataError", "Model", "Schema", "SchemaError", "Scorer", "predict_batches"]

@@ -1,16 +1,23 @@
-"""How good a model is on a table whose labels are known."""
+"""How good a model is on rows whose labels are known."""
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from fastnn.pipeline.labels import class_indices
 from fastnn.pipeline.model import Model
-from fastnn.pipeline.schema import check_names
+from fastnn.pipeline.schema import DataError, check_names
+from fastnn.pipeline.scoring import Scorer, as_stream
+from fastnn.pipeline.sources import in_blocks
 from fastnn.validation import mean_log_loss
+
+_BLOCK_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -34,17 +41,19 @@ class Evaluation:
     confusion: np.ndarray
 
 
-def evaluate(model: Model, table: pa.Table, target: str) -> Evaluation:
-    """Compare a model's predictions with a table's labels.
+def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataType] | None = None) -> Evaluation:
+    """Compare a model's predictions with the labels of a table, or of a stream of batches, in bounded memory.
 
     Parameters
     ----------
     model : Model
         A trained model.
-    table : pyarrow.Table
+    data : iterable of pyarrow.RecordBatch, or anything that speaks Arrow
         With the model's columns and the target's.
     target : str
         The column of the true labels.
+    spelt : mapping of str to pyarrow.DataType, optional
+        Columns that may arrive as text (see `Scorer`).
 
     Raises
     ------
@@ -53,15 +62,26 @@ def evaluate(model: Model, table: pa.Table, target: str) -> Evaluation:
     SchemaError
         If columns don't fit the model, or labels are none of its classes.
     """
-    check_names(table.schema, [target])
-    truth = class_indices(target, table.column(target), model.classes)
-    proba = model.predict_proba(table)
-    predicted = proba.argmax(axis=1)
-    confusion = np.zeros((model.network.n_classes,) * 2, np.int64)
-    np.add.at(confusion, (truth, predicted), 1)
-    return Evaluation(
-        n_rows=len(truth),
-        accuracy=float(np.mean(truth == predicted)),
-        log_loss=mean_log_loss(proba, truth),
-        confusion=confusion,
-    )
+    schema, batches = as_stream(data)
+    if schema is not None:
+        check_names(schema, [target])
+    # Beside the scores, not among their columns: it may be called as one of them is.
+    truth: deque[np.ndarray] = deque()
+
+    def noted() -> Iterator[pa.RecordBatch]:
+        for block in in_blocks(batches, _BLOCK_ROWS):  # the mean's bits don't depend on how the rows are cut
+            check_names(block.schema, [target])
+            truth.append(class_indices(target, pa.chunked_array([block.column(target)]), model.classes))
+            yield block
+
+    n_classes = model.network.n_classes
+    confusion = np.zeros((n_classes, n_classes), np.int64)
+    loss = 0.0
+    for scored in Scorer(model, output="proba", spelt=spelt).batches(noted()):
+        right, proba = truth.popleft(), np.column_stack([column.to_numpy() for column in scored.columns])
+        np.add.at(confusion, (right, proba.argmax(axis=1)), 1)
+        loss += mean_log_loss(proba, right) * len(right)
+    n_rows = int(confusion.sum())
+    if not n_rows:
+        raise DataError("There are no rows.")
+    return Evaluation(n_rows, float(confusion.trace() / n_rows), loss / n_rows, confusion)

@@ -1,46 +1,62 @@
-"""Tables into files: CSV and Parquet, whole or not at all."""
+"""Rows into files: CSV, Parquet and Arrow IPC, whole or not at all."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
 from fastnn.atomic import replacing
+from fastnn.pipeline.ahead import behind
 from fastnn.pipeline.schema import DataError
+from fastnn.pipeline.source import BATCH_ROWS, first_line
+from fastnn.pipeline.sources import in_blocks
 
-_FORMATS = {".csv": "csv", ".parquet": "parquet"}
+_FORMATS = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """How much is in a file that was written."""
+
+    rows: int
+    bytes: int
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """``"csv"`` or ``"parquet"``, by the file's ending; ValueError for any other."""
+    """``"csv"``, ``"parquet"`` or ``"arrow"``, by the file's ending; ValueError for any other."""
     try:
         return _FORMATS[Path(path).suffix.lower()]
     except KeyError:
-        raise ValueError(f"{path}: an output's name ends in .csv or .parquet.") from None
+        raise ValueError(f"{path}: an output's name ends in .csv, .parquet or .arrow.") from None
 
 
-def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-    """Write record batches to a CSV or Parquet file, by the ending of its name.
+def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Written:
+    """Write record batches to a CSV, Parquet or Arrow IPC file, by the ending of its name.
+
+    They are encoded in a thread of its own, while the caller's makes the next ones. The bytes depend on the rows alone,
+    not on how they were cut: row groups have 131,072 rows.
 
     Parameters
     ----------
     path : str or path-like
         Replaced if it exists, when the last batch is written; until then, and on any failure, it is what it was.
     schema : pyarrow.Schema
-        That of every batch.
+        That of every batch. Dictionary-encoded columns are written as their values.
     batches : iterable of pyarrow.RecordBatch
-        Read once.
+        Read once, in the caller's thread.
 
     Returns
     -------
-    int
-        The number of rows written.
+    Written
+        The number of rows and of bytes.
 
     Raises
     ------
@@ -54,17 +70,45 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
     format_ = format_of(path)
     rows = 0
     with replacing(path) as file:
-        try:
-            with _writer(format_, file, schema) as writer:
-                for batch in batches:
-                    writer.write_batch(batch)
-                    rows += batch.num_rows
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise DataError(f"{path} can't be written: {str(error).partition(chr(10))[0]}") from None
-    return rows
+
+        def encode(waiting: Iterator[pa.RecordBatch]) -> None:
+            try:
+                # A descriptor and a buffer of its own: what a full disk leaves in it is no matter of `file`'s.
+                with open(os.dup(file.fileno()), "wb") as out:
+                    _encode(format_, out, schema, waiting)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from None
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+                raise DataError(f"{path} can't be written: {first_line(error)}") from None
+
+        with behind(encode) as write:
+            for batch in batches:
+                write(batch)
+                rows += batch.num_rows
+        return Written(rows, os.fstat(file.fileno()).st_size)
 
 
-def _writer(format_: str, file: Any, schema: pa.Schema) -> Any:
+def _encode(format_: str, file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
+    # Which dictionary a batch has depends on how the rows were cut, and only Parquet could have several.
+    plain = pa.schema([field.with_type(_value_type(field.type)) for field in schema], schema.metadata)
+    with _writer(format_, file, plain) as writer:
+        for block in in_blocks(batches, BATCH_ROWS):
+            values = block if block.schema.equals(plain) else block.cast(plain)
+            # Arrow's file is the memory as it is, also what lies under nulls: a copy has zeros there.
+            writer.write_batch(_copied(values) if format_ == "arrow" else values)
+
+
+def _copied(batch: pa.RecordBatch) -> pa.RecordBatch:
+    return batch.take(pa.array(np.arange(batch.num_rows)))
+
+
+def _value_type(type_: pa.DataType) -> pa.DataType:
+    return type_.value_type if pa.types.is_dictionary(type_) else type_
+
+
+def _writer(format_: str, file: BinaryIO, schema: pa.Schema) -> Any:
     if format_ == "csv":
         return pyarrow.csv.CSVWriter(file, schema)
+    if format_ == "arrow":
+        return pa.ipc.new_file(file, schema)
     return pyarrow.parquet.ParquetWriter(file, schema)

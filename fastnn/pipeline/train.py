@@ -1,31 +1,48 @@
-"""From a table to a trained model: schema, split, preprocessing, network, epochs."""
+"""From rows to a trained model: schema, split, preprocessing, network, epochs.
+
+One pass over the source learns the preprocessing and the classes. If the rows to train on fit into the buffer, they are
+read once more, into memory; otherwise anew for each epoch, buffer by buffer (see `parts`).
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from fastnn.callbacks import Epoch
 from fastnn.checkpoint import Checkpoint
-from fastnn.kernels.shuffle import mix, random_bits
 from fastnn.network import Network
-from fastnn.pipeline.labels import class_indices, learn_classes
+from fastnn.pipeline.ahead import ahead
+from fastnn.pipeline.columns import ColumnOptions, column_options
+from fastnn.pipeline.held_out import HeldOut
+from fastnn.pipeline.labels import ClassLearner, class_indices
 from fastnn.pipeline.model import Model
+from fastnn.pipeline.parts import Rows, StreamedSamples
 from fastnn.pipeline.preprocess import BLOCK_ROWS, Preprocessor
 from fastnn.pipeline.schema import DataError, Schema, check_names
-from fastnn.pipeline.sources import in_blocks
+from fastnn.pipeline.source import Source
+from fastnn.pipeline.sources import in_blocks, open_source
+from fastnn.pipeline.statistics import TableStatistics
 from fastnn.samples import Samples
 from fastnn.stopping import VALIDATION_LOSS, Stopping
 from fastnn.trainer import Trainer, TrainOptions
 from fastnn.validation import Validation
 
 AUTO_BATCH = 200  # as scikit-learn's batch_size="auto"
+# Bytes of the network's inputs that may stay in memory, and of one buffer where they are more. Three of these may be
+# there at once: one that is filled, one that waits, one that is learnt from.
+_MEMORY_BYTES = 512 << 20
+_BUFFER_BYTES = 128 << 20
+# More rows make a loss and an accuracy no better known: this many tell the accuracy to 0.1 %.
+MOST_HELD_OUT = 200_000
 
 
 @dataclass(frozen=True)
@@ -43,10 +60,16 @@ class Plan:
     epochs : int
         At most this many.
     validation : float
-        The share of rows, from 0 to 1, that are held out. Training stops when the loss on them hasn't fallen for ten
-        epochs, and the best weights are kept. With 0 all rows are trained on, for all epochs.
+        The share of rows, from 0 to 1, that are held out, but not (much) more than 200,000. Training stops when the
+        loss on them hasn't fallen for ten epochs, and the best weights are kept. With 0 all rows are trained on, for
+        all epochs.
+    hold_out_by : str, optional
+        A column of ids, which is no feature then: rows of one id are held out together. By default by position.
     batch_size : int, optional
         By default 200 rows, or all if there are fewer; it takes the place of that of `options`.
+    buffer_rows : int, optional
+        The rows that are in memory, and shuffled, at a time; whole batches. By default all if the network's inputs take
+        no more than 512 MB, otherwise as many as take 128 MB.
     options : TrainOptions
         Solver and rates. Its seed is also that of weights and split.
     """
@@ -56,7 +79,9 @@ class Plan:
     dtype: str = "float32"
     epochs: int = 50
     validation: float = 0.1
+    hold_out_by: str | None = None
     batch_size: int | None = None
+    buffer_rows: int | None = None
     options: TrainOptions = dataclasses.field(default_factory=TrainOptions)
 
 
@@ -88,19 +113,20 @@ class Trained:
 
 @dataclass(frozen=True)
 class Training:
-    """A training that can begin: everything that the table had to give has been taken from it."""
+    """A training that can begin: everything that one pass had to give has been taken from the source."""
 
     model: Model
     plan: Plan
     options: TrainOptions
-    samples: Samples
+    samples: Samples | StreamedSamples
+    n_train: int
     validation: Validation | None
 
     def compile(self) -> None:
         """Run every kernel that `run` needs, on a network of the same size: its time has no compiling in it."""
         net = Network.create(self.model.network.sizes, self.plan.activation, dtype=self.plan.dtype)
-        n = self.options.batch_size
-        some = Samples(self.samples.X[:n], np.zeros(len(self.samples.y[:n]), np.int64))
+        n = min(self.options.batch_size, self.n_train)
+        some = Samples(np.zeros((n, net.n_features), net.dtype), np.zeros(n, np.int64))
         if self.validation is not None:
             net.predict_proba(self.validation.X)  # before a step that may be as large as the user says
         list(Trainer(net, self.options).epochs(some, 1))
@@ -138,84 +164,171 @@ class Training:
         seconds = perf_counter() - began
         n_validation = 0 if validation is None else len(validation.targets)
         accuracy = None if stopping is None else stopping.best_score
-        return Trained(self.model, epochs, len(self.samples.y), n_validation, accuracy, seconds)
+        return Trained(self.model, epochs, self.n_train, n_validation, accuracy, seconds)
 
 
-def prepare(table: pa.Table, target: str, plan: Plan, ignore: Collection[str] = ()) -> Training:
-    """Learn the preprocessing and create the network.
+def train_batches(
+    data: Any,
+    target: str,
+    plan: Plan | None = None,
+    *,
+    ignore: Collection[str] = (),
+    columns: Mapping[str, ColumnOptions | Mapping[str, Any]] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Trained:
+    """Train a model on rows that needn't fit in memory.
 
     Parameters
     ----------
-    table : pyarrow.Table
-        A row for each sample.
+    data : path, list of paths, or anything that speaks Arrow
+        As `open_source` takes it. What can be read once only is read into memory.
     target : str
         The column to learn: strings, integers, booleans, or floats that are whole numbers.
-    plan : Plan
-        What to build.
+    plan : Plan, optional
+        What to build, and how long to train it.
     ignore : collection of str
         Columns that are neither target nor feature.
+    columns : mapping, optional
+        How to use single columns, where it isn't to follow from their types: `ColumnOptions`, or what they are made of.
+    checkpoint : path, optional
+        Where progress is kept. After a kill the same call goes on from there, and ends in the same bytes.
+
+    Returns
+    -------
+    Trained
 
     Raises
     ------
     DataError
         If there are no rows, a column is missing or can't be used, or the target has missing values or a single class.
+    TrainingDivergedError
+        If the loss stops being finite.
     """
-    check_names(table.schema, [target, *ignore])
-    classes = learn_classes(target, table.column(target))
-    schema = Schema.infer(table.schema, {target, *ignore})
-    indices = class_indices(target, table.column(target), classes)
-    held_out = held_out_rows(table.num_rows, plan.validation, plan.options.seed)
-    n_validation = int(held_out.sum())
-    if plan.validation and not 0 < n_validation < table.num_rows:
-        raise DataError(
-            f"Holding out {plan.validation:g} of {table.num_rows} rows leaves none for "
-            f"{'training' if n_validation else 'validation'}. Train on all of them: --validation 0"
-        )
+    training = prepare(data, target, plan or Plan(), ignore, columns)
+    return training.run(checkpoint=None if checkpoint is None else Checkpoint(checkpoint))
 
-    features = table.select(schema.names())
-    training = features.filter(pa.array(~held_out))
-    preprocessor = Preprocessor.learn(schema, in_blocks(training.to_batches(), BLOCK_ROWS))
+
+def prepare(
+    data: Any,
+    target: str,
+    plan: Plan,
+    ignore: Collection[str] = (),
+    columns: Mapping[str, ColumnOptions | Mapping[str, Any]] | None = None,
+    advance: Callable[[int], object] = lambda rows: None,
+) -> Training:
+    """Learn the preprocessing and create the network.
+
+    Parameters
+    ----------
+    data, target, plan, ignore, columns
+        As for `train_batches`, with its errors. An open `Source` will do, too.
+    advance : callable, optional
+        Called now and then with the number of rows that were looked at since.
+    """
+    source = data if isinstance(data, Source) else open_source(data)
+    if source.once:
+        source = open_source(pa.Table.from_batches(source.batches(), source.schema))
+    apart = [target, *ignore, *([] if plan.hold_out_by is None else [plan.hold_out_by])]
+    check_names(source.schema, apart)
+    n_rows = source.n_rows if source.n_rows is not None else _count(source, target)
+    if not n_rows:
+        raise DataError(f"{source.name}: there are no rows.")
+    said = column_options(columns or {})
+    schema = Schema.infer(source.schema, set(apart), said)
+    held_out = HeldOut(min(plan.validation, MOST_HELD_OUT / n_rows), plan.options.seed, plan.hold_out_by)
+    found = _survey(source, held_out, TableStatistics(schema, said), ClassLearner(target), advance)
     network = Network.create(
-        [len(preprocessor.inputs), *plan.hidden, len(classes)],
+        [len(found.preprocessor.inputs), *plan.hidden, len(found.classes)],
         activation=plan.activation,
         seed=plan.options.seed,
         dtype=plan.dtype,
-        classes=classes,
-        feature_names=preprocessor.inputs,
+        classes=found.classes,
+        feature_names=found.preprocessor.inputs,
     )
-    model = Model(schema, preprocessor, network, target)
-    batch_size = plan.batch_size or min(AUTO_BATCH, training.num_rows)
-    validation = None
-    if n_validation:
-        samples = Samples(_inputs(model, features.filter(pa.array(held_out))), classes[indices[held_out]])
-        validation = Validation(network, samples, plan.options.n_threads)
+    model = Model(schema, found.preprocessor, network, target)
+    options = dataclasses.replace(plan.options, batch_size=plan.batch_size or min(AUTO_BATCH, found.n_train))
+    row_bytes = network.n_features * network.dtype.itemsize
+    buffer_rows = plan.buffer_rows or _BUFFER_BYTES // row_bytes
+    buffer_rows = max(1, buffer_rows // options.batch_size) * options.batch_size
+    fits = found.n_train <= buffer_rows or (not plan.buffer_rows and found.n_train * row_bytes <= _MEMORY_BYTES)
+    streamed = StreamedSamples(
+        model, found.rows, found.n_train if fits else buffer_rows, options.seed if options.shuffle else None
+    )
     return Training(
         model=model,
         plan=plan,
-        options=dataclasses.replace(plan.options, batch_size=batch_size),
-        samples=Samples(_inputs(model, training), classes[indices[~held_out]]),
-        validation=validation,
+        options=options,
+        samples=streamed.all() if fits else streamed,
+        n_train=found.n_train,
+        validation=_validation(model, found.held_out, options) if found.held_out.num_rows else None,
     )
 
 
-def held_out_rows(n_rows: int, share: float, seed: int) -> np.ndarray:
-    """Which rows are held out: a function of seed and position alone, whatever the number of rows.
+@dataclass(frozen=True)
+class _Survey:
+    """What one pass over a source finds."""
 
-    Returns
-    -------
-    ndarray of bool, shape (n_rows,)
-    """
-    position = np.arange(n_rows, dtype=np.uint64)
-    uniform = random_bits(mix(np.array([seed], np.uint64)), position) >> np.uint64(11)
-    held_out: np.ndarray = uniform < np.uint64(round(share * 2**53))
-    return held_out
+    rows: Rows
+    n_train: int
+    classes: np.ndarray
+    preprocessor: Preprocessor
+    held_out: pa.Table
 
 
-def _inputs(model: Model, table: pa.Table) -> np.ndarray:
-    """The network's input rows for a whole table, made block by block."""
-    out = np.empty((table.num_rows, model.network.n_features), model.network.dtype)
+def _survey(
+    source: Source,
+    held_out: HeldOut,
+    statistics: TableStatistics,
+    classes: ClassLearner,
+    advance: Callable[[int], object],
+) -> _Survey:
+    by = [] if held_out.column is None else [held_out.column]
+    columns = [*statistics.schema.names(), classes.name, *by]
+    block_rows: list[int] = []
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for block in range(source.n_blocks):
+            block_rows.append(0)
+            for batch in source.batches(columns, [block]):
+                block_rows[-1] += batch.num_rows
+                yield batch
+
+    kept, first = [], 0
+    with closing(ahead(batches())) as read:
+        # Cut by position, so that sums are the same from every source.
+        for block in in_blocks(read, BLOCK_ROWS):
+            classes.update(block.column(classes.name))
+            chosen = held_out.among(block, first)
+            statistics.update(block, first, ~chosen)
+            if chosen.any():
+                kept.append(block.filter(pa.array(chosen)))
+            first += block.num_rows
+            advance(block.num_rows)
+    n_held_out = sum(batch.num_rows for batch in kept)
+    known = classes.finish()
+    if held_out.share and not 0 < n_held_out < first:
+        raise DataError(
+            f"Holding out {held_out.share:g} of {first} rows leaves none for "
+            f"{'training' if n_held_out else 'validation'}. Train on all of them: --validation 0"
+        )
+    return _Survey(
+        rows=Rows(source, tuple(block_rows), held_out),
+        n_train=first - n_held_out,
+        classes=known,
+        preprocessor=statistics.finish(),
+        held_out=pa.Table.from_batches(kept) if kept else pa.table({}),
+    )
+
+
+def _count(source: Source, column: str) -> int:
+    return sum(batch.num_rows for batch in source.batches([column]))
+
+
+def _validation(model: Model, table: pa.Table, options: TrainOptions) -> Validation:
+    indices = class_indices(model.target, table.column(model.target), model.classes)
+    X = np.empty((table.num_rows, model.network.n_features), model.network.dtype)
     start = 0
-    for block in in_blocks(table.to_batches(), BLOCK_ROWS):
-        out[start : start + block.num_rows] = model.preprocessor.transform(block, model.network.dtype)
-        start += block.num_rows
-    return out
+    for batch in table.to_batches():
+        model.preprocessor.transform(batch, model.network.dtype, out=X[start : start + batch.num_rows])
+        start += batch.num_rows
+    return Validation(model.network, Samples(X, model.classes[indices]), options.n_threads)

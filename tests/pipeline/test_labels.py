@@ -7,8 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fastnn.pipeline.labels import class_indices, learn_classes
+from fastnn.pipeline.labels import MOST_CLASSES, ClassLearner, class_indices
 from fastnn.pipeline.schema import DataError, SchemaError
+
+
+def learn_classes(name, labels, rows=1):
+    """The classes, learnt from batches of so many rows."""
+    learner = ClassLearner(name)
+    for first in range(0, len(labels), rows):
+        learner.update(labels.slice(first, rows).combine_chunks())
+    return learner.finish()
 
 
 def column(*values, type=None):
@@ -53,6 +61,14 @@ def test_classes_and_indices(labels, classes, dtype):
 def test_refused(labels, message):
     with pytest.raises(DataError, match=message):
         learn_classes("y", labels)
+    if len(labels):
+        with pytest.raises(DataError, match=message):
+            learn_classes("y", labels, rows=100)
+
+
+def test_an_identifier_is_no_class():
+    with pytest.raises(DataError, match="'y' has more than 65536 classes: is it an identifier"):
+        learn_classes("y", column(*range(MOST_CLASSES + 1)), rows=1000)
 
 
 def test_labels_of_another_model():

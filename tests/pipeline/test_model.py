@@ -16,8 +16,9 @@ from fastnn.network import Network
 from fastnn.pipeline import DataError, Model, SchemaError
 from fastnn.pipeline import model as model_module
 from fastnn.pipeline.evaluate import evaluate
+from fastnn.pipeline.held_out import HeldOut
 from fastnn.pipeline.sources import read_table
-from fastnn.pipeline.train import Plan, Trained, held_out_rows, prepare
+from fastnn.pipeline.train import Plan, Trained, prepare
 from fastnn.trainer import TrainOptions
 
 PLAN = Plan(hidden=(16,), epochs=30, options=TrainOptions("adam", step_size=1e-2))
@@ -51,14 +52,14 @@ def test_held_out_rows_stop_the_training_and_keep_the_best():
     assert len(trained.epochs) < 500
     best = trained.epochs[-12].validation_score  # ten epochs of patience after it, and the one that exhausts it
     assert trained.accuracy == best
-    held_out = held_out_rows(569, 0.1, 0)
+    held_out = HeldOut(0.1, 0).among(TABLE.to_batches()[0], 0)
     assert (trained.n_train, trained.n_validation) == (569 - held_out.sum(), held_out.sum())
     result = evaluate(trained.model, TABLE.filter(pa.array(held_out)), "diagnosis")
     assert result.accuracy == pytest.approx(trained.accuracy)
 
 
 def test_held_out_values_are_not_looked_at():
-    held_out = held_out_rows(569, 0.1, 0)
+    held_out = HeldOut(0.1, 0).among(TABLE.to_batches()[0], 0)
     changed = np.where(held_out, 1e6, np.asarray(TABLE["mean_radius"]))
     other = train(TABLE.set_column(0, "mean_radius", pa.array(changed)), "diagnosis", PLAN, ignore=["id"]).model
     same = train(TABLE, "diagnosis", PLAN, ignore=["id"]).model
@@ -81,18 +82,11 @@ def test_same_seed_same_bytes_however_the_table_is_cut(tmp_path):
     assert (tmp_path / "a").read_bytes() != (tmp_path / "c").read_bytes()
 
 
-def test_split_is_a_function_of_seed_and_position():
-    rows = held_out_rows(100_000, 0.1, 3)
-    assert rows.mean() == pytest.approx(0.1, abs=0.005)
-    np.testing.assert_array_equal(rows[:1000], held_out_rows(1000, 0.1, 3))
-    assert (rows != held_out_rows(100_000, 0.1, 4)).any()
-    assert not held_out_rows(1000, 0, 0).any()
-
-
 def test_blocks_do_not_change_the_bits(model, monkeypatch):
     whole = model.predict_proba(TABLE)
+    row_bytes = 4 * model.network.n_features
     for rows in (1, 7, 100):
-        monkeypatch.setattr(model_module, "BLOCK_ROWS", rows)
+        monkeypatch.setattr(model_module, "_CHUNK_BYTES", rows * row_bytes)
         assert model.predict_proba(TABLE).tobytes() == whole.tobytes()
 
 
@@ -159,6 +153,8 @@ def test_parts_that_do_not_fit(model, tmp_path):
     changes = [
         {"schema": others},
         {"schema": [{**first, "name": "other"}, *others]},
+        {"schema": [{**first, "kind": "category"}, *others]},
+        {"schema": [{name: word for name, word in first.items() if name != "family"}, *others]},
         {"schema": None},
         {"preprocessing": description["preprocessing"][1:]},
         {"preprocessing": {}},
@@ -202,21 +198,6 @@ def test_wrong_tables_are_refused_by_name(model):
         model.predict(infinite)
 
 
-def test_scores_carry_columns_along(model):
-    schema = model.score_schema(TABLE.schema, ["id", "count"])
-    assert schema.names == ["id", "count", "prediction", "probability_benign", "probability_malignant"]
-    scored = pa.Table.from_batches(
-        model.score_batches(TABLE.to_batches(max_chunksize=50), TABLE.schema, ["id", "count"]), schema
-    )
-    assert scored["id"].to_pylist() == TABLE["id"].to_pylist()
-    assert scored["prediction"].to_pylist() == model.predict(TABLE).tolist()
-    np.testing.assert_array_equal(scored["probability_malignant"], model.predict_proba(TABLE)[:, 1])
-    with pytest.raises(DataError, match="no column 'x'"):
-        model.score_schema(TABLE.schema, ["x"])
-    with pytest.raises(DataError, match="'prediction'"):
-        model.score_schema(TABLE.append_column("prediction", TABLE["id"]).schema, ["prediction"])
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -224,7 +205,7 @@ def test_scores_carry_columns_along(model):
         (lambda t: t.filter(pa.compute.equal(t["diagnosis"], "benign")), "one class only"),
         (lambda t: t.drop_columns(["diagnosis"]), "no column 'diagnosis'"),
         (lambda t: t.select(["diagnosis", "id"]), "no column to learn from"),
-        (lambda t: t.append_column("when", pa.array([0] * 569, pa.timestamp("s"))), "--ignore when"),
+        (lambda t: t.append_column("when", pa.array([0] * 569, pa.duration("s"))), "--ignore when"),
         (lambda t: t.slice(100, 2), "Holding out 0.1 of 2 rows"),
     ],
 )

@@ -1,0 +1,186 @@
+"""Tables larger than memory: how much of the time is reading and writing, and how much memory it takes.
+
+``python -m benchmarks.pipeline score`` scores Parquet files of 30 float32 columns with a 30-64-3 network and, in turn,
+only reads and writes the same with pyarrow. ``python -m benchmarks.pipeline train`` trains 30-256-128-3 on files that
+the buffer doesn't hold and, in turn, on rows that lie in memory. Each program runs in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.child import run
+
+N_FEATURES, N_CLASSES = 30, 3
+GROUP_ROWS = 131_072
+FILE_ROWS = 10_000_000
+
+# What each program prints: its seconds, without imports and compiling, and the most memory that it had (VmHWM, MB).
+_END = """
+peak = next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(seconds, peak)
+"""
+
+ONLY_PYARROW = """
+import sys, time
+import pyarrow as pa, pyarrow.parquet as pq
+began = time.perf_counter()
+schema = pa.schema([("id", pa.int64()), *((f"probability_{i}", pa.float32()) for i in range(3))])
+with pq.ParquetWriter({out!r}, schema) as writer:
+    for path in {files!r}:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=131072):
+                columns = [batch.column(name) for name in ("id", "f0", "f1", "f2")]
+                writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema), row_group_size=131072)
+seconds = time.perf_counter() - began
+"""
+
+SCORE = """
+import time
+from fastnn.pipeline import Model, predict_batches
+from fastnn.pipeline.sinks import write_batches
+from fastnn.pipeline.sources import ahead, open_source
+import pyarrow as pa
+model = Model.load({model!r})
+source = open_source({files!r})
+list(predict_batches(model, [next(source.batches())], keep=["id"], output="proba"))  # compiles
+began = time.perf_counter()
+schema = pa.schema([("id", pa.int64()), *((f"probability_{{i}}", pa.float32()) for i in range(3))])
+batches = predict_batches(model, ahead(source.batches()), keep=["id"], output="proba")
+write_batches({out!r}, schema, batches)
+seconds = time.perf_counter() - began
+"""
+
+TRAIN = """
+import time
+import numpy as np
+from fastnn.pipeline.train import Plan, prepare
+from fastnn.trainer import TrainOptions
+plan = Plan((256, 128), epochs=1, validation=0.0, batch_size=256, options=TrainOptions("adam", 1e-3))
+training = prepare({data!r}, "label", plan, ["id"])
+training.compile()
+began = time.perf_counter()
+training.run()
+seconds = (time.perf_counter() - began) / training.n_train
+"""
+
+IN_MEMORY = """
+import time
+import numpy as np
+import fastnn, pyarrow.parquet as pq
+table = pq.read_table({data!r}[0])
+X = np.empty((table.num_rows, 30), np.float32)
+for i in range(30):
+    X[:, i] = table.column(f"f{{i}}").to_numpy()
+y = table.column("label").to_numpy()
+del table
+def epoch(n):
+    net = fastnn.Network.create([30, 256, 128, 3])
+    fastnn.train(net, X[:n], y[:n], epochs=1, batch_size=256, solver="adam", step_size=1e-3)
+epoch(2560)
+began = time.perf_counter()
+epoch(len(X))
+seconds = (time.perf_counter() - began) / len(X)
+"""
+
+
+def write_rows(path: Path, rows: int) -> None:
+    """A Parquet file of an id, 30 float32 columns and a label of three classes that depends on them."""
+    random = np.random.default_rng(0)
+    planes = random.standard_normal((N_FEATURES, N_CLASSES)).astype(np.float32)
+    names = [f"f{i}" for i in range(N_FEATURES)]
+    schema = pa.schema([("id", pa.int64()), *((name, pa.float32()) for name in names), ("label", pa.int64())])
+    with pq.ParquetWriter(path, schema) as writer:
+        for first in range(0, rows, GROUP_ROWS):
+            n = min(GROUP_ROWS, rows - first)
+            X = random.standard_normal((n, N_FEATURES), dtype=np.float32)
+            label = np.argmax(X @ planes + random.gumbel(size=(n, N_CLASSES)), axis=1)
+            columns = [np.arange(first, first + n), *np.ascontiguousarray(X.T), label]
+            writer.write_table(pa.table(columns, schema=schema), row_group_size=GROUP_ROWS)
+
+
+def copies(path: Path, folder: Path, n: int) -> list[str]:
+    """The file so many times, under names of their own, without taking room."""
+    folder.mkdir(exist_ok=True)
+    links = [folder / f"{i:03}.parquet" for i in range(n)]
+    for link in links:
+        if not link.exists():
+            os.link(path, link)
+    return [str(link) for link in links]
+
+
+def in_turn(programs: dict[str, Callable[[], str]], rounds: int) -> dict[str, list[tuple[float, float]]]:
+    """Seconds and megabytes of each program, run in turn."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
+    for number in range(rounds):
+        for name in list(programs) if number % 2 else reversed(list(programs)):
+            seconds, peak = run(programs[name]() + _END).split()
+            found[name].append((float(seconds), float(peak)))
+            print(f"  {name}: {float(seconds):.4g} s, {float(peak):.0f} MB", flush=True)
+    return found
+
+
+def compare(programs: dict[str, Callable[[], str]], rounds: int) -> None:
+    """Print the ratio of the first program's time to the second's."""
+    found = in_turn(programs, rounds)
+    ours, theirs = (np.array(found[name]) for name in programs)
+    peaks = ours[:, 1].max(), theirs[:, 1].max()
+    print(
+        f"ratio of medians {median(ours[:, 0]) / median(theirs[:, 0]):.3f}, of bests "
+        f"{ours[:, 0].min() / theirs[:, 0].min():.3f}; peak memory {peaks[0]:.0f} and {peaks[1]:.0f} MB"
+    )
+
+
+def score(folder: Path, rounds: int, rows: int, n_copies: int) -> None:
+    """The scoring program beside pyarrow alone."""
+    from fastnn.pipeline.train import Plan, prepare
+    from fastnn.trainer import TrainOptions
+
+    data, model, out = folder / f"rows-{rows}.parquet", folder / "score.model", folder / "out.parquet"
+    if not data.exists():
+        write_rows(data, rows)
+    with pq.ParquetFile(data) as file:
+        some = file.read_row_group(0)
+    plan = Plan((64,), epochs=1, validation=0.0, options=TrainOptions("adam", 1e-3))
+    prepare(some, "label", plan, ["id"]).run().model.save(model)
+    files = copies(data, folder / f"score-{rows}", n_copies)
+    told = {"files": files, "model": str(model), "out": str(out)}
+    print(f"{n_copies} x {rows} rows")
+    compare({"fastnn": lambda: SCORE.format(**told), "pyarrow": lambda: ONLY_PYARROW.format(**told)}, rounds)
+
+
+def train(folder: Path, rounds: int, rows: int, n_copies: int) -> None:
+    """Training out of core beside training in memory."""
+    data = folder / f"rows-{rows}.parquet"
+    if not data.exists():
+        write_rows(data, rows)
+    files = copies(data, folder / f"train-{rows}", n_copies)
+    size = sum(os.path.getsize(path) for path in files)
+    print(f"{n_copies} x {rows} rows, {size / 1e9:.1f} GB; seconds a row")
+    compare({"from files": lambda: TRAIN.format(data=files), "in memory": lambda: IN_MEMORY.format(data=files)}, rounds)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["score", "train"])
+    parser.add_argument("--rows", type=int, default=FILE_ROWS, help="of one file")
+    parser.add_argument("--copies", type=int, help="of the file: 1 to score, 7 to train by default")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where the data is kept; by default a temporary one")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if given.what == "score":
+            score(folder, given.rounds, given.rows, given.copies or 1)
+        else:
+            train(folder, given.rounds, given.rows, given.copies or 7)

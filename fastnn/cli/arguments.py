@@ -1,0 +1,33 @@
+"""What several commands take, and the check of what they will write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastnn.atomic import check_replaceable
+
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that `fastnn train` wrote.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def check_outputs(inputs: Iterable[str | os.PathLike[str]], outputs: Iterable[Path], plot: Path | None = None) -> None:
+    """Refuse, before the work begins, outputs that can't be written or would overwrite an input or each other."""
+    if plot is not None:
+        from fastnn.plot import check_plotting
+
+        try:
+            check_plotting(plot)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        outputs = [*outputs, plot]
+    taken = {os.path.realpath(path) for path in inputs}
+    for path in outputs:
+        check_replaceable(path)
+        if os.path.realpath(path) in taken:
+            raise typer.BadParameter(f"{path} is named twice: an output must be a file of its own.")
+        taken.add(os.path.realpath(path))

@@ -1,0 +1,86 @@
+"""The rows of tables: against a loop in Python, within their arrays."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastnn.kernels.table import Encoding, encode, limit_of
+from fastnn.runtime.launch import launch
+
+LARGE = st.sampled_from([1e38, 3.5e38, -1e39, 1e308, -np.inf])
+VALUES = st.floats(-1e6, 1e6) | st.just(np.nan) | LARGE
+
+
+@st.composite
+def encodings(draw):
+    """Columns' values, the description of each, and a dtype."""
+    n_rows = draw(st.sampled_from([0, 1, 5, 63, 64, 65, 200]))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    columns, first = [], 0
+    for _ in range(draw(st.integers(1, 6))):
+        missing = draw(st.booleans())
+        if draw(st.booleans()):
+            few = np.array(draw(st.lists(VALUES, min_size=1, max_size=6)))
+            columns.append((rng.choice(few, n_rows), (first, 0, -1, first + 1 if missing else -1)))
+            first += 1 + missing
+        else:
+            width, other = draw(st.integers(1, 20)), draw(st.booleans())
+            codes = rng.choice([np.nan, -1.0, *range(width)], n_rows)
+            extra = (first + width if other else -1, first + width + other if missing else -1)
+            columns.append((codes, (first, width, *extra)))
+            first += width + other + missing
+    numbers = [(rng.normal(), rng.random() + 0.5, rng.normal()) for _ in columns]
+    return columns, numbers, first, n_rows, np.dtype(draw(st.sampled_from(["float32", "float64"])))
+
+
+def expected(columns, numbers, n_inputs, n_rows, dtype):
+    rows, bad = np.zeros((n_rows, n_inputs), dtype), np.zeros(n_rows, bool)
+    strange = []
+    for (values, (first, width, other, missing)), (centre, scale, fill) in zip(columns, numbers, strict=True):
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaled = np.where(np.isnan(values), fill, (values - centre) / scale).astype(dtype)
+        if not width:
+            strange.append(np.sum(~np.isfinite(scaled)))
+            bad |= ~np.isfinite(scaled)
+        else:
+            strange.append(0)
+        for i, value in enumerate(values):
+            if np.isnan(value) and missing >= 0:
+                rows[i, missing] = 1
+            if not width:
+                rows[i, first] = scaled[i]
+            elif value >= 0:
+                rows[i, first + int(value)] = 1
+            elif value == -1 and other >= 0:
+                rows[i, other] = 1
+    rows[bad] = 0
+    return rows, bad, strange
+
+
+@settings(deadline=None)
+@given(encodings())
+def test_against_a_loop(drawn):
+    columns, numbers, n_inputs, n_rows, dtype = drawn
+    stride = n_rows + 3
+    values = np.full((len(columns), stride), 7.0)
+    values[:, :n_rows] = [column for column, _ in columns]
+    places = np.array([places for _, places in columns], np.int64).reshape(-1)
+    rows = np.full(n_rows * n_inputs, np.nan, dtype)
+    bad, strange = np.zeros(n_rows, bool), np.zeros(len(columns), np.int64)
+    args = Encoding(
+        rows, values.reshape(-1), places, np.reshape(numbers, -1), strange, bad, n_inputs, stride, limit_of(dtype)
+    )
+    launch(encode, args, 1, dtype)
+    right_rows, right_bad, right_strange = expected(*drawn)
+    np.testing.assert_array_equal(rows.reshape(n_rows, n_inputs), right_rows)
+    np.testing.assert_array_equal(bad, right_bad)
+    assert strange.tolist() == right_strange
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_limit_is_the_first_number_that_becomes_infinite(dtype):
+    limit = limit_of(np.dtype(dtype))
+    with np.errstate(over="ignore"):
+        assert np.isinf(np.float64(limit).astype(dtype))
+        assert np.isfinite(np.nextafter(limit, 0).astype(dtype))
