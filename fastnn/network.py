@@ -16,7 +16,6 @@ from fastnn.kernels.arrays import FLOATS, borrow, flat, give_back
 from fastnn.kernels.forward import OUTPUTS, Predict, predict
 from fastnn.kernels.layout import ACTIVATION, ROW_BLOCK, Layout, aligned_zeros, line_elements, pack, unpack, width
 from fastnn.kernels.loss import columns_size
-from fastnn.kernels.normalise import predict_normalised, predict_sparse_normalised
 from fastnn.kernels.sparse import SparseRows, predict_sparse
 from fastnn.modelfile import ModelFileError
 from fastnn.runtime.launch import launch, threads_for
@@ -285,6 +284,8 @@ class Network:
         memory = borrow(threads * part_size, self.dtype)
         args = Predict(self.params, table, X, p.reshape(-1), memory, part_size, p.shape[0], OUTPUTS[self.output])
         if self.layout.normalised:
+            from fastnn.kernels.normalise import predict_normalised, predict_sparse_normalised
+
             kernel = predict_normalised if type(X) is np.ndarray else predict_sparse_normalised
         else:
             kernel = predict if type(X) is np.ndarray else predict_sparse

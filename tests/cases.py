@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from fastnn import kernels
 from fastnn.kernels.ensemble import members_kernel
 from fastnn.kernels.epoch import BY_PANELS
-from fastnn.kernels.extras import FROM_SPARSE, NORMALISED, WITH_EXTRAS
+from fastnn.kernels.extras import FROM_SPARSE, WITH_EXTRAS
 from fastnn.kernels.narrow import IN_LANES
+from fastnn.kernels.normalise import NORMALISED
 from fastnn.runtime import launch
 from fastnn.runtime.cost import Machine
 

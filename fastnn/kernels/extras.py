@@ -4,7 +4,6 @@
     dropout      a hidden unit's output is 0 with probability p, and divided by 1 - p otherwise
     clip_norm    a batch's gradient is made no longer than this before its step
     activations  whose derivative isn't a function of their output
-    layer norm   hidden layers that are normalised (see `normalise`), with a kernel of their own
     inputs       of which few aren't 0 (see `sparse`)
 
 Batches go through the phases of `epoch`, with two more where gradients are clipped: nothing may step before the length
@@ -77,7 +76,6 @@ from fastnn.kernels.loss import (
     to_columns,
     to_rows,
 )
-from fastnn.kernels.normalise import normalise_keeping, normalised_slope, shift_and_gain_gradients
 from fastnn.kernels.shuffle import mix, random_bits
 from fastnn.kernels.solver import CODES, add_penalty, shrink, solver_step
 from fastnn.kernels.sparse import Panels, SparseRows, sparse_product, sparse_weight_gradient, transpose_sparse
@@ -170,22 +168,6 @@ def stored_slope(run: Run, layer: int, here: slice, first: int) -> None:
 def bias_gradient_of_plain(run: Run, batch: Batch, layer: int, gradient: Array) -> None:
     """B3."""
     sum_rows(run.buffer[run.table[layer, DELTA_START] :], run.table[layer, STRIDE], batch.n, gradient)
-
-
-@jit
-def keep_normalised(net: Net, layer: int, buffer: Array, block: Dropping) -> None:
-    """Normalisation, F2 and dropout of a hidden layer."""
-    normalise_keeping(net, layer, buffer, block)
-    keep_slopes(net, layer, buffer, block)
-
-
-@jit
-def bias_gradient_of_normalised(run: Run, batch: Batch, layer: int, gradient: Array) -> None:
-    """B3, and of a hidden layer the gains' gradient."""
-    if layer < run.table.shape[0] - 1:
-        shift_and_gain_gradients(run, batch, layer, gradient)
-    else:
-        bias_gradient_of_plain(run, batch, layer, gradient)
 
 
 @jit
@@ -583,15 +565,12 @@ def with_extras(inputs: Inputs, hidden: Hidden) -> Method:
     )
 
 
-_PLAIN_ROWS = Inputs(gathered, product, weights_of_plain, sparse=False)
-_SPARSE_ROWS = Inputs(inputs_of_sparse, sparse_product, weights_of_sparse, sparse=True)
-_PLAIN_LAYERS = Hidden(keep_slopes, stored_slope, bias_gradient_of_plain)
-_NORMALISED_LAYERS = Hidden(keep_normalised, normalised_slope, bias_gradient_of_normalised)
+PLAIN_ROWS = Inputs(gathered, product, weights_of_plain, sparse=False)
+SPARSE_ROWS = Inputs(inputs_of_sparse, sparse_product, weights_of_sparse, sparse=True)
+_LAYERS = Hidden(keep_slopes, stored_slope, bias_gradient_of_plain)
 
-WITH_EXTRAS = with_extras(_PLAIN_ROWS, _PLAIN_LAYERS)
-FROM_SPARSE = with_extras(_SPARSE_ROWS, _PLAIN_LAYERS)
-NORMALISED = with_extras(_PLAIN_ROWS, _NORMALISED_LAYERS)
-NORMALISED_FROM_SPARSE = with_extras(_SPARSE_ROWS, _NORMALISED_LAYERS)
+WITH_EXTRAS = with_extras(PLAIN_ROWS, _LAYERS)
+FROM_SPARSE = with_extras(SPARSE_ROWS, _LAYERS)
 
 
 def extras(output: str, n_params: int, dtype: Any, workers: int, **others: Any) -> Extras:

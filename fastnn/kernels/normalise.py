@@ -9,7 +9,7 @@ With d = dloss/d(gain * z_hat + b), as B4 gives it for other layers, ``grad_gain
     delta = (gain * d - mean(gain * d) - z_hat * mean(gain * d * z_hat)) / sqrt(var(z) + 1e-5)
 
 All hidden layers of a network have gains or none has. Networks with gains have kernels of their own; in those of others
-nothing of this is.
+nothing of this is, and this file is imported when the first network with gains trains or scores.
 """
 
 from __future__ import annotations
@@ -20,6 +20,15 @@ import numpy as np
 
 from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.epoch import Batch, Run
+from fastnn.kernels.extras import (
+    PLAIN_ROWS,
+    SPARSE_ROWS,
+    Dropping,
+    Hidden,
+    bias_gradient_of_plain,
+    keep_slopes,
+    with_extras,
+)
 from fastnn.kernels.forward import Net, forward_rows, plain_rows, predict_rows, score_layer, strange_rows
 from fastnn.kernels.layer import sum_rows
 from fastnn.kernels.layout import (
@@ -82,8 +91,8 @@ def score_normalised(net: Net, layer: int, buffer: Array, block: Any) -> None:
 
 
 @jit
-def normalise_keeping(net: Net, layer: int, buffer: Array, block: Any) -> None:
-    """The same before F2, where the network learns: `z_hat` and its factor are kept."""
+def keep_normalised(net: Net, layer: int, buffer: Array, block: Dropping) -> None:
+    """The same, and dropout, where the network learns: `z_hat` and its factor are kept, and the slopes."""
     table = net.table
     n, b, gain = table[layer, N], table[layer, B_START], table[layer, GAIN_START]
     for row in range(block.first, block.first + block.rows):
@@ -93,6 +102,7 @@ def normalise_keeping(net: Net, layer: int, buffer: Array, block: Any) -> None:
         z_hat = buffer[start : start + n]
         copy(z_hat, buffer[kept : kept + n])
         gain_and_shift(z_hat, net.params[gain : gain + n], net.params[b : b + n])
+    keep_slopes(net, layer, buffer, block)
 
 
 @jit
@@ -135,13 +145,21 @@ def project(delta: Array, z_hat: Array, mean: float, along: float, scale: float)
 
 
 @jit
-def shift_and_gain_gradients(run: Run, batch: Batch, layer: int, gradient: Array) -> None:
-    """B3 of a normalised layer, and after it `grad_gain`."""
+def bias_and_gain_gradients(run: Run, batch: Batch, layer: int, gradient: Array) -> None:
+    """B3, and after it, of a hidden layer, `grad_gain`."""
     table, half = run.table, gradient.size // 2
+    if layer == table.shape[0] - 1:
+        bias_gradient_of_plain(run, batch, layer, gradient)
+        return
     stride = table[layer, STRIDE]
     sum_rows(run.buffer[table[layer, SLOPE_START] :], stride, batch.n, gradient[:half])
     sum_rows(run.buffer[table[layer, ZHAT_START] :], stride, batch.n, gradient[half:])
 
+
+_LAYERS = Hidden(keep_normalised, normalised_slope, bias_and_gain_gradients)
+
+NORMALISED = with_extras(PLAIN_ROWS, _LAYERS)
+NORMALISED_FROM_SPARSE = with_extras(SPARSE_ROWS, _LAYERS)
 
 predict_normalised = kernel(predict_rows(plain_rows, strange_rows, forward_rows(score_normalised)))
 predict_sparse_normalised = kernel(

@@ -16,7 +16,7 @@ from cases import MOST_THREADS, each_dtype, same_bytes
 import fastnn
 from fastnn import Ensemble, MLPClassifier, MLPRegressor, Network
 from fastnn.kernels.activation import CODES
-from fastnn.kernels.extras import NORMALISED_FROM_SPARSE
+from fastnn.kernels.normalise import NORMALISED_FROM_SPARSE
 from fastnn.samples import Samples
 from fastnn.trainer import Trainer, TrainOptions
 
