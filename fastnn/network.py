@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -18,7 +19,7 @@ from fastnn.kernels.layout import ACTIVATION, ROW_BLOCK, Layout, aligned_zeros, 
 from fastnn.kernels.loss import columns_size
 from fastnn.kernels.sparse import SparseRows, predict_sparse
 from fastnn.modelfile import ModelFileError
-from fastnn.runtime.launch import launch, threads_for
+from fastnn.runtime.launch import Kernel, launch, threads_for
 from fastnn.samples import (
     Samples,
     as_class_indices,
@@ -283,12 +284,8 @@ class Network:
         table, part_size = self._scoring
         memory = borrow(threads * part_size, self.dtype)
         args = Predict(self.params, table, X, p.reshape(-1), memory, part_size, p.shape[0], OUTPUTS[self.output])
-        if self.layout.normalised:
-            from fastnn.kernels.normalise import predict_normalised, predict_sparse_normalised
-
-            kernel = predict_normalised if type(X) is np.ndarray else predict_sparse_normalised
-        else:
-            kernel = predict if type(X) is np.ndarray else predict_sparse
+        plain_kernel, sparse_kernel = _normalised_kernels() if self.layout.normalised else (predict, predict_sparse)
+        kernel = plain_kernel if type(X) is np.ndarray else sparse_kernel
         parts = launch(kernel, args, threads, self.dtype)
         strange = memory[part_size - 1 : parts * part_size : part_size].any() if parts > 1 else memory[part_size - 1]
         give_back(memory)
@@ -495,6 +492,13 @@ class Network:
         further = "" if self.output == "softmax" else f", output={self.output!r}"
         further += ", layer_norm=True" if self.layout.normalised else ""
         return f"Network({sizes}, activation={self.activation!r}, dtype={self.dtype.name!r}{further})"
+
+
+@functools.cache  # an import statement takes 1 µs, each time
+def _normalised_kernels() -> tuple[Kernel, Kernel]:
+    from fastnn.kernels.normalise import predict_normalised, predict_sparse_normalised
+
+    return predict_normalised, predict_sparse_normalised
 
 
 def _check_parameters(weights: list[Array], biases: list[Array]) -> None:
