@@ -94,6 +94,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         The probability that a hidden unit's output is left out of a training sample.
     clip_norm : float or None, default=None
         A batch's gradient is made no longer than this.
+    layer_norm : bool, default=False
+        Normalise each hidden layer before its activation, for each sample over the layer's units, with a gain for each
+        unit; its bias is added after that.
     n_ensemble : int, default=1
         More than one: so many networks are trained at once, which differ in their seed (that of `random_state`, the one
         after it, ...), and the mean of their probabilities is given.
@@ -116,7 +119,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     coefs_ : list of ndarray of shape (n_in, n_out)
         The weights of each layer, read-only copies; missing in an ensemble, see ``network_.members``.
     intercepts_ : list of ndarray of shape (n_out,)
-        The biases of each layer, read-only copies.
+        The biases of each layer, read-only copies. Of normalised layers the gains are in ``network_.gains``.
     loss_ : float
         The last epoch's mean loss.
     best_loss_ : float or None
@@ -192,6 +195,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         weight_decay: float = 0.01,
         dropout: float = 0.0,
         clip_norm: float | None = None,
+        layer_norm: bool = False,
         n_ensemble: int = 1,
         label_smoothing: float = 0.0,
         class_weight: Any = None,
@@ -226,6 +230,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             weight_decay=weight_decay,
             dropout=dropout,
             clip_norm=clip_norm,
+            layer_norm=layer_norm,
             n_ensemble=n_ensemble,
             dtype=dtype,
             n_threads=n_threads,
@@ -370,7 +375,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If scikit-learn doesn't have the activation.
+            If scikit-learn doesn't have the activation, or the layers are normalised.
         """
         check_is_fitted(self, "network_")
         from fastnn.interchange import to_sklearn

@@ -51,7 +51,15 @@ class Ensemble(Network):
             if isinstance(network, Ensemble) or network.description() != first.description():
                 raise ValueError(f"the members must differ in their weights only: {network} isn't like {first}.")
         self.members = [
-            Network(net.weights, net.biases, net.activation, net.classes, net.feature_names, net.output)
+            Network(
+                net.weights,
+                net.biases,
+                net.activation,
+                net.classes,
+                net.feature_names,
+                net.output,
+                net.gains or None,
+            )
             for net in members
         ]
         # All that is the same in all, and the parameters: a network's are whole lines.
@@ -80,7 +88,7 @@ class Ensemble(Network):
         seed : int
             Of the first member's weights; each other has the seed after that.
         **options
-            dtype, classes, feature_names, output.
+            dtype, classes, feature_names, output, layer_norm.
 
         Returns
         -------
@@ -104,6 +112,11 @@ class Ensemble(Network):
     def biases(self) -> list[Array]:
         """An ensemble has none of its own: see its members'."""
         raise AttributeError("an ensemble has no biases of its own: see those of its members.")
+
+    @property
+    def gains(self) -> list[Array]:
+        """An ensemble has none of its own: see its members'."""
+        raise AttributeError("an ensemble has no gains of its own: see those of its members.")
 
     def outputs(self, X: Any, *, n_threads: int | None = None) -> Array:
         """The mean of the members' outputs.
@@ -157,12 +170,9 @@ class Ensemble(Network):
             Network.from_parts(tensors, description)  # has the words for all else
             raise ModelFileError("this is the model of one network: load it with fastnn.Network.load.")
         n_members, sizes = description.get("n_members"), description.get("sizes")
-        if (
-            type(n_members) is not int
-            or not isinstance(sizes, list)
-            or len(tensors) != n_members * 2 * (len(sizes) - 1)
-            or not tensors
-        ):
+        n_layers = len(sizes) - 1 if isinstance(sizes, list) else 0
+        n_arrays = 2 * n_layers + (n_layers - 1 if description.get("layer_norm") is True else 0)
+        if type(n_members) is not int or len(tensors) != n_members * n_arrays or not tensors:
             raise ModelFileError(f"the file's arrays aren't those of {n_members} networks.")
         alone = {**description, "kind": "network"}
         return cls([Network.from_parts(_of_member(tensors, member), alone) for member in range(n_members)])

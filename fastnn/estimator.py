@@ -87,6 +87,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
+        "layer_norm": ["boolean"],
         "n_ensemble": [Interval(Integral, 1, None, closed="left")],
         "dtype": [StrOptions({"float32", "float64"})],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
@@ -122,6 +123,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         weight_decay: float = 0.01,
         dropout: float = 0.0,
         clip_norm: float | None = None,
+        layer_norm: bool = False,
         n_ensemble: int = 1,
         dtype: str = "float32",
         n_threads: int | None = None,
@@ -153,6 +155,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
         self.weight_decay = weight_decay
         self.dropout = dropout
         self.clip_norm = clip_norm
+        self.layer_norm = layer_norm
         self.n_ensemble = n_ensemble
         self.dtype = dtype
         self.n_threads = n_threads
@@ -278,7 +281,8 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         outputs = self._outputs()
         sizes = [n_features, *hidden, outputs.pop("n_outputs")]
-        options = {"dtype": self.dtype, "feature_names": getattr(self, "feature_names_in_", None), **outputs}
+        names = getattr(self, "feature_names_in_", None)
+        options = {"dtype": self.dtype, "feature_names": names, "layer_norm": self.layer_norm, **outputs}
         if self.n_ensemble == 1:
             self.network_ = Network.create(sizes, self.activation, seed, **options)
         else:

@@ -42,6 +42,8 @@ def to_sklearn(clf: Any) -> Any:
     net = clf.network_
     if net.n_members > 1:
         raise ValueError("scikit-learn has no ensemble of networks in one: take the members of network_ one by one.")
+    if net.gains:
+        raise ValueError("scikit-learn's MLPClassifier has no layer normalisation.")
     theirs = {"identity", "tanh", "relu", "logistic"}
     if not isinstance(net.activation, str) or net.activation not in theirs:
         raise ValueError(

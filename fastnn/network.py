@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -18,7 +19,7 @@ from fastnn.kernels.layout import ACTIVATION, ROW_BLOCK, Layout, aligned_zeros, 
 from fastnn.kernels.loss import columns_size
 from fastnn.kernels.sparse import SparseRows, predict_sparse
 from fastnn.modelfile import ModelFileError
-from fastnn.runtime.launch import launch, threads_for
+from fastnn.runtime.launch import Kernel, launch, threads_for
 from fastnn.samples import (
     Samples,
     as_class_indices,
@@ -56,6 +57,10 @@ class Network:
     output : {"softmax", "logistic", "identity"}
         The last layer's activation: softmax for one class of several, logistic for labels that a sample may have or
         not, each by itself, identity for a regression.
+    gains : sequence of ndarray of shape (n_out,), optional
+        One for each hidden layer, which is normalised then before its activation f (layer normalisation): a layer's
+        output is ``f(gain * (z - mean(z)) / sqrt(var(z) + 1e-5) + b)``, with ``z = a_prev @ W``, and mean and variance
+        over the layer's units, for each sample.
 
     Raises
     ------
@@ -66,7 +71,8 @@ class Network:
 
     Notes
     -----
-    `params` is the flat vector that the kernels read: weights in panels and biases, padded (see ``kernels.layout``).
+    `params` is the flat vector that the kernels read: weights in panels, biases and gains, padded (see
+    ``kernels.layout``).
     """
 
     def __init__(
@@ -77,12 +83,16 @@ class Network:
         classes: Any = None,
         feature_names: Sequence[str] | None = None,
         output: str = "softmax",
+        gains: Sequence[Array] | None = None,
     ) -> None:
         matrices = [np.asarray(W) for W in weights]
         vectors = [np.asarray(b) for b in biases]
         _check_parameters(matrices, vectors)
+        factors = [] if gains is None else _check_gains(gains, matrices)
         self.layout = Layout(
-            [matrices[0].shape[0], *(W.shape[1] for W in matrices)], matrices[0].dtype.newbyteorder("=")
+            [matrices[0].shape[0], *(W.shape[1] for W in matrices)],
+            matrices[0].dtype.newbyteorder("="),
+            normalised=bool(factors),
         )
         self.activation = _check_activation(activation, len(matrices) - 1)
         for layer, name in enumerate(self.activations, start=1):
@@ -93,8 +103,8 @@ class Network:
         self.classes = _check_classes(classes, self.n_classes)
         self.feature_names = _check_feature_names(feature_names, self.n_features)
         self.params = aligned_zeros(self.layout.n_params, self.dtype)
-        parts = {f"weights.{layer}": W for layer, W in enumerate(matrices)}
-        self.fill(self.params, parts | {f"biases.{layer}": b for layer, b in enumerate(vectors)})
+        arrays = {"weights": matrices, "biases": vectors, "gains": factors}
+        self.fill(self.params, {f"{part}.{layer}": a for part in arrays for layer, a in enumerate(arrays[part])})
         self._prepare_scoring()
 
     @classmethod
@@ -107,6 +117,7 @@ class Network:
         classes: Any = None,
         feature_names: Sequence[str] | None = None,
         output: str = "softmax",
+        layer_norm: bool = False,
     ) -> Network:
         """A network with random weights: Glorot uniform, as in scikit-learn, drawn with ``Generator(PCG64(seed))``.
 
@@ -120,6 +131,8 @@ class Network:
         classes : array_like of shape (n_classes,), optional
         feature_names : sequence of str, optional
         output : {"softmax", "logistic", "identity"}
+        layer_norm : bool
+            Normalise each hidden layer before its activation, with gains of 1 to begin with.
 
         Returns
         -------
@@ -128,11 +141,14 @@ class Network:
         References
         ----------
         X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
+        J. L. Ba, J. R. Kiros and G. E. Hinton, "Layer normalization", 2016.
         """
         if len(sizes) < 2 or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1 for n in sizes):
             raise ValueError(f"sizes must be at least two whole numbers of 1 or more, got {list(sizes)}.")
         if np.dtype(dtype) not in FLOATS:
             raise TypeError(f"dtype must be float32 or float64, got {dtype}.")
+        if not isinstance(layer_norm, (bool, np.bool_)):
+            raise TypeError(f"layer_norm must be True or False, got {layer_norm!r}.")
         random = np.random.Generator(np.random.PCG64(seed))
         weights, biases = [], []
         names = [activation] if isinstance(activation, str) else list(activation)
@@ -141,7 +157,8 @@ class Network:
             bound = np.sqrt((2.0 if name == "logistic" else 6.0) / (n_in + n_out))
             weights.append(random.uniform(-bound, bound, (n_in, n_out)).astype(dtype))
             biases.append(random.uniform(-bound, bound, n_out).astype(dtype))
-        return cls(weights, biases, activation, classes, feature_names, output)
+        gains = [np.ones(n, dtype) for n in sizes[1:-1]] if layer_norm else None
+        return cls(weights, biases, activation, classes, feature_names, output, gains)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -178,12 +195,20 @@ class Network:
     @property
     def weights(self) -> list[Array]:
         """Copies of the weights, of shape (n_in, n_out), one for each layer."""
-        return list(self.named(self.params).values())[0::2]
+        return self._copies("weights")
 
     @property
     def biases(self) -> list[Array]:
         """Copies of the biases, of shape (n_out,), one for each layer."""
-        return list(self.named(self.params).values())[1::2]
+        return self._copies("biases")
+
+    @property
+    def gains(self) -> list[Array]:
+        """Copies of the gains, of shape (n_out,), one for each hidden layer; none if layers aren't normalised."""
+        return self._copies("gains")
+
+    def _copies(self, part: str) -> list[Array]:
+        return [array for name, array in self.named(self.params).items() if name.startswith(part)]
 
     def predict_proba(self, X: Any, *, n_threads: int | None = None) -> Array:
         """Class probabilities (F1, F2, F3).
@@ -259,7 +284,8 @@ class Network:
         table, part_size = self._scoring
         memory = borrow(threads * part_size, self.dtype)
         args = Predict(self.params, table, X, p.reshape(-1), memory, part_size, p.shape[0], OUTPUTS[self.output])
-        kernel = predict if type(X) is np.ndarray else predict_sparse
+        plain_kernel, sparse_kernel = _normalised_kernels() if self.layout.normalised else (predict, predict_sparse)
+        kernel = plain_kernel if type(X) is np.ndarray else sparse_kernel
         parts = launch(kernel, args, threads, self.dtype)
         strange = memory[part_size - 1 : parts * part_size : part_size].any() if parts > 1 else memory[part_size - 1]
         give_back(memory)
@@ -350,16 +376,22 @@ class Network:
             raise ModelFileError(message if message.startswith(str(path)) else f"{path}: {message}") from None
 
     def tensors(self) -> dict[str, Array]:
-        """The arrays of the model file: ``weights.0``, ``biases.0``, ``weights.1``, ..."""
+        """The arrays of the model file: ``weights.0``, ``biases.0``, ``weights.1``, ...; at last ``gains.0``, ..."""
         return self.named(self.params)
 
     def named(self, vector: Array) -> dict[str, Array]:
-        """The arrays of a vector that lies as `params` does, copied: ``weights.0``, ``biases.0``, ..."""
+        """The arrays of a vector that lies as `params` does, copied, with the names that `tensors` gives them."""
         parts = {}
         for layer, (n_in, n_out) in enumerate(pairwise(self.sizes)):
             parts[f"weights.{layer}"] = unpack(self.layout.weights(vector, layer + 1), n_in, n_out)
             parts[f"biases.{layer}"] = self.layout.biases(vector, layer + 1).copy()
+        for layer in range(self._n_gains):
+            parts[f"gains.{layer}"] = self.layout.gains(vector, layer + 1).copy()
         return parts
+
+    @property
+    def _n_gains(self) -> int:
+        return len(self.sizes) - 2 if self.layout.normalised else 0
 
     def fill(self, vector: Array, parts: Mapping[str, Array]) -> None:
         """Write arrays with the names of `named` into a vector that lies as `params` does.
@@ -375,6 +407,11 @@ class Network:
                 raise ValueError(f"layer {layer} has shapes {W.shape} and {b.shape}, not {shape} and {shape[1:]}")
             pack(W, self.layout.weights(vector, layer + 1))
             self.layout.biases(vector, layer + 1)[:] = b
+        for layer in range(self._n_gains):
+            gain = parts[f"gains.{layer}"]
+            if gain.shape != (self.sizes[layer + 1],):
+                raise ValueError(f"gains of layer {layer} have shape {gain.shape}, not {(self.sizes[layer + 1],)}")
+            self.layout.gains(vector, layer + 1)[:] = gain
 
     def description(self) -> dict[str, Any]:
         """What the model file says about the network, as JSON-able data."""
@@ -382,6 +419,7 @@ class Network:
             "kind": "network",
             "sizes": list(self.sizes),
             "activation": self.activation if isinstance(self.activation, str) else list(self.activation),
+            **({"layer_norm": True} if self.layout.normalised else {}),
             "output": self.output,
             "dtype": self.dtype.name,
             "classes": None if self.classes is None else _describe_classes(self.classes),
@@ -411,7 +449,9 @@ class Network:
             raise ModelFileError(f"the file describes {kind!r}, not a network.")
         try:
             n_layers = len(description["sizes"]) - 1
+            n_gains = n_layers - 1 if description.get("layer_norm") is True else 0
             names = [f"{part}.{layer}" for layer in range(n_layers) for part in ("weights", "biases")]
+            names += [f"gains.{layer}" for layer in range(n_gains)]
             if sorted(names) != sorted(tensors):
                 raise ModelFileError(f"the file holds the arrays {sorted(tensors)}, not {sorted(names)}.")
             network = cls(
@@ -421,6 +461,7 @@ class Network:
                 _read_classes(description["classes"]),
                 description["feature_names"],
                 description.get("output", "softmax"),
+                [tensors[f"gains.{layer}"] for layer in range(n_gains)] or None,
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             if isinstance(error, ModelFileError):
@@ -448,8 +489,16 @@ class Network:
 
     def __repr__(self) -> str:
         sizes = "-".join(str(n) for n in self.sizes)
-        output = "" if self.output == "softmax" else f", output={self.output!r}"
-        return f"Network({sizes}, activation={self.activation!r}, dtype={self.dtype.name!r}{output})"
+        further = "" if self.output == "softmax" else f", output={self.output!r}"
+        further += ", layer_norm=True" if self.layout.normalised else ""
+        return f"Network({sizes}, activation={self.activation!r}, dtype={self.dtype.name!r}{further})"
+
+
+@functools.cache  # an import statement takes 1 µs, each time
+def _normalised_kernels() -> tuple[Kernel, Kernel]:
+    from fastnn.kernels.normalise import predict_normalised, predict_sparse_normalised
+
+    return predict_normalised, predict_sparse_normalised
 
 
 def _check_parameters(weights: list[Array], biases: list[Array]) -> None:
@@ -471,6 +520,21 @@ def _check_parameters(weights: list[Array], biases: list[Array]) -> None:
             raise ValueError(f"biases[{layer}] must have shape {W.shape[1:]}, got {b.shape}.")
         if not (np.isfinite(W).all() and np.isfinite(b).all()):
             raise ValueError(f"weights[{layer}] or biases[{layer}] holds NaN or infinity.")
+
+
+def _check_gains(gains: Sequence[Array], weights: list[Array]) -> list[Array]:
+    vectors = [np.asarray(gain) for gain in gains]
+    if len(vectors) != len(weights) - 1:
+        raise ValueError(f"gains are of hidden layers, of which there are {len(weights) - 1}, got {len(vectors)}.")
+    dtype = weights[0].dtype.newbyteorder("=")
+    for layer, (gain, W) in enumerate(zip(vectors, weights, strict=False)):
+        if gain.dtype.newbyteorder("=") != dtype:
+            raise TypeError(f"gains must be {dtype} as the weights are, gains[{layer}] is {gain.dtype}.")
+        if gain.shape != W.shape[1:]:
+            raise ValueError(f"gains[{layer}] must have shape {W.shape[1:]}, got {gain.shape}.")
+        if not np.isfinite(gain).all():
+            raise ValueError(f"gains[{layer}] holds NaN or infinity.")
+    return vectors
 
 
 def _check_activation(activation: str | Sequence[str], n_hidden: int) -> str | tuple[str, ...]:

@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from fastnn.atomic import replacing
 from fastnn.kernels.activation import GELU_CUBE, GELU_SCALE, LEAK
+from fastnn.kernels.normalise import EPSILON
 
 Array = NDArray[Any]
 
-# The oldest that has everything. LeakyRelu and Gelu are made of others: runtimes don't have them in float64.
-_OPSET = 13
+# The oldest that has everything, and the oldest that has normalised layers, too. LeakyRelu and Gelu are made of others:
+# runtimes don't have them in float64.
+_OPSET, _OPSET_OF_NORMALISED = 13, 17
 _OPERATORS = {"tanh": "Tanh", "relu": "Relu", "logistic": "Sigmoid"}
 
 
@@ -47,12 +49,14 @@ def write(net: Described, path: str | os.PathLike[str]) -> None:
     onnx = _onnx()
     graph = _Graph(onnx, net.dtype)
     tensors = [graph.constant(name, array) for name, array in net.tensors().items()]
-    of_member = 2 * (len(net.activations) + 1)
+    of_member = len(tensors) // net.n_members
     members = [tensors[first : first + of_member] for first in range(0, len(tensors), of_member)]
     outputs = graph.outputs(net, [graph.layers(net, member) for member in members])
     inputs = [onnx.helper.make_tensor_value_info("X", graph.kind, ["n", net.n_features])]
     made = onnx.helper.make_graph(graph.nodes, "fastnn", inputs, outputs, list(graph.constants.values()))
-    model = onnx.helper.make_model(made, producer_name="fastnn", opset_imports=[onnx.helper.make_opsetid("", _OPSET)])
+    normalised = any(node.op_type == "LayerNormalization" for node in graph.nodes)
+    opset = onnx.helper.make_opsetid("", _OPSET_OF_NORMALISED if normalised else _OPSET)
+    model = onnx.helper.make_model(made, producer_name="fastnn", opset_imports=[opset])
     model.ir_version = min(model.ir_version, 9)  # a newer one is refused by older runtimes
     onnx.checker.check_model(model, full_check=True)
     with replacing(path) as file:
@@ -92,11 +96,17 @@ class _Graph:
         return name
 
     def layers(self, net: Described, parameters: list[str]) -> str:
-        """From X through all layers of these weights and biases: the logits."""
+        """From X through all layers of these weights and biases, and gains if there are any: the logits."""
+        n_hidden = len(net.activations)
+        layers, gains = parameters[: 2 * (n_hidden + 1)], parameters[2 * (n_hidden + 1) :]
         a = "X"
-        for layer, (W, b) in enumerate(zip(parameters[0::2], parameters[1::2], strict=True)):
-            a = self.node("Gemm", [a, W, b])
-            if layer < len(net.activations):
+        for layer, (W, b) in enumerate(zip(layers[0::2], layers[1::2], strict=True)):
+            if layer < n_hidden and gains:
+                z = self.node("MatMul", [a, W])
+                a = self.node("LayerNormalization", [z, gains[layer], b], epsilon=EPSILON)
+            else:
+                a = self.node("Gemm", [a, W, b])
+            if layer < n_hidden:
                 a = self.activation(net.activations[layer], a)
         return a
 

@@ -21,7 +21,7 @@ from fastnn.kernels import solver as solvers
 from fastnn.kernels import team
 from fastnn.kernels.arrays import flat
 from fastnn.kernels.ensemble import Members, members_kernel
-from fastnn.kernels.epoch import POWER_1, POWER_2, SQUARES_BLOCK, STEP, Run
+from fastnn.kernels.epoch import POWER_1, POWER_2, SQUARES_BLOCK, STEP, Method, Run
 from fastnn.kernels.extras import FROM_SPARSE, WITH_EXTRAS, Extras, extras
 from fastnn.kernels.layout import aligned_zeros
 from fastnn.kernels.narrow import method
@@ -473,6 +473,14 @@ def _or_nan(value: float | None) -> float:
     return np.nan if value is None else value
 
 
+def _method_with_extras(net: Network, sparse: bool) -> Method:
+    if net.layout.normalised:
+        from fastnn.kernels.normalise import NORMALISED, NORMALISED_FROM_SPARSE
+
+        return NORMALISED_FROM_SPARSE if sparse else NORMALISED
+    return FROM_SPARSE if sparse else WITH_EXTRAS
+
+
 class _Slices:
     """The calls of compiled code that make up some epochs, each about `_SECONDS_PER_CALL` long."""
 
@@ -500,10 +508,8 @@ class _Slices:
         )
         regular = net.output == "softmax" and not activations.STORED.intersection(net.activations)
         regular = regular and not (sparse or options.dropout or options.label_smoothing or options.clip_norm)
-        if sparse:
-            self.method = FROM_SPARSE
-        else:
-            self.method = method(net.sizes, net.dtype) if regular else WITH_EXTRAS
+        regular = regular and not net.layout.normalised
+        self.method = method(net.sizes, net.dtype) if regular else _method_with_extras(net, sparse)
         together = members > 1
         self.kernel = members_kernel(self.method, not regular, sparse) if together else self.method.kernel
         self.most_threads = usable_threads(options.n_threads)

@@ -30,7 +30,8 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
 
     Notes
     -----
-    Ensembles with dropout and the like, or of sparse samples, are compiled when one is trained.
+    Ensembles with dropout and the like, or of sparse samples, are compiled when one is trained, and so are normalised
+    networks of sparse samples.
     """
     from scipy.sparse import csr_array
 
@@ -45,13 +46,16 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
         ):
             report(f"{name}: training of {what}")
             train(Network.create(sizes, dtype=dtype), X, y, epochs=1, n_threads=1, **options)
+        report(f"{name}: training of normalised networks")
+        normalised = Network.create(_NARROW, dtype=dtype, layer_norm=True)
+        train(normalised, X, y, epochs=1, n_threads=1)
         report(f"{name}: scoring")
-        net = Network.create(_NARROW, dtype=dtype)
-        net.predict_proba(X, n_threads=1)
+        net, sparse = Network.create(_NARROW, dtype=dtype), csr_array(X)
+        for each in (net, normalised):
+            for rows in (X, sparse):
+                each.predict_proba(rows, n_threads=1)
         report(f"{name}: sparse samples")
-        sparse = csr_array(X)
         train(net, sparse, y, epochs=1, n_threads=1)
-        net.predict_proba(sparse, n_threads=1)
         for what, sizes in (("narrow", _NARROW), ("other", _WIDE)):
             report(f"{name}: ensembles of {what} networks")
             train(Ensemble.create(2, sizes, dtype=dtype), X, y, epochs=1, n_threads=1)

@@ -20,6 +20,7 @@ from fastnn.kernels.ensemble import members_kernel
 from fastnn.kernels.epoch import BY_PANELS
 from fastnn.kernels.extras import FROM_SPARSE, WITH_EXTRAS
 from fastnn.kernels.narrow import IN_LANES
+from fastnn.kernels.normalise import NORMALISED
 from fastnn.runtime import launch
 from fastnn.runtime.cost import Machine
 
@@ -230,7 +231,8 @@ DISGUISES: dict[str, Callable[[Array], Array]] = {
 
 def all_kernels() -> list[launch.Kernel]:
     """Every compiled kernel of the package."""
-    found = {id(method.kernel): method.kernel for method in (BY_PANELS, IN_LANES, WITH_EXTRAS, FROM_SPARSE)}
+    methods = (BY_PANELS, IN_LANES, WITH_EXTRAS, FROM_SPARSE, NORMALISED)
+    found = {id(method.kernel): method.kernel for method in methods}
     of_members = [members_kernel(method, False, False) for method in (BY_PANELS, IN_LANES)]
     found.update({id(each): each for each in of_members})
     for name, module in sys.modules.items():

@@ -71,6 +71,17 @@ def sgd_step(param: Array, grad: Array, step_size: float) -> Array:
     return param - step_size * grad
 
 
+def normalise(z: Array) -> Array:
+    """What layer normalisation makes of a layer's sums, before gains and biases."""
+    return (z - z.mean(axis=1, keepdims=True)) / np.sqrt(z.var(axis=1, keepdims=True) + 1e-5)
+
+
+def normalised_delta(d: Array, z: Array, gain: Array) -> Array:
+    """The way back through it, from the derivatives in ``gain * normalise(z) + b``."""
+    z_hat, g, mean = normalise(z), gain * d, lambda x: x.mean(axis=1, keepdims=True)
+    return (g - mean(g) - z_hat * mean(g * z_hat)) / np.sqrt(z.var(axis=1, keepdims=True) + 1e-5)
+
+
 # What may stand for tanh in F2 and B4: the function, and its derivative by its output.
 ACTIVATIONS = {
     "identity": (lambda z: z, np.ones_like),

@@ -39,6 +39,7 @@ OURS_ONLY = {
     "dropout",
     "dtype",
     "label_smoothing",
+    "layer_norm",
     "n_ensemble",
     "n_threads",
     "scoring",

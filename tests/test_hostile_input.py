@@ -57,7 +57,13 @@ def trainings(draw):
         "epochs": draw(st.integers(1, 3)),
     }
     activation = draw(st.sampled_from(["tanh", "relu", "logistic", "identity"]))
-    return (n_in, *hidden, n_classes), activation, net_dtype, X, FORMS[form], y, DISGUISES[y_form], weight, options
+    # In one dtype: it takes kernels of its own.
+    network = {
+        "activation": activation,
+        "dtype": net_dtype,
+        "layer_norm": net_dtype == "float32" and draw(st.booleans()),
+    }
+    return (n_in, *hidden, n_classes), network, X, FORMS[form], y, DISGUISES[y_form], weight, options
 
 
 def outcome(net, X, y, weight, options):
@@ -85,11 +91,11 @@ def outcome(net, X, y, weight, options):
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(trainings())
 def test_only_the_numbers_count(training):
-    sizes, activation, net_dtype, X, form, y, y_form, weight, options = training
-    plain = np.ascontiguousarray(X).astype(net_dtype)
+    sizes, network, X, form, y, y_form, weight, options = training
+    plain = np.ascontiguousarray(X).astype(network["dtype"])
     if not np.isfinite(plain).all():  # large integers of 64 bits are no float16, but X is cast from floats
         return
-    nets = [Network.create(sizes, activation, seed=1, dtype=net_dtype) for _ in range(2)]
+    nets = [Network.create(sizes, seed=1, **network) for _ in range(2)]
     expected = outcome(nets[0], plain, y, weight, {**options, "n_threads": 1})
     assert outcome(nets[1], form(X), y_form(y), weight, options) == expected
 

@@ -34,6 +34,7 @@ ROOMS = [
     "interrupts",
     "samples",
     "kernels.ensemble",
+    "kernels.normalise",
     "kernels.extras",
     "kernels.narrow",
     "kernels.epoch",

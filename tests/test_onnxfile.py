@@ -40,6 +40,28 @@ def test_onnx_runtime_gives_the_same(tmp_path, dtype, activation, output):
     np.testing.assert_array_equal(found["label"], net.predict(rows))
 
 
+@pytest.mark.parametrize("kind", ["network", "ensemble"])
+@pytest.mark.parametrize("activation", [*CODES, ("silu", "relu")], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_normalised_layers(tmp_path, dtype, activation, kind):
+    """With gains and biases that aren't those of the start, and sums that vary little."""
+    options = {"seed": 1, "dtype": dtype, "layer_norm": True}
+    sizes, random = [7, 9, 11, 4], np.random.default_rng(1)
+    net = (
+        Network.create(sizes, activation, **options)
+        if kind == "network"
+        else Ensemble.create(2, sizes, activation, **options)
+    )
+    moved = {name: part + 0.3 * random.normal(size=part.shape) for name, part in net.tensors().items()}
+    net.fill(net.params, {name: part.astype(dtype) for name, part in moved.items()})
+    net.to_onnx(tmp_path / "net.onnx")
+    for scale in (1.0, 0.01):
+        rows = (scale * X).astype(dtype)
+        found = run(tmp_path / "net.onnx", rows)
+        assert np.abs(found["probabilities"] - net.predict_proba(rows)).max() <= 1e-6
+        np.testing.assert_array_equal(found["label"], net.predict(rows))
+
+
 @pytest.mark.parametrize("output", ["softmax", "logistic", "identity"])
 def test_an_ensemble_is_one_graph_of_its_members_mean(tmp_path, output):
     net = Ensemble.create(3, [7, 9, 4], "gelu", seed=1, output=output)

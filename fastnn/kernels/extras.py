@@ -12,6 +12,7 @@ of the whole gradient is known. Samples lie in rows, also in narrow networks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,13 +47,14 @@ from fastnn.kernels.epoch import (
     take_targets,
     transpose,
 )
-from fastnn.kernels.forward import OUTPUTS, SOFTMAX, Net, forward_rows
+from fastnn.kernels.forward import OUTPUTS, SOFTMAX, Net, forward_rows, product
 from fastnn.kernels.layer import sum_rows
 from fastnn.kernels.layout import (
     A_START,
     ACTIVATION,
     B_START,
     DELTA_START,
+    END,
     LINES,
     ROW_BLOCK,
     SLOPE_START,
@@ -162,7 +164,10 @@ def stored_slope(run: Run, layer: int, here: slice, first: int) -> None:
         delta[i] *= slope[i]
 
 
-_backward = backward_rows(stored_slope)
+@jit
+def bias_gradient_of_plain(run: Run, batch: Batch, layer: int, gradient: Array) -> None:
+    """B3."""
+    sum_rows(run.buffer[run.table[layer, DELTA_START] :], run.table[layer, STRIDE], batch.n, gradient)
 
 
 @jit
@@ -267,13 +272,19 @@ def inputs_of_sparse(run: Run, batch: Batch, first: int, rows: int) -> SparseRow
 
 
 def _inputs(run: Run, batch: Batch, first: int, rows: int) -> Any:
-    """Stand, with the next, for what depends on the kind of inputs, in the templates below (see `with_extras`)."""
+    """Stand, with the next, for what depends on the kind of inputs and layers, in the templates below."""
 
 
 def _forward(net: Net, inputs: Any, buffer: Array, block: Any) -> None: ...
 
 
+def _backward(run: Run, block: Any) -> None: ...
+
+
 def _weights(run: Run, batch: Batch, layer: int, part: int, parts: int, worker: int) -> None: ...
+
+
+def _bias_gradient(run: Run, batch: Batch, layer: int, gradient: Array) -> None: ...
 
 
 def _rows_phase(run: Run, number: int, part: int, parts: int, worker: int) -> None:
@@ -394,10 +405,9 @@ def _features_phase(run: Run, number: int, part: int, parts: int, worker: int) -
             first, last = share(table[layer - 1, N], feature_unit(run.params.itemsize), part, parts)
             transpose(run, layer, first, last - first)
         if part == layer % parts:
-            n = table[layer, LINES] * (LINE_BYTES // run.params.itemsize)
-            here = slice(table[layer, B_START], table[layer, B_START] + n)
-            gradient = run.grads[here] if clipped else run.scratch[scratch_place(run, worker)][:n]
-            sum_rows(run.buffer[table[layer, DELTA_START] :], table[layer, STRIDE], batch.n, gradient)
+            here = slice(table[layer, B_START], table[layer, END])
+            gradient = run.grads[here] if clipped else run.scratch[scratch_place(run, worker)][: here.stop - here.start]
+            _bias_gradient(run, batch, layer, gradient)
             if not clipped:
                 step(run, here, gradient, run.params.dtype.type(1))
 
@@ -446,7 +456,7 @@ def step_phase(run: Run, part: int, parts: int) -> None:
         if layer > 1:
             transpose(run, layer, first, last - first)
         if part == layer % parts:
-            here = slice(table[layer, B_START], table[layer, B_START] + table[layer, LINES] * line)
+            here = slice(table[layer, B_START], table[layer, END])
             if scale < 1:
                 shrink(grads[here], scale)
             step(run, here, grads[here], params.dtype.type(1))
@@ -490,44 +500,77 @@ def between(run: Run, phase: int, last: int) -> bool:
     return True
 
 
-def with_extras(forward: Any, inputs: Any, weights: Any, sparse: bool = False) -> Method:
-    """The way to train from one kind of inputs, by what depends on it.
+class Inputs(NamedTuple):
+    """What depends on the kind of inputs.
 
     Parameters
     ----------
-    forward : ``forward(net, inputs, buffer, block)``
-        See `forward_rows`.
-    inputs : ``inputs(run, batch, first, rows)``
-        So many rows of a batch, for `forward`.
+    rows : ``rows(run, batch, first, rows)``
+        So many rows of a batch, for `product`.
+    product : ``product(net, layer, inputs, buffer, block)``
+        F1 (see `forward_rows`).
     weights : ``weights(run, batch, layer, part, parts, worker)``
         B2 of a layer, and U1 unless gradients are clipped.
     sparse : bool
         Whether inputs are read where they lie, and their gradients are kept for all panels at once.
     """
 
+    rows: Callable[..., Any]
+    product: Callable[..., None]
+    weights: Callable[..., None]
+    sparse: bool
+
+
+class Hidden(NamedTuple):
+    """What depends on the kind of hidden layers.
+
+    Parameters
+    ----------
+    keep : ``keep(net, layer, buffer, block)``
+        F2 (see `forward_rows`).
+    slope : ``slope(run, layer, here, first)``
+        The second factor of B4 (see `backward_rows`).
+    bias_gradient : ``bias_gradient(run, batch, layer, gradient)``
+        B3, and the gradient of whatever else of the layer isn't its weights.
+    """
+
+    keep: Callable[..., None]
+    slope: Callable[..., None]
+    bias_gradient: Callable[..., None]
+
+
+def with_extras(inputs: Inputs, hidden: Hidden) -> Method:
+    """The way to train such layers from such inputs."""
+
     def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
         dtype = layout.dtype
-        table, size = layout.workspace(batch_size, training=True, slopes=True, inputs=not sparse)
+        table, size = layout.workspace(batch_size, training=True, slopes=True, inputs=not inputs.sparse)
         line = line_elements(dtype)
-        block = ROWS * max(PANEL_LINES, int(table[1, LINES]) if sparse else 0) * line
-        scratch_size = max(block, SQUARES_STRIPES, int(table[1:, STRIDE].max()), columns_size(layout.sizes[-1]))
+        block = ROWS * max(PANEL_LINES, int(table[1, LINES]) if inputs.sparse else 0) * line
+        biases = int((table[1:, END] - table[1:, B_START]).max())
+        scratch_size = max(block, SQUARES_STRIPES, biases, columns_size(layout.sizes[-1]))
         scratch = aligned_zeros(n_threads * scratch_size, dtype)
         return Memory(table, aligned_zeros(size, dtype), aligned_zeros(layout.n_params, dtype), scratch, scratch_size)
 
-    phases = {
-        "_rows_phase": jit(instance(_rows_phase, _inputs=inputs, _forward=forward)),
-        "_features_phase": jit(instance(_features_phase, _weights=weights)),
-    }
+    forward, backward = forward_rows(hidden.keep, inputs.product), backward_rows(hidden.slope)
+    # The first names the kernel, on disk too.
+    name = f"{inputs.rows.__name__}_{hidden.keep.__name__}"
+    rows = jit(instance(_rows_phase, name, _inputs=inputs.rows, _forward=forward, _backward=backward))
+    features = jit(instance(_features_phase, _weights=inputs.weights, _bias_gradient=hidden.bias_gradient))
     return Method(
-        bodies=Bodies(begin, jit(instance(_chunk, **phases)), between),
+        bodies=Bodies(begin, jit(instance(_chunk, _rows_phase=rows, _features_phase=features)), between),
         phases=PHASES,
         memory=memory,
         chunks=lambda batch_size, n_threads: CHUNKS * n_threads,
     )
 
 
-WITH_EXTRAS = with_extras(forward_rows(keep_slopes), gathered, weights_of_plain)
-FROM_SPARSE = with_extras(forward_rows(keep_slopes, sparse_product), inputs_of_sparse, weights_of_sparse, sparse=True)
+PLAIN_ROWS = Inputs(gathered, product, weights_of_plain, sparse=False)
+SPARSE_ROWS = Inputs(inputs_of_sparse, sparse_product, weights_of_sparse, sparse=True)
+_LAYERS = Hidden(keep_slopes, stored_slope, bias_gradient_of_plain)
+
+WITH_EXTRAS = with_extras(PLAIN_ROWS, _LAYERS)
+FROM_SPARSE = with_extras(SPARSE_ROWS, _LAYERS)
 
 
 def extras(output: str, n_params: int, dtype: Any, workers: int, **others: Any) -> Extras:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastnn.kernels.activation import IDENTITY, LOGISTIC, activate, activate_any
 from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.layer import Matrix, multiply
-from fastnn.kernels.layout import A_START, ACTIVATION, B_START, LINES, ROW_BLOCK, STRIDE, W_START, N
+from fastnn.kernels.layout import A_START, ACTIVATION, INIT_START, LINES, ROW_BLOCK, STRIDE, W_START, N
 from fastnn.kernels.loss import columns_size, side_by_side, softmax_columns, to_columns, to_rows
 from fastnn.kernels.tile import LINE_BYTES, ROWS, Init, Left, Out
 from fastnn.runtime.compiler import jit
@@ -58,7 +58,7 @@ def product(net: Net, layer: int, inputs: Left, buffer: Array, block: Any) -> No
         outputs_of(net, layer, buffer, block),
         left,
         Matrix(net.params, table[layer, W_START], 0),
-        Init(net.params, table[layer, B_START]),
+        Init(net.params, table[layer, INIT_START]),
         table[layer - 1, N],
     )
 
@@ -185,7 +185,8 @@ def predict_rows(
 
     ``strange(args, first, rows)`` says how many of so many rows' inputs aren't finite.
     """
-    return jit(instance(_predict_rows, _inputs=inputs, _strange=strange, _score=score))
+    name = f"{inputs.__name__}_{score.__name__}"
+    return jit(instance(_predict_rows, name, _inputs=inputs, _strange=strange, _score=score))
 
 
 predict = kernel(predict_rows(plain_rows, strange_rows, forward_rows(score_layer)))

@@ -5,7 +5,8 @@ A line is 64 bytes. Rows of activations are padded to whole lines and weights ar
 
     W (n_in, n_out)  ->  panel 0: n_in rows of 32 float32   | panel 1: n_in rows of 32 | ... | the last: 16 or 32 wide
 
-All parameters of a network are one flat vector: for each layer the panels of W, then the padded b. So the
+All parameters of a network are one flat vector: for each layer the panels of W, then the padded b, then, of a
+normalised layer (see `normalise`), the padded gains; at the end of such a network's vector a row of zeros. So the
 optimiser's state, a copy of the best weights, or a check that all are finite, is one array operation. What a run of
 rows needs besides is one flat buffer. `Layout` says where the parts begin, in a table of integers that compiled
 code reads.
@@ -84,8 +85,12 @@ def unpack(data: Array, n_in: int, n_out: int) -> Array:
     return W
 
 
-# Columns of the table; row 0 is the input, row `layer` that layer's output and the weights that lead to it.
+# Columns of the table; row 0 is the input, row `layer` that layer's output and the weights that lead to it. The sums of
+# F1 begin with what lies at INIT_START: the biases, or of a normalised layer the row of zeros. The layer's parameters
+# end before END.
 N, LINES, STRIDE, W_START, B_START, A_START, DELTA_START, WT_START, ACTIVATION, SLOPE_START = range(10)
+INIT_START, GAIN_START, END, ZHAT_START, SCALE_START = range(10, 15)
+_COLUMNS = 15
 
 
 class Layout:
@@ -97,6 +102,8 @@ class Layout:
         Inputs, hidden units of each layer, classes.
     dtype : numpy.dtype
         float32 or float64.
+    normalised : bool
+        Whether the hidden layers have gains.
 
     Attributes
     ----------
@@ -104,10 +111,11 @@ class Layout:
         Length of the flat parameter vector, padding included.
     """
 
-    def __init__(self, sizes: Sequence[int], dtype: Any) -> None:
+    def __init__(self, sizes: Sequence[int], dtype: Any, normalised: bool = False) -> None:
         self.sizes = tuple(sizes)
         self.dtype = np.dtype(dtype)
-        self.table = np.zeros((len(self.sizes), 10), np.int64)
+        self.normalised = normalised
+        self.table = np.zeros((len(self.sizes), _COLUMNS), np.int64)
         start = 0
         for layer, n in enumerate(self.sizes):
             padded = width(n, self.dtype)
@@ -115,9 +123,16 @@ class Layout:
             row[N], row[LINES], row[STRIDE] = n, lines(n, self.dtype), row_stride(n, self.dtype)
             if layer:
                 row[W_START] = start
-                row[B_START] = start + self.sizes[layer - 1] * padded
+                row[B_START] = row[INIT_START] = start + self.sizes[layer - 1] * padded
                 start = int(row[B_START]) + padded
+                if normalised and layer < len(self.sizes) - 1:
+                    row[GAIN_START], start = start, start + padded
+                row[END] = start
         self.n_params = start
+        if normalised:
+            hidden = self.table[1:-1]
+            hidden[:, INIT_START] = start
+            self.n_params += width(max(self.sizes[1:-1]), self.dtype)
 
     def weights(self, params: Array, layer: int) -> Array:
         """The packed weights that lead to `layer` (1 is the first hidden one), a view of the parameter vector."""
@@ -128,6 +143,11 @@ class Layout:
         start = self.table[layer, B_START]
         return params[start : start + self.sizes[layer]]
 
+    def gains(self, params: Array, layer: int) -> Array:
+        """The gains of a normalised `layer` without padding, a view of the parameter vector."""
+        start = self.table[layer, GAIN_START]
+        return params[start : start + self.sizes[layer]]
+
     def workspace(
         self, rows: int, training: bool, slopes: bool = False, inputs: bool = True
     ) -> tuple[NDArray[np.int64], int]:
@@ -135,7 +155,8 @@ class Layout:
 
         For training it also holds the `inputs` (which a shuffle gathers), every hidden layer's delta, and the
         transposed weights that B4 reads; it must be of zeros, and begins with a row of them, wide enough for any of
-        these layers. With `slopes` every hidden layer has room for its activation's derivative.
+        these layers. With `slopes` every hidden layer has room for its activation's derivative, and a normalised one
+        for what `normalise` keeps: rows, and a number for each.
         """
         table = self.table.copy()
         layers = table if inputs else table[1:]
@@ -150,6 +171,9 @@ class Layout:
                 table[layer, DELTA_START], end = end, end + room
                 if slopes:
                     table[layer, SLOPE_START], end = end, end + room
+                if slopes and self.normalised:
+                    table[layer, ZHAT_START], end = end, end + room
+                    table[layer, SCALE_START], end = end, end + width(rows, self.dtype)
             if layer > 1 and training:
                 table[layer, WT_START], end = end, end + n * width(self.sizes[layer - 1], self.dtype)
         return table, end

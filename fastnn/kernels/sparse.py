@@ -24,7 +24,7 @@ from fastnn.kernels.forward import (
     product,
     score_layer,
 )
-from fastnn.kernels.layout import B_START, W_START, N
+from fastnn.kernels.layout import INIT_START, W_START, N
 from fastnn.kernels.tile import (
     LINE_BYTES,
     PANEL_LINES,
@@ -112,10 +112,10 @@ def sparse_product(net: Net, layer: int, inputs: SparseRows, buffer: Array, bloc
         product(net, layer, Left(buffer, 0, 0, 1), buffer, block)
         return
     out, wide = outputs_of(net, layer, buffer, block), PANEL_LINES * (LINE_BYTES // buffer.itemsize)
-    W, b = Panels(net.params, net.table[1, W_START], wide * net.table[0, N], 0), Init(net.params, net.table[1, B_START])
+    W = Panels(net.params, net.table[1, W_START], wide * net.table[0, N], 0)
     for row in range(out.rows):
         here = Out(buffer, out.start + row * out.stride, wide, 1, out.lines)
-        sum_of_rows(here, entries_of(inputs, row), W, b)
+        sum_of_rows(here, entries_of(inputs, row), W, Init(net.params, net.table[1, INIT_START]))
 
 
 class Transposed(NamedTuple):

@@ -232,19 +232,23 @@ class _Emitter:
         return result
 
     def dots(self, left: list[Any], right: list[Any], n_lines: Any) -> list[list[Any]]:
-        """The lane sums of left[r] * right[c] over the lines, each a list of vectors, c faster than r."""
+        """The lane sums of left[r] * right[c] over the lines, each a list of vectors, c faster than r.
+
+        Without `right` they are those of left[r].
+        """
         builder, n_vectors = self.builder, self.vectors_per_line
         before, loop, done = builder.block, builder.append_basic_block("dots"), builder.append_basic_block("dots.done")
         builder.branch(loop)
         builder.position_at_end(loop)
         index = builder.phi(_I64)
         index.add_incoming(_I64(0), before)
-        acc = [[builder.phi(self.vector) for _ in range(n_vectors)] for _ in range(len(left) * len(right))]
+        acc = [[builder.phi(self.vector) for _ in range(n_vectors)] for _ in range(len(left) * max(1, len(right)))]
         offset = builder.mul(index, _I64(self.line_elements))
         a, b = (
             [[self.load(self.at(row, offset), v) for v in range(n_vectors)] for row in rows] for rows in (left, right)
         )
-        pairs = [(x, y) for x in a for y in b]
+        ones = [ir.Constant(self.vector, [1.0] * self.lanes)] * n_vectors
+        pairs = [(x, y) for x in a for y in (b or [ones])]
         total = [
             [self.fma(x[v], y[v], sums[v]) for v in range(n_vectors)] for (x, y), sums in zip(pairs, acc, strict=True)
         ]
@@ -634,6 +638,40 @@ def dots(typingctx: Any, out: Any, left: Any, right: Any, n_lines: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(out, left, right, types.int64), codegen
+
+
+class Lines(NamedTuple):
+    """The numbers of `n` whole lines, from ``data[start]`` on."""
+
+    data: np.ndarray
+    start: int
+    n: int
+
+
+def _added_up(typingctx: Any, *lines: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        parts = _Tile(context, builder, signature, args)
+        emitter = parts.emitter
+        operands = [parts.operand(index) for index in range(len(args))]
+        for index, (_, n) in enumerate(operands):
+            parts.check(index, builder.mul(n, _I64(emitter.line_elements)))
+        (left, n_lines), *right = operands
+        sums = emitter.dots([left], [pointer for pointer, _ in right], n_lines)
+        return builder.extract_element(emitter.fold(sums), _I32(0))
+
+    return lines[0][0].dtype(*lines), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def line_sum(typingctx: Any, x: Any) -> Any:
+    """``sum_i x[i]`` over `Lines`, at least 1, in the order of `dots`."""
+    return _added_up(typingctx, x)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def line_dot(typingctx: Any, x: Any, y: Any) -> Any:
+    """``sum_i x[i] * y[i]`` over two times as many `Lines`, at least 1, in the order of `dots`."""
+    return _added_up(typingctx, x, y)
 
 
 @intrinsic  # type: ignore[untyped-decorator]

@@ -78,16 +78,18 @@ def share(n_items: int, unit: int, part: int, parts: int) -> tuple[int, int]:
     return min(first, n_items), min(last, n_items)
 
 
-def instance(template: Callable[..., Any], **bodies: Callable[..., Any]) -> Callable[..., Any]:
+def instance(template: Callable[..., Any], name: str = "", **bodies: Callable[..., Any]) -> Callable[..., Any]:
     """A copy of a template with bodies of its own in the place of the functions of these names, and a name of its own.
 
-    The name tells the twins' cache files apart (Numba's key has neither `parallel` nor the bodies in it), and a global,
-    unlike a closure over a dispatcher, has the same hash in every process.
+    That begins with `name`, or with the first body's. It tells the twins' cache files apart (Numba's key has neither
+    `parallel` nor the bodies in it), and a global, unlike a closure over a dispatcher, has the same hash in every
+    process.
     """
     assert isinstance(template, FunctionType)
     first = next(iter(bodies.values()))
-    copy = FunctionType(template.__code__, {**template.__globals__, **bodies}, f"{first.__name__}{template.__name__}")
-    copy.__qualname__ = f"{first.__module__.rpartition('.')[2]}.{copy.__name__}"
+    name = f"{name or first.__name__}{template.__name__}"
+    copy = FunctionType(template.__code__, {**template.__globals__, **bodies}, name)
+    copy.__qualname__ = f"{first.__module__.rpartition('.')[2]}.{name}"
     return copy
 
 

@@ -256,12 +256,15 @@ def train_and_score_disguised(dtype: type) -> None:
         for disguise in DISGUISES.values():
             net.predict(disguise(X.astype(dtype)))
             fastnn.train(net, disguise(X), disguise(target), epochs=1, batch_size=7, **options)
-    net = fastnn.Network.create([5, 4, 3], dtype=dtype)
+    net, normalised = (fastnn.Network.create([5, 4, 3], dtype=dtype, layer_norm=norm) for norm in (False, True))
     for disguise in DISGUISES.values():
+        normalised.predict_proba(disguise(X.astype(dtype)))
+        fastnn.train(normalised, disguise(X), disguise(y), epochs=1, batch_size=7)
         sparse = scipy.sparse.csr_array(X.astype(dtype))
         sparse.data, sparse.indptr = disguise(sparse.data), disguise(sparse.indptr)
         sparse.indices = disguise(sparse.indices)
         net.predict_proba(sparse)
+        normalised.predict_proba(sparse)
         fastnn.train(net, sparse, disguise(y), epochs=1, batch_size=7)
     for width in (4, 40):
         ensemble = fastnn.Ensemble.create(3, [5, width, 3], dtype=dtype)
@@ -365,6 +368,11 @@ def call_all_within_guards() -> None:
                     fastnn.train(net, sparse, y, epochs=2, batch_size=batch_size, shuffle=shuffle, clip_norm=1.0)
                     fastnn.train(net, sparse, y, epochs=2, batch_size=batch_size, shuffle=shuffle)
                     net.predict_proba(sparse)
+                    normalised = fastnn.Network.create(layer_sizes, dtype=dtype, layer_norm=True)
+                    normalised.params = guarded(normalised.params, at_end)
+                    fastnn.train(normalised, X, y, epochs=2, batch_size=batch_size, shuffle=shuffle)
+                    for rows in (X, X[:1], sparse):
+                        normalised.predict_proba(rows)
                     ensemble = fastnn.Ensemble.create(3, layer_sizes, dtype=dtype)
                     fastnn.train(ensemble, X, y, epochs=2, batch_size=batch_size, shuffle=shuffle)
 

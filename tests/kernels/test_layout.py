@@ -50,10 +50,14 @@ def test_widths(n: int, dtype: type) -> None:
 
 
 @settings(deadline=None)
-@given(sizes=st.lists(WIDTHS, min_size=2, max_size=5), dtype=dtypes)
-def test_parameters_share_nothing(sizes: list[int], dtype: type) -> None:
-    """The flat vector is W, b, W, b, ... without a gap or an overlap, each beginning on a line."""
-    where = Layout(sizes, dtype)
+@given(sizes=st.lists(WIDTHS, min_size=2, max_size=5), dtype=dtypes, normalised=st.booleans())
+def test_parameters_share_nothing(sizes: list[int], dtype: type, normalised: bool) -> None:
+    """The flat vector is W, b, W, b, ... without a gap or an overlap, each beginning on a line.
+
+    Of normalised layers it is W, b, gain, ..., and ends with zeros that the sums of any of these may begin with.
+    """
+    normalised = normalised and len(sizes) > 2
+    where = Layout(sizes, dtype, normalised)
     params = layout.aligned_zeros(where.n_params, where.dtype)
     for layer, n_in, n_out in zip(range(1, len(sizes)), sizes[:-1], sizes[1:], strict=False):
         W, b = where.weights(params, layer), where.biases(params, layer)
@@ -63,8 +67,20 @@ def test_parameters_share_nothing(sizes: list[int], dtype: type) -> None:
         W += 1
         b += 1
         assert W.ctypes.data % LINE_BYTES == b.ctypes.data % LINE_BYTES == 0
+        init, end = (where.table[layer, column] for column in (layout.INIT_START, layout.END))
+        own = b
+        if normalised and layer < len(sizes) - 1:
+            own = where.gains(params, layer)
+            assert own.size == n_out and own.ctypes.data % LINE_BYTES == 0
+            own += 1
+            assert not params[init:].any() and params[init:].size >= layout.width(n_out, dtype)
+        else:
+            assert init == where.table[layer, layout.B_START]
+        assert params[end - layout.width(n_out, dtype) :].ctypes.data == own.ctypes.data
     assert set(np.unique(params)) <= {0, 1}
     padding = sum(layout.width(n, dtype) - n for n in sizes[1:])
+    if normalised:
+        padding += sum(layout.width(n, dtype) - n for n in sizes[1:-1]) + layout.width(max(sizes[1:-1]), dtype)
     assert (params == 0).sum() == padding
 
 
@@ -76,14 +92,16 @@ def test_parameters_share_nothing(sizes: list[int], dtype: type) -> None:
     training=st.booleans(),
     slopes=st.booleans(),
     inputs=st.booleans(),
+    normalised=st.booleans(),
 )
 def test_workspace_shares_nothing(
-    sizes: list[int], dtype: type, rows: int, training: bool, slopes: bool, inputs: bool
+    sizes: list[int], dtype: type, rows: int, training: bool, slopes: bool, inputs: bool, normalised: bool
 ) -> None:
     """Zeros, rows of every layer, of its deltas and slopes, transposed weights: all apart, inside, on lines."""
-    where = Layout(sizes, dtype)
+    normalised = normalised and len(sizes) > 2
+    where = Layout(sizes, dtype, normalised)
     table, size = where.workspace(rows, training, slopes, inputs)
-    n, lines, strides, _, _, a, delta, transposed, _, slope = table.T
+    n, lines, strides, _, _, a, delta, transposed, _, slope, _, _, _, z_hat, scale = table.T
     assert n.tolist() == sizes
     assert lines.tolist() == [layout.lines(size, dtype) for size in sizes]
     last = len(sizes) - 1
@@ -95,6 +113,8 @@ def test_workspace_shares_nothing(
             regions.append((delta[layer], rows * strides[layer]))
             if slopes:
                 regions.append((slope[layer], rows * strides[layer]))
+            if slopes and normalised:
+                regions += [(z_hat[layer], rows * strides[layer]), (scale[layer], rows)]
         if layer > 1 and training:
             regions.append((transposed[layer], sizes[layer] * layout.width(sizes[layer - 1], dtype)))
     assert delta[last] == a[last]

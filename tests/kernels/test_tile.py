@@ -316,6 +316,11 @@ def one_dots(out, left, right, n_lines):
     tile.dots(out, left, right, n_lines)
 
 
+@jit
+def lines_added_up(x, y, out):
+    out[0], out[1] = tile.line_sum(x), tile.line_dot(x, y)
+
+
 @each_dtype
 def test_tile_step(dtype: type) -> None:
     """The chains of the transposed left operand from zero, and one fused step with them."""
@@ -409,11 +414,27 @@ def test_dots(dtype: type) -> None:
                 expected = before.copy()
                 for r in range(rows):
                     for c in range(columns):
-                        lanes = np.zeros(line, dtype)
-                        for i in range(n_lines):
-                            here = slice(i * line, (i + 1) * line)
-                            fused(left[r, here], right[c, here], lanes.copy(), lanes)
-                        while lanes.size > 1:
-                            lanes = lanes[: lanes.size // 2] + lanes[lanes.size // 2 :]
-                        expected[r, c] += lanes[0]
+                        expected[r, c] += lane_by_lane(left[r, : n_lines * line], right[c, : n_lines * line])
                 assert same_bytes(out, expected)
+
+
+def lane_by_lane(left, right):
+    """The sum of products in the order of `dots`."""
+    lanes = np.zeros(line_elements(left.dtype), left.dtype)
+    for x, y in zip(left.reshape(-1, lanes.size), right.reshape(-1, lanes.size), strict=True):
+        fused(x, y, lanes.copy(), lanes)
+    while lanes.size > 1:
+        lanes = lanes[: lanes.size // 2] + lanes[lanes.size // 2 :]
+    return lanes[0]
+
+
+@each_dtype
+def test_line_sum_and_line_dot(dtype: type) -> None:
+    line = line_elements(dtype)
+    x, y = np.random.default_rng(3).standard_normal((2, 9 * line)).astype(dtype)
+    for first, n_lines in ((0, 1), (3, 1), (0, 2), (line, 8), (line - 1, 8)):
+        here = slice(first, first + n_lines * line)
+        out = np.zeros(2, dtype)
+        lines_added_up(tile.Lines(x, first, n_lines), tile.Lines(y, first, n_lines), out)
+        expected = lane_by_lane(x[here], np.ones_like(x[here])), lane_by_lane(x[here], y[here])
+        assert same_bytes(out, np.array(expected, dtype))
