@@ -1,7 +1,7 @@
 """From the columns of a table to the network's input rows: standardised numbers and one-hot categories.
 
 The values of all columns come as float64, or float32 where that is exact and enough, NaN for what is missing: a
-category as its index, or -1 if it is none of those that are known. So one compiled kernel does for tables of every type.
+category as its index, or -1 if it is none of those that are known. So one compiled kernel does for all tables.
 """
 
 from __future__ import annotations

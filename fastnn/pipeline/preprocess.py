@@ -235,10 +235,8 @@ class Preprocessor:
         try:
             for chunk in chunks(doubles, n_rows, None, singles, most_rows):
                 here = slice(chunk.start, chunk.start + chunk.n)
-                if out is None:
-                    rows = memory[room : room + chunk.n * n_inputs].reshape(chunk.n, n_inputs)
-                else:
-                    rows = out[here]
+                own = memory[room : room + chunk.n * n_inputs]
+                rows = own.reshape(chunk.n, n_inputs) if out is None else out[here]
                 args = Encoding(
                     rows=flat(rows),
                     values=flat(chunk.values),

@@ -102,7 +102,7 @@ def take(values: pa.Array, rows: NDArray[np.intp]) -> pa.Array:
 
 
 class Chunk(NamedTuple):
-    """Some rows of columns: ``values[:, :n]``, those from number `start` on; and of other columns ``singles[:, :n]``."""
+    """Some rows, from number `start` on, of columns: ``values[:, :n]``, and of others: ``singles[:, :n]``."""
 
     start: int
     n: int

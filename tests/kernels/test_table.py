@@ -43,8 +43,8 @@ def encodings(draw):
 def expected(columns, numbers, n_inputs, n_rows, dtype):
     rows, bad = np.zeros((n_rows, n_inputs), dtype), np.zeros(n_rows, bool)
     strange = []
-    for (given, (first, width, other, missing, _)), (centre, factor, fill) in zip(columns, numbers, strict=True):
-        values = given.astype(np.float64)
+    for (found, (first, width, other, missing, _)), (centre, factor, fill) in zip(columns, numbers, strict=True):
+        values = found.astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = np.where(np.isnan(values), fill, (values - centre) * factor).astype(dtype)
         if not width:
