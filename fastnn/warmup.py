@@ -10,7 +10,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.ensemble import Ensemble
 from fastnn.kernels.arrays import Array
-from fastnn.kernels.table import N_NUMBERS, N_PLACES, Encoding, encode, limit_of
+from fastnn.kernels.table import MOST_SINGLES, N_NUMBERS, N_PLACES, Encoding, encode, limit_of
 from fastnn.network import Network
 from fastnn.runtime.launch import available_threads, launch
 from fastnn.runtime.region import region_address
@@ -71,8 +71,10 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
 def _encode_nothing(dtype: np.dtype[Any]) -> None:
     places, numbers = np.zeros(N_PLACES, np.int64), np.ones(N_NUMBERS)
     no_rows, no_flags = np.empty(0, dtype), np.zeros(0, np.bool_)
-    values = np.zeros(1), np.zeros(1, np.float32)
-    args = Encoding(no_rows, *values, places, numbers, no_rows, np.zeros(1, np.int64), no_flags, 1, 1, limit_of(dtype))
+    nothing = np.empty(0, np.float32)
+    nothing.flags.writeable = False
+    values, strange = (np.zeros(1), (nothing,) * MOST_SINGLES), np.zeros(1, np.int64)
+    args = Encoding(no_rows, *values, places, numbers, no_rows, strange, no_flags, 1, 1, 0, limit_of(dtype))
     launch(encode, args, 1)
 
 

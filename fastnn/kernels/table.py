@@ -1,7 +1,8 @@
 """From the columns of a table to the network's input rows: standardised numbers and one-hot categories.
 
-The values of all columns come as float64, or float32 where that is exact and enough, NaN for what is missing: a
-category as its index, or -1 if it is none of those that are known. So one compiled kernel does for all tables.
+The values of columns come as float64, NaN for what is missing: a category as its index, or -1 if it is none of those
+that are known. Those of up to `MOST_SINGLES` columns of float32 are read where they are. So one compiled kernel does
+for all tables.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from fastnn.runtime.launch import kernel
 _TOGETHER = 64
 
 # The numbers of `Encoding.places` for each column: where its inputs begin, how many categories it has (0: a number),
-# the inputs of unknown categories and of what is missing (-1: none), whether its values are among `singles`, and the
-# row that they are there, or in `values`.
+# the inputs of unknown categories and of what is missing (-1: none), whether its values are among `singles`, and which
+# it is there, or in `values`.
 PLACE, CATEGORIES, OTHER, MISSING, SINGLE, STAGED, N_PLACES = range(7)
+# A tuple of this length whatever the table, for the kernel to be compiled once.
+MOST_SINGLES = 32
 # Those of `Encoding.numbers`: ``(x - CENTRE) * FACTOR``, and what is in its place where x is missing.
 CENTRE, FACTOR, FILL, N_NUMBERS = range(4)
 
@@ -37,8 +40,8 @@ class Encoding(NamedTuple):
         The result, of float32 or float64.
     values : array of float64, shape (n, stride)
         The columns' values, n_rows each.
-    singles : array of float32, shape (n, stride)
-        Those of other columns.
+    singles : tuple of `MOST_SINGLES` read-only arrays of float32
+        Those of other columns, from number `first` on.
     places : array of int64, shape (n_columns, N_PLACES)
     numbers : array of float64, shape (n_columns, N_NUMBERS)
     columns : array, at least `columns_room(n_inputs)` numbers of the dtype of `rows`
@@ -47,14 +50,14 @@ class Encoding(NamedTuple):
         The count of values whose input isn't below `limit` is added here.
     bad : array of bool, shape (n_rows,)
         Becomes true for rows with such a value; rows for which it is true are zeros.
-    n_inputs, stride : int
+    n_inputs, stride, first : int
     limit : float
         The least number that isn't finite in the dtype of `rows`.
     """
 
     rows: Array
     values: NDArray[np.float64]
-    singles: NDArray[np.float32]
+    singles: tuple[NDArray[np.float32], ...]
     places: NDArray[np.int64]
     numbers: NDArray[np.float64]
     columns: Array
@@ -62,6 +65,7 @@ class Encoding(NamedTuple):
     bad: NDArray[np.bool_]
     n_inputs: int
     stride: int
+    first: int
     limit: float
 
 
@@ -146,7 +150,8 @@ def encode_rows(args: Encoding, part: int, parts: int) -> None:
             if places[CATEGORIES]:
                 encode_category(args, column, args.values[first : first + n], wide)
             elif places[SINGLE]:
-                encode_number(args, column, args.singles[first : first + n], wide, bad)
+                values = args.singles[places[STAGED]][args.first + start : args.first + start + n]
+                encode_number(args, column, values, wide, bad)
             else:
                 encode_number(args, column, args.values[first : first + n], wide, bad)
         for i in range(n):

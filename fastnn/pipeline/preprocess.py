@@ -19,7 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array, borrow, deliver, destination, flat, give_back
-from fastnn.kernels.table import Encoding, columns_room, encode, limit_of
+from fastnn.kernels.table import MOST_SINGLES, Encoding, columns_room, encode, limit_of
 from fastnn.pipeline.columns import ColumnOptions
 from fastnn.pipeline.schema import DataError, Schema
 from fastnn.pipeline.values import FEWEST_ROWS, chunks, codes_of, numbers_of
@@ -110,6 +110,17 @@ class CategoryColumn:
         n = len(self.categories)
         found: NDArray[np.intp] = np.where(np.isnan(values), n + 1, np.where(values < 0, n, values)).astype(np.intp)
         return found
+
+
+_NO_COLUMN = np.empty(0, np.float32)
+_NO_COLUMN.flags.writeable = False
+
+
+def _read_only(column: Array) -> Array:
+    """A view of the one type that the kernel is compiled for."""
+    view = column.view()
+    view.flags.writeable = False
+    return view
 
 
 def bins_of(edges: Sequence[float] | Array, values: Array) -> NDArray[np.intp]:
@@ -223,24 +234,22 @@ class Preprocessor:
             raise ValueError(f"bad must be a contiguous array of {n_rows} booleans.")
         strange, limit = np.zeros(len(self.columns), np.int64), limit_of(dtype)
         columns = [column.values(batch.column(column.name)) for column in self.columns]
-        # A standardised number of float32 has room where it came from, if the result is of that dtype.
-        single = [dtype == column.dtype == np.float32 for column in columns]
-        places, numbers = self._table(single)
-        doubles, singles = (
-            [column for column, s in zip(columns, single, strict=True) if s is b] for b in (False, True)
-        )
+        singles = [i for i, column in enumerate(columns) if column.dtype == np.float32][:MOST_SINGLES]
+        doubles = [column for i, column in enumerate(columns) if i not in singles]
+        places, numbers = self._table(singles)
+        in_place = tuple(_read_only(columns[i]) for i in singles) + (_NO_COLUMN,) * (MOST_SINGLES - len(singles))
         most_rows = max(FEWEST_ROWS, _BLOCK_BYTES // (n_inputs * dtype.itemsize))
         room = columns_room(n_inputs)
         memory = borrow(room + (0 if out is not None else min(n_rows, most_rows) * n_inputs), dtype)
         try:
-            for chunk in chunks(doubles, n_rows, None, singles, most_rows):
+            for chunk in chunks(doubles, n_rows, None, most_rows):
                 here = slice(chunk.start, chunk.start + chunk.n)
                 own = memory[room : room + chunk.n * n_inputs]
                 rows = own.reshape(chunk.n, n_inputs) if out is None else out[here]
                 args = Encoding(
                     rows=flat(rows),
                     values=flat(chunk.values),
-                    singles=flat(chunk.singles),
+                    singles=in_place,
                     places=places,
                     numbers=numbers,
                     columns=memory[:room],
@@ -248,6 +257,7 @@ class Preprocessor:
                     bad=flags[here],
                     n_inputs=n_inputs,
                     stride=chunk.values.shape[1],
+                    first=chunk.start,
                     limit=limit,
                 )
                 launch(encode, args, 1, dtype)
@@ -261,12 +271,13 @@ class Preprocessor:
     def _n_inputs(self) -> int:
         return sum(len(column.inputs) for column in self.columns)
 
-    def _table(self, single: Sequence[bool]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """`places` and `numbers` of `Encoding`, where some columns' values are among the singles."""
+    def _table(self, singles: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """`places` and `numbers` of `Encoding`, where the columns of these numbers are read where they are."""
         places: list[tuple[int, ...]] = []
         numbers: list[tuple[float, ...]] = []
         first, staged = 0, [0, 0]
-        for column, is_single in zip(self.columns, single, strict=True):
+        for i, column in enumerate(self.columns):
+            is_single = i in singles
             n, where = len(column.inputs), (int(is_single), staged[is_single])
             staged[is_single] += 1
             missing = first + n - 1 if column.indicator else -1

@@ -21,7 +21,7 @@ from fastnn.runtime.launch import available_threads
 if TYPE_CHECKING:
     from fastnn.pipeline.drift import Drift
 
-# Rows that one thread scores at a time: few, so that few batches are alive at once.
+# Rows that one thread scores at a time.
 _PIECE_ROWS = 32_768
 
 Output = Literal["proba", "label", "both"]

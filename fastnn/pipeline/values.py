@@ -21,8 +21,8 @@ _PLAIN = {
 }
 _PLAIN |= {type_.id for type_ in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())}
 _PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
-# A staged chunk stays in the second-level cache until it has been used.
-_STAGED_BYTES = 1 << 19
+# Numbers of a staged chunk: 512 KB, which stay in the second-level cache until they have been used.
+_STAGED = 1 << 16
 FEWEST_ROWS, _MOST_ROWS = 64, 4096
 
 
@@ -102,54 +102,41 @@ def take(values: pa.Array, rows: NDArray[np.intp]) -> pa.Array:
 
 
 class Chunk(NamedTuple):
-    """Some rows, from number `start` on, of columns: ``values[:, :n]``, and of others: ``singles[:, :n]``."""
+    """Some rows of all columns as float64: ``values[:, :n]``, those from number `start` on."""
 
     start: int
     n: int
     values: NDArray[np.float64]
-    singles: NDArray[np.float32]
 
 
 def chunks(
-    columns: Sequence[Array],
-    n_rows: int,
-    keep: NDArray[np.bool_] | None = None,
-    singles: Sequence[Array] = (),
-    most_rows: int = _MOST_ROWS,
+    columns: Sequence[Array], n_rows: int, keep: NDArray[np.bool_] | None = None, most_rows: int = _MOST_ROWS
 ) -> Iterator[Chunk]:
     """Columns of `numbers_of` or `codes_of`, so many rows at a time as stay in the cache, all in the same memory.
 
     Parameters
     ----------
     columns : sequence of ndarray, each of shape (n_rows,)
-        They become float64.
     n_rows : int
     keep : ndarray of bool, shape (n_rows,), optional
         The rows to take; by default all.
-    singles : sequence of ndarray of float32
-        Columns that stay so.
     most_rows : int
         Of a chunk, if they aren't fewer anyway; 64 at least.
     """
-    row_bytes = 8 * len(columns) + 4 * len(singles)
-    rows = max(FEWEST_ROWS, min(most_rows, _STAGED_BYTES // row_bytes) // FEWEST_ROWS * FEWEST_ROWS)
+    most_rows = min(most_rows, _STAGED // max(1, len(columns)))
+    rows = max(FEWEST_ROWS, most_rows // FEWEST_ROWS * FEWEST_ROWS)
     # Of columns that are a power of two apart the first-level cache holds few.
-    stride = rows + LINE_BYTES // 4
-    memory = [borrow(max(1, n) * stride, np.dtype(dtype)) for n, dtype in ((len(columns), "f8"), (len(singles), "f4"))]
+    stride = rows + LINE_BYTES // 8
+    memory = borrow(len(columns) * stride, np.dtype(np.float64))
     try:
-        staged = [
-            part[: len(each) * stride].reshape(len(each), stride)
-            for part, each in zip(memory, (columns, singles), strict=True)
-        ]
-        pairs = [*zip(staged[0], columns, strict=True), *zip(staged[1], singles, strict=True)]
+        staged = memory[: len(columns) * stride].reshape(len(columns), stride)
         for start in range(0, n_rows, rows):
             stop = min(start + rows, n_rows)
             kept = None if keep is None else np.flatnonzero(keep[start:stop])
             n = stop - start if kept is None else len(kept)
-            for target, column in pairs:
+            for target, column in zip(staged, columns, strict=True):
                 values = column[start:stop]
                 target[:n] = values if kept is None else values[kept]
-            yield Chunk(start, n, *staged)
+            yield Chunk(start, n, staged)
     finally:
-        for part in memory:
-            give_back(part)
+        give_back(memory)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn.kernels.table import Encoding, columns_room, encode, limit_of
+from fastnn.kernels.table import MOST_SINGLES, Encoding, columns_room, encode, limit_of
 from fastnn.runtime.launch import launch
 
 LARGE = st.sampled_from([1e38, 3.5e38, -1e39, 1e308, -np.inf])
@@ -70,16 +70,21 @@ def expected(columns, numbers, n_inputs, n_rows, dtype):
 def test_against_a_loop(drawn):
     columns, numbers, n_inputs, n_rows, dtype = drawn
     stride = n_rows + 3
-    values, singles = np.full((len(columns), stride), 7.0), np.full((len(columns), stride), 7.0, np.float32)
+    values, singles = np.full((len(columns), stride), 7.0), [np.empty(0, np.float32) for _ in range(MOST_SINGLES)]
     for i, (column, _) in enumerate(columns):
-        (singles if column.dtype == np.float32 else values)[i, :n_rows] = column
+        if column.dtype == np.float32:
+            singles[i] = np.append(np.float32([7, 7]), column)  # the rows are from number 2 on
+        else:
+            values[i, :n_rows] = column
+    for single in singles:
+        single.flags.writeable = False
     places = np.array([(*places, i) for i, (_, places) in enumerate(columns)], np.int64).reshape(-1)
     rows = np.full(n_rows * n_inputs, np.nan, dtype)
     bad, strange = np.zeros(n_rows, bool), np.zeros(len(columns), np.int64)
-    staged = values.reshape(-1), singles.reshape(-1)
+    staged = values.reshape(-1), tuple(singles)
     columns = np.full(columns_room(n_inputs), np.nan, dtype)
     numbers_of_all, limit = np.reshape(numbers, -1), limit_of(dtype)
-    args = Encoding(rows, *staged, places, numbers_of_all, columns, strange, bad, n_inputs, stride, limit)
+    args = Encoding(rows, *staged, places, numbers_of_all, columns, strange, bad, n_inputs, stride, 2, limit)
     launch(encode, args, 1, dtype)
     right_rows, right_bad, right_strange = expected(*drawn)
     np.testing.assert_array_equal(rows.reshape(n_rows, n_inputs), right_rows)

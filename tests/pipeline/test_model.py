@@ -13,8 +13,7 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from fastnn import modelfile
 from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
-from fastnn.pipeline import DataError, Model, SchemaError
-from fastnn.pipeline import model as model_module
+from fastnn.pipeline import DataError, Model, SchemaError, preprocess
 from fastnn.pipeline.evaluate import evaluate
 from fastnn.pipeline.held_out import HeldOut
 from fastnn.pipeline.sources import read_table
@@ -85,8 +84,8 @@ def test_same_seed_same_bytes_however_the_table_is_cut(tmp_path):
 def test_blocks_do_not_change_the_bits(model, monkeypatch):
     whole = model.predict_proba(TABLE)
     row_bytes = 4 * model.network.n_features
-    for rows in (1, 7, 100):
-        monkeypatch.setattr(model_module, "_CHUNK_BYTES", rows * row_bytes)
+    for rows in (1, 70, 200):  # 64 are the fewest
+        monkeypatch.setattr(preprocess, "_BLOCK_BYTES", rows * row_bytes)
         assert model.predict_proba(TABLE).tobytes() == whole.tobytes()
 
 
