@@ -14,9 +14,8 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+# pyarrow is imported where it is needed: asv, which looks at all files here, has none.
 from benchmarks.child import run
 
 N_FEATURES, N_CLASSES = 30, 3
@@ -97,6 +96,9 @@ seconds = (time.perf_counter() - began) / len(X)
 
 def write_rows(path: Path, rows: int) -> None:
     """A Parquet file of an id, 30 float32 columns and a label of three classes that depends on them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     random = np.random.default_rng(0)
     planes = random.standard_normal((N_FEATURES, N_CLASSES)).astype(np.float32)
     names = [f"f{i}" for i in range(N_FEATURES)]
@@ -144,6 +146,8 @@ def compare(programs: dict[str, str], rounds: int) -> None:
 
 def score(folder: Path, rounds: int, rows: int, n_copies: int) -> None:
     """The scoring program beside pyarrow alone."""
+    import pyarrow.parquet as pq
+
     from fastnn.pipeline.train import Plan, prepare
     from fastnn.trainer import TrainOptions
 
