@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from fastnn.pipeline.arrays import arrow_of
 from fastnn.pipeline.schema import DataError
 from fastnn.pipeline.source import BATCH_ROWS, Source, as_data_errors, first_line, plain_schema
 
@@ -221,7 +220,8 @@ class Npy(File):
         else:
             columns = list(rows.T[[self._names.index(name) for name in names]])
         # A column is copied out of its rows; Arrow has native numbers only.
-        return pa.RecordBatch.from_arrays([arrow_of(np.array(column, order="C")) for column in columns], names)
+        native = [np.array(column, column.dtype.newbyteorder("="), order="C") for column in columns]
+        return pa.RecordBatch.from_arrays([pa.array(column) for column in native], names)
 
     def _read(self, names: list[str], blocks: Sequence[int]) -> Batches:
         for i in blocks:
