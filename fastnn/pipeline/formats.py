@@ -55,6 +55,12 @@ class File(Source):
     def identity(self) -> list[dict[str, Any]]:
         return [self._identity]
 
+    def check_unchanged(self) -> None:
+        with as_data_errors(self.name):
+            status = os.stat(self.path)
+        if (status.st_size, status.st_mtime_ns) != (self._identity["size"], self._identity["mtime_ns"]):
+            raise DataError(f"{self.name} was changed while it was read.")
+
     def _column(self, batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
         if field.name in self._partition:
             return pa.repeat(self._partition[field.name], batch.num_rows)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastnn.kernels.shuffle import mix, random_bits
 from fastnn.pipeline.arrays import numbers_in
+from fastnn.pipeline.schema import DataError
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,14 @@ class HeldOut:
     seed : int
     column : str, optional
         A column of ids: rows of one id are held out together. By default the row's position counts.
+    share_measured : float
+        The share of the rows held out that are measured by: of one id there may be more than memory holds.
     """
 
     share: float
     seed: int
     column: str | None = None
+    share_measured: float = 1.0
 
     def among(self, batch: pa.RecordBatch, first: int) -> NDArray[np.bool_]:
         """Which rows of a batch are held out, the position of whose first row is `first`."""
@@ -36,18 +40,32 @@ class HeldOut:
             keys = np.arange(first, first + batch.num_rows, dtype=np.uint64)
         else:
             keys = _keys_of(batch.column(self.column))
-        uniform = random_bits(mix(np.array([self.seed], np.uint64)), keys) >> np.uint64(11)
-        chosen: NDArray[np.bool_] = uniform < np.uint64(round(self.share * 2**53))
-        return chosen
+        return _drawn(self.share, self.seed, keys)
+
+    def measured(self, held_out: NDArray[np.bool_], first: int) -> NDArray[np.bool_]:
+        """Which of the rows that are held out are measured by."""
+        if self.share_measured >= 1:
+            return held_out
+        positions = np.arange(first, first + len(held_out), dtype=np.uint64)
+        return held_out & _drawn(self.share_measured, self.seed, positions)
+
+
+def _drawn(share: float, seed: int, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    uniform = random_bits(mix(np.array([seed], np.uint64)), keys) >> np.uint64(11)
+    chosen: NDArray[np.bool_] = uniform < np.uint64(round(share * 2**53))
+    return chosen
 
 
 def _keys_of(ids: pa.Array) -> NDArray[np.uint64]:
     """A number for each id, the same for equal ids, be they integers of one type or another, or strings of one."""
     if not pa.types.is_dictionary(ids.type):
-        ids = ids.dictionary_encode(null_encoding="encode")
+        try:
+            ids = ids.dictionary_encode(null_encoding="encode")
+        except pa.ArrowNotImplementedError:
+            raise DataError(f"Rows can't be held out by a column of {ids.type}.") from None
     distinct = [_key_of(value) for value in ids.dictionary.to_pylist()]
     keys = np.array([*distinct, _key_of(None)], np.uint64)
-    of_each: NDArray[np.uint64] = keys[numbers_in(ids.indices.fill_null(len(distinct)))]
+    of_each: NDArray[np.uint64] = keys[numbers_in(ids.indices.cast(pa.int64()).fill_null(len(distinct)))]
     return of_each
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -42,6 +44,16 @@ class Source(ABC):
         """What tells these rows from others, in JSON's terms: of each file its path as given, size and ``mtime_ns``;
         of a table its number of rows and its columns.
         """
+
+    def fingerprint(self) -> str:
+        """A SHA-256 of what tells these rows from others; of a table, of its values."""
+        return hashlib.sha256(json.dumps(self.identity()).encode()).hexdigest()
+
+    def check_unchanged(self) -> None:
+        """Raise a DataError if a file isn't what it was when it was opened."""
+        for part in self.parts:
+            if part is not self:
+                part.check_unchanged()
 
     @abstractmethod
     def _read(self, names: list[str], blocks: Sequence[int]) -> Generator[pa.RecordBatch, None, None]:

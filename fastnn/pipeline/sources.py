@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import os
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
@@ -58,10 +61,19 @@ def open_source(data: Any, *, text: Collection[str] = (), types: Mapping[str, pa
         if hasattr(data, "__arrow_c_stream__"):
             # A DataFrame is in memory; what isn't, such as a query, needn't give the same rows again.
             in_memory = hasattr(data, "__array__")
-            return Table(pa.table(data)) if in_memory else Stream(pa.RecordBatchReader.from_stream(data))
+            return (
+                Table(_without_index(pa.table(data))) if in_memory else Stream(pa.RecordBatchReader.from_stream(data))
+            )
     raise TypeError(
         f"Expected paths or a table that speaks Arrow (pyarrow, pandas, polars, DuckDB), got {type(data).__name__}."
     )
+
+
+def _without_index(table: pa.Table) -> pa.Table:
+    """A table without the columns that were the index of a pandas DataFrame."""
+    said = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+    index = {name for name in said if isinstance(name, str)}
+    return table.drop_columns([name for name in table.column_names if name in index])
 
 
 def read_table(path: str | os.PathLike[str], text: Collection[str] = ()) -> pa.Table:
@@ -167,6 +179,12 @@ class Table(Source):
     def identity(self) -> list[dict[str, Any]]:
         return [{"rows": self._table.num_rows, "columns": _described(self.schema)}]
 
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256()  # a second for a gigabyte
+        with pa.PythonFile(_Hashing(digest), "w") as file, pa.ipc.new_stream(file, self._table.schema) as stream:
+            stream.write_table(self._table)
+        return digest.hexdigest()
+
     def _read(self, names: list[str], blocks: Sequence[int]) -> Batches:
         table = self._table.select(names)
         for block in blocks:
@@ -193,6 +211,20 @@ class Stream(Source):
         reader, self._reader = self._reader, None
         with reader:
             yield from reader
+
+
+class _Hashing(io.RawIOBase):
+    """A file that nobody reads, but for its hash."""
+
+    def __init__(self, digest: Any) -> None:
+        self._digest = digest
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        return len(data)
 
 
 def _described(schema: pa.Schema) -> list[list[str]]:

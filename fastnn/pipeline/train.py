@@ -85,6 +85,14 @@ class Plan:
     buffer_rows: int | None = None
     options: TrainOptions = dataclasses.field(default_factory=TrainOptions)
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation < 1:
+            raise ValueError(f"validation is a share from 0 to below 1, got {self.validation:g}.")
+        for name in ("batch_size", "buffer_rows"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be a number of rows of at least 1, got {value!r}.")
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -236,7 +244,11 @@ def prepare(
         raise DataError(f"{source.name}: there are no rows.")
     said = column_options(columns or {})
     schema = Schema.infer(source.schema, set(apart), said)
-    held_out = HeldOut(min(plan.validation, MOST_HELD_OUT / n_rows), plan.options.seed, plan.hold_out_by)
+    most, share = MOST_HELD_OUT / n_rows, plan.validation
+    if plan.hold_out_by is None:
+        held_out = HeldOut(min(share, most), plan.options.seed)
+    else:  # of few ids, a small share might be none, or half of the rows
+        held_out = HeldOut(share, plan.options.seed, plan.hold_out_by, min(1.0, most / (share or 1.0)))
     found = _survey(source, held_out, TableStatistics(schema, said), ClassLearner(target), advance)
     network = Network.create(
         [len(found.preprocessor.inputs), *plan.hidden, len(found.classes)],
@@ -285,32 +297,37 @@ def _survey(
 ) -> _Survey:
     by = [] if held_out.column is None else [held_out.column]
     columns = [*statistics.schema.names(), classes.name, *by]
-    block_rows: list[int] = []
+    block_rows = [rows or 0 for rows in source.block_rows]
 
     def batches() -> Iterator[pa.RecordBatch]:
+        if None not in source.block_rows:
+            yield from source.batches(columns)
+            return
         for block in range(source.n_blocks):
-            block_rows.append(0)
+            block_rows[block] = 0
             for batch in source.batches(columns, [block]):
-                block_rows[-1] += batch.num_rows
+                block_rows[block] += batch.num_rows
                 yield batch
 
-    kept, first = [], 0
+    kept, first, n_held_out = [], 0, 0
     with closing(ahead(batches())) as read:
         # Cut by position, so that sums are the same from every source.
         for block in in_blocks(read, BLOCK_ROWS):
             classes.update(block.column(classes.name))
             chosen = held_out.among(block, first)
             statistics.update(block, first, ~chosen)
-            if chosen.any():
-                kept.append(block.filter(arrow_of(chosen)))
+            n_held_out += int(chosen.sum())
+            measured = held_out.measured(chosen, first)
+            if measured.any():
+                kept.append(block.filter(arrow_of(measured)))
             first += block.num_rows
             advance(block.num_rows)
-    n_held_out = sum(batch.num_rows for batch in kept)
     known = classes.finish()
-    if held_out.share and not 0 < n_held_out < first:
+    if held_out.share and (not kept or n_held_out == first):
+        way = "" if held_out.column is None else f" by {held_out.column!r}"
         raise DataError(
-            f"Holding out {held_out.share:g} of {first} rows leaves none for "
-            f"{'training' if n_held_out else 'validation'}. Train on all of them: --validation 0"
+            f"Holding out {held_out.share:g} of {first} rows{way} leaves none for "
+            f"{'training' if kept else 'validation'}. Train on all of them: --validation 0"
         )
     return _Survey(
         rows=Rows(source, tuple(block_rows), held_out),

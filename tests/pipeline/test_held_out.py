@@ -35,3 +35,9 @@ def test_rows_of_one_id_are_held_out_together():
 def test_rows_without_an_id_belong_together():
     chosen = HeldOut(0.5, 1, "id").among(rows(4, id=pa.array([None, "a", None, "b"])), 0)
     assert chosen[0] == chosen[2]
+
+
+def test_dictionaries_as_large_as_their_indices_allow():
+    ids = pa.DictionaryArray.from_arrays(pa.array([0, None, 127], pa.int8()), pa.array([str(i) for i in range(128)]))
+    chosen = HeldOut(0.5, 1, "id").among(rows(3, id=ids), 0)
+    np.testing.assert_array_equal(chosen, HeldOut(0.5, 1, "id").among(rows(3, id=ids.cast(pa.string())), 0))

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import fastnn
+from fastnn.modelfile import ModelFileError
 from fastnn.pipeline import DataError
 from fastnn.pipeline.held_out import HeldOut
 from fastnn.pipeline.train import Plan, prepare, train_batches
@@ -130,6 +131,72 @@ def test_no_more_than_enough_rows_are_held_out(monkeypatch):
     monkeypatch.setattr("fastnn.pipeline.train.MOST_HELD_OUT", 100)
     training = prepare(TABLE, "label", replace(PLAN, validation=0.5), ["id"])
     assert 70 < N_ROWS - training.n_train < 130
+
+
+def test_ids_are_held_out_whole_though_few_of_their_rows_are_measured_by(monkeypatch):
+    monkeypatch.setattr("fastnn.pipeline.train.MOST_HELD_OUT", 100)
+    table = TABLE.append_column("customer", pa.array(np.arange(N_ROWS) % 10))
+    training = prepare(table, "label", replace(PLAN, validation=0.3, hold_out_by="customer"), ["id"])
+    assert training.n_train % 500 == 0 and 0 < training.n_train < N_ROWS
+    assert 40 < len(training.validation.targets) < 250
+
+
+def test_what_cannot_be_ids():
+    table = TABLE.append_column("customer", pa.array([[1]] * N_ROWS))
+    with pytest.raises(DataError, match="can't be held out by a column of list"):
+        prepare(table, "label", replace(PLAN, hold_out_by="customer"), ["id"])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"validation": -0.1}, {"validation": np.nan}, {"buffer_rows": 0}, {"batch_size": -1}]
+)
+def test_plans_that_make_no_sense(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        replace(PLAN, **wrong)
+
+
+def test_the_index_of_a_data_frame_is_no_feature():
+    frame = TABLE.to_pandas()
+    model = train_batches(frame[frame["x0"] > 0], "label", PLAN, ignore=["id"]).model
+    assert model.schema.names() == ["x0", "x1", "x2", "x3", "word"]
+
+
+def test_small_row_groups_are_read_together(tmp_path):
+    pq.write_table(TABLE, tmp_path / "t.parquet", row_group_size=7)
+    training = prepare(tmp_path / "t.parquet", "label", replace(PLAN, buffer_rows=600), ["id"])
+    assert isinstance(training.samples, Parts) and len(training.samples._runs) == 1
+
+
+def test_another_target_is_another_training(files, tmp_path):
+    """Of the same classes and the same columns: its checkpoint isn't gone on from."""
+    table = TABLE.append_column("other", TABLE["label"].take(pa.array(np.arange(N_ROWS)[::-1])))
+    plan = replace(PLAN, validation=0.0, buffer_rows=600)
+    checkpoint = fastnn.checkpoint.Checkpoint(tmp_path / "c")
+
+    def stop(epoch) -> None:
+        raise RuntimeError("stop")
+
+    pq.write_table(table, tmp_path / "t")
+    for data in (tmp_path / "t", table):
+        (tmp_path / "c").unlink(missing_ok=True)
+        with pytest.raises(RuntimeError, match="stop"):
+            prepare(data, "label", plan, ["id", "other"]).run(stop, checkpoint)
+        with pytest.raises(ModelFileError, match="unfinished training"):
+            train_batches(data, "other", plan, ignore=["id", "label"], checkpoint=tmp_path / "c")
+    changed = table.set_column(1, "x0", pa.array(NUMBERS[::-1, 0]))  # the same rows in number, columns and moments
+    with pytest.raises(ModelFileError, match="unfinished training"):
+        train_batches(changed, "label", plan, ignore=["id", "other"], checkpoint=tmp_path / "c")
+
+
+def test_files_that_change_while_they_are_read(tmp_path):
+    pq.write_table(TABLE, tmp_path / "t.parquet")
+    training = prepare(tmp_path / "t.parquet", "label", replace(PLAN, buffer_rows=600), ["id"])
+
+    def change(epoch) -> None:
+        pq.write_table(TABLE.slice(1), tmp_path / "t.parquet")
+
+    with pytest.raises(DataError, match="was changed while it was read"):
+        training.run(change)
 
 
 def test_a_stream_is_read_into_memory():
