@@ -120,6 +120,14 @@ def test_rows_that_training_never_saw(files, tmp_path, capsys):
     assert [row["prediction"] in ("benign", "malignant") for row in rows] == [True, True]
 
 
+def test_a_model_among_its_data(files, tmp_path, capsys):
+    pq.write_table(TABLE, tmp_path / "q.parquet")
+    for data in (tmp_path, tmp_path / "*.parquet"):
+        code, line = fail(capsys, "train", data, *TRAIN, "--model", tmp_path / "q.parquet")
+        assert code == 2 and "the next run would read it as data" in line
+    assert pq.read_table(tmp_path / "q.parquet").num_rows == N_ROWS
+
+
 @pytest.mark.parametrize(
     ("labels", "shown"), [([10, 2, 33], "2, 10, 33"), (["1", "b", "ü"], "1, b, ü"), ([True, False], "False, True")]
 )

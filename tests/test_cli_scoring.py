@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from breast_cancer import N_ROWS, TABLE
@@ -190,6 +191,20 @@ def test_bad_rows_are_counted(here, capsys):
     assert len(Path("s.csv").read_text().splitlines()) == 1 + N_ROWS - 3
 
 
+@pytest.mark.usefixtures("here")
+def test_a_file_that_changes_the_types_of_the_others(capsys):
+    """CSV files of a folder have their types in common: what was done alone is done again."""
+    Path("in").mkdir()
+    rows = TABLE.slice(0, 3).drop_columns(["id"])
+    for name, ids in (("a", [1, 2, 3]), ("b", [1.5, 2.5, 3.5])):
+        pyarrow.csv.write_csv(rows.append_column("id", pa.array(ids)), f"in/{name}.csv")
+        options = ["--out", "s/", "--keep", "id", "--resume"]
+        assert main(["predict", "m", "in", *options]) == 0
+    assert main(["predict", "m", "in", *options[:-1], "--out", "t/"]) == 0
+    assert Path("s/a.parquet").read_bytes() == Path("t/a.parquet").read_bytes()
+    capsys.readouterr()
+
+
 def test_drift_above_the_limit(here, capsys):
     pq.write_table(with_column("mean_radius", pa.array([100.0] * N_ROWS)), "moved.parquet")
     before = names(here)
@@ -207,7 +222,10 @@ def test_drift_above_the_limit(here, capsys):
         (["d.parquet", "--out", "s.csv", "--drift-limit", "-1"], "drift-limit"),
         (["d.parquet", "./d.parquet", "--out", "scores/"], "would both be scored"),
         (["d.parquet", "--out", "."], "named twice"),
-        ([".", "--out", "scores/"], "the next run would read the scores"),
+        ([".", "--out", "scores/"], "the next run would read it as data"),
+        ([".", "--out", "s.parquet"], "the next run would read it as data"),
+        (["*.parquet", "--out", "s.parquet"], "the next run would read it as data"),
+        (["**/*.parquet", "--out", "scores/"], "the next run would read it as data"),
     ],
 )
 @pytest.mark.usefixtures("here")

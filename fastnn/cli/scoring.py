@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastnn.cli.arguments import Json, ModelFile, check_outputs
+from fastnn.cli.arguments import Json, ModelFile, check_outputs, refuse_among_inputs
 from fastnn.cli.terminal import progress, show
 
 if TYPE_CHECKING:
@@ -162,8 +162,10 @@ def _tasks(job: Job, model: Path, data: list[str], out: str, format_: Format | N
         raise typer.BadParameter(f"--format is for outputs in a folder; {out} says by its name what it is.")
     try:
         if into_folder:
-            _check_folder(path, data)
-            tasks = job.tasks(data, path, (format_ or Format.PARQUET).value)
+            _check_folder(path)
+            ending = (format_ or Format.PARQUET).value
+            refuse_among_inputs(path / f"any.{ending}", data)
+            tasks = job.tasks(data, path, ending)
         else:
             check_outputs([model, *data], [path])
             tasks = [job.task(data, path)]
@@ -178,16 +180,13 @@ def _tasks(job: Job, model: Path, data: list[str], out: str, format_: Format | N
     return tasks
 
 
-def _check_folder(folder: Path, data: list[str]) -> None:
-    """Refuse, before the work begins, a folder that can't be written, or whose files the next run would score."""
+def _check_folder(folder: Path) -> None:
+    """Refuse, before the work begins, a folder that can't be written."""
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir():
         raise NotADirectoryError(f"{folder}: {there} is no folder.")
     if not os.access(there, os.W_OK | os.X_OK):
         raise PermissionError(f"{folder}: no right to write in the folder {there}.")
-    for name in data:
-        if os.path.isdir(name) and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(name)):
-            raise typer.BadParameter(f"{folder} is in {name}: the next run would read the scores as data.")
 
 
 def _largest_drift(results: Iterable[Scored]) -> dict[str, float] | None:

@@ -144,7 +144,7 @@ class Job:
 
     def columns(self, task: Task) -> list[str]:
         """The names of an output's columns."""
-        names: list[str] = self._scorer(task.spelt).schema(task.source.schema).names
+        names: list[str] = self._schema(task).names
         return names
 
     def finished(self, task: Task) -> Scored | None:
@@ -210,7 +210,7 @@ class Job:
         return open_for(self.model.schema, data, spelled)
 
     def _checked(self, task: Task) -> Task:
-        self._scorer(task.spelt).schema(task.source.schema)
+        self._schema(task)
         return task
 
     def _scorer(self, spelt: Mapping[str, pa.DataType]) -> Scorer:
@@ -237,6 +237,9 @@ class Job:
                 f"population stability index is above {limit:g}."
             )
 
+    def _schema(self, task: Task) -> pa.Schema:
+        return self._scorer(task.spelt).schema(task.source.schema)
+
     def _identity(self, task: Task) -> dict[str, Any]:
         """What the output is a function of, as it will be read back."""
         identity: dict[str, Any] = json.loads(
@@ -246,6 +249,8 @@ class Job:
                     "input": task.source.identity(),
                     "model": self.model_sha256,
                     "options": dataclasses.asdict(self.options),
+                    # Of CSV files their types depend on all files that are read together.
+                    "columns": [(field.name, str(field.type)) for field in self._schema(task)],
                 }
             )
         )
