@@ -2,13 +2,17 @@
 
 ``python -m benchmarks.pipeline score`` scores Parquet files of 30 float32 columns with a 30-64-3 network and, in turn,
 only reads and writes the same with pyarrow. ``python -m benchmarks.pipeline train`` trains 30-256-128-3 on files that
-the buffer doesn't hold and, in turn, on rows that lie in memory. Each program runs in a process of its own.
+the buffer doesn't hold and, in turn, on rows that lie in memory. ``python -m benchmarks.pipeline flights`` predicts late
+arrivals (examples/flights.py) from the command line and, in turn, by scikit-learn's logistic regression. Each program
+runs in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -94,6 +98,55 @@ seconds = (time.perf_counter() - began) / len(X)
 """
 
 
+FLIGHTS = """
+import sys, time
+from fastnn.cli import main
+began = time.perf_counter()
+sys.stdout = sys.stderr
+assert main(["train", "past", "--target", "late", "--ignore", "id", "--hold-out-by", "date", "--hidden", "32",
+             "--epochs", "6", "--batch-size", "512", "--learning-rate", "0.002", "--model", "late.model"]) == 0
+assert main(["predict", "late.model", "new.parquet", "--out", "scores.parquet", "--output", "proba"]) == 0
+sys.stdout = sys.__stdout__
+seconds = time.perf_counter() - began
+import pyarrow.parquet as pq
+proba = pq.read_table("scores.parquet").column("probability_True").to_numpy()
+"""
+
+LOGISTIC_REGRESSION = """
+import time, warnings
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+warnings.simplefilter("ignore")
+began = time.perf_counter()
+past, new = (pd.read_parquet(name).astype({"month": "int64"}) for name in ("past", "new.parquet"))
+for rows in (past, new):
+    rows["time_hour"] = rows["time_hour"].astype("datetime64[s, UTC]").astype("int64") / 86400
+features = [name for name in new if name not in ("id", "date", "late")]
+words = [name for name in features if new[name].dtype.kind not in "if"]
+numbers = [name for name in features if name not in words]
+model = make_pipeline(
+    make_column_transformer(
+        (make_pipeline(SimpleImputer(add_indicator=True), StandardScaler()), numbers),
+        (OneHotEncoder(handle_unknown="infrequent_if_exist", max_categories=255), words),
+    ),
+    LogisticRegression(max_iter=MAX_ITER),
+)
+proba = model.fit(past[numbers + words], past["late"]).predict_proba(new[numbers + words])[:, 1]
+seconds = time.perf_counter() - began
+"""
+
+# Instead of memory, the area under the ROC curve.
+_END_OF_FLIGHTS = """
+import pyarrow.parquet as pq
+from sklearn.metrics import roc_auc_score
+print(seconds, roc_auc_score(pq.read_table("new.parquet").column("late").to_numpy(), proba))
+"""
+
+
 def write_rows(path: Path, rows: int) -> None:
     """A Parquet file of an id, 30 float32 columns and a label of three classes that depends on them."""
     import pyarrow as pa
@@ -176,9 +229,24 @@ def train(folder: Path, rounds: int, rows: int, n_copies: int) -> None:
     compare({"from files": told + TRAIN, "in memory": told + IN_MEMORY}, rounds)
 
 
+def flights(folder: Path, rounds: int) -> None:
+    """The flights by fastnn's commands beside logistic regression, from the files to the scores."""
+    here = folder / "flights"
+    example = Path(__file__).parent.parent / "examples" / "flights.py"
+    subprocess.run([sys.executable, str(example), str(here)], check=True)
+    enter = f"import os\nos.chdir({str(here)!r})\n"
+    programs = {"fastnn": FLIGHTS}
+    for iterations in (100, 1000):  # the first, scikit-learn's default, doesn't converge
+        programs[f"logistic regression, {iterations}"] = f"MAX_ITER = {iterations}\n{LOGISTIC_REGRESSION}"
+    for _ in range(rounds):
+        for name, program in programs.items():
+            seconds, area = map(float, run(enter + program + _END_OF_FLIGHTS).split())
+            print(f"  {name}: {seconds:.2f} s, area under the curve {area:.4f}", flush=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["score", "train"])
+    parser.add_argument("what", choices=["score", "train", "flights"])
     parser.add_argument("--rows", type=int, default=FILE_ROWS, help="of one file")
     parser.add_argument("--copies", type=int, help="of the file: 1 to score, 7 to train by default")
     parser.add_argument("--rounds", type=int, default=5)
@@ -189,5 +257,7 @@ if __name__ == "__main__":
         folder.mkdir(parents=True, exist_ok=True)
         if given.what == "score":
             score(folder, given.rounds, given.rows, given.copies or 1)
+        elif given.what == "flights":
+            flights(folder, given.rounds)
         else:
             train(folder, given.rounds, given.rows, given.copies or 7)
