@@ -1,7 +1,7 @@
 """Tables larger than memory: how much of the time is reading and writing, and how much memory it takes.
 
 ``python -m benchmarks.pipeline score`` scores Parquet files of 30 float32 columns with a 30-64-3 network and, in turn,
-only reads and writes the same with pyarrow. ``... train`` trains 30-256-128-3 on files that the buffer doesn't hold and,
+only reads and writes the same with pyarrow. ``... train`` trains 30-256-128-3 on files that no buffer holds whole and,
 in turn, on rows that lie in memory. ``... flights`` predicts late arrivals (examples/flights.py) from the command line
 and, in turn, by scikit-learn's logistic regression. Each program runs in a process of its own.
 """
