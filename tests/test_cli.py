@@ -108,6 +108,22 @@ def test_csv_and_parquet_give_the_same(files, tmp_path, capsys):
     assert again.cast(table.schema.set(0, again.schema.field(0))).to_pydict() == table.to_pydict()
 
 
+def test_integers_as_categories_are_the_same_in_csv_and_parquet(tmp_path, capsys):
+    """Beyond 2**53 too, where float64 hasn't all of them."""
+    ids = [2**62 + i % 3 for i in range(90)]
+    pq.write_table(pa.table({"id": ids, "y": [i % 3 == 1 for i in range(90)]}), tmp_path / "d.parquet")
+    write_csv(tmp_path / "d.csv", pq.read_table(tmp_path / "d.parquet"))
+    (tmp_path / "columns.toml").write_text('[id]\nkind = "category"\n')
+    options = ["--columns", tmp_path / "columns.toml", "--target", "y", "--epochs", 9]
+    succeed(capsys, "train", tmp_path / "d.parquet", *options, "--model", tmp_path / "m")
+    for data in ("d.csv", "d.parquet"):
+        out = ["--out", tmp_path / f"of {data}.parquet", "--keep", "id"]
+        succeed(capsys, "predict", tmp_path / "m", tmp_path / data, *out)
+    scores = pq.read_table(tmp_path / "of d.csv.parquet")
+    assert scores.equals(pq.read_table(tmp_path / "of d.parquet.parquet"))
+    assert scores["id"].to_pylist() == ids and len(set(scores["probability_True"].to_pylist())) == 3
+
+
 def test_rows_that_training_never_saw(files, tmp_path, capsys):
     """New categories, some that look like numbers, holes where there were none, integers for floats, another order."""
     lines = ["extra,size,mean_area,mean_radius,mean_texture,mean_perimeter,mean_smoothness,mean_compactness"]
