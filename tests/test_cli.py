@@ -19,6 +19,7 @@ import pytest
 from breast_cancer import N_ROWS, TABLE
 
 import fastnn
+from fastnn import modelfile
 from fastnn.cli import main
 from fastnn.pipeline import Model
 
@@ -244,6 +245,8 @@ MODEL = "m.safetensors"
         (["train", CSV, *TRAIN, "--model", CSV], "named twice"),
         (["train", CSV, *TRAIN, "--model", "new.png", "--plot", "new.png"], "named twice"),
         (["train", CSV, *TRAIN, "--model", "new", "--plot", "loss.docx"], "loss.docx"),
+        (["train", CSV, *TRAIN, "--model", "new", "--columns", CSV], f"{CSV}: "),
+        (["train", CSV, *TRAIN, "--model", "new", "--columns", "absent.toml"], "absent.toml: No such file"),
         (["train", CSV, *TRAIN, "--model", "new", "--nonsense"], "--nonsense"),
         (["predict", MODEL, CSV], "'--out'"),
         (["predict", MODEL, CSV, "--out", "scores.txt"], ".csv, .parquet or .arrow"),
@@ -342,6 +345,25 @@ def test_unusable_model_files(files, tmp_path, capsys):
     code, line = fail(capsys, "predict", tmp_path / "absent", files / CSV, "--out", tmp_path / "s.csv")
     assert code == 3 and "no such model file" in line
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: {"network": 3},
+        lambda said: {"network": {**said["network"], "sizes": 3}},
+        lambda said: {"network": {**said["network"], "sizes": [[1], [2]]}},
+        lambda said: {"network": {**said["network"], "classes": [1]}},
+        lambda said: {"schema": None},
+        lambda said: {"schema": [{"name": "x"}]},
+        lambda said: {"kind": "checkpoint"},
+    ],
+)
+def test_info_about_a_forged_description(files, tmp_path, capsys, change):
+    tensors, said = modelfile.load(files / MODEL)
+    modelfile.save(tmp_path / "m", tensors, {**said, **change(said)})
+    code, line = fail(capsys, "info", tmp_path / "m")
+    assert code == 3 and "its description makes no sense" in line
 
 
 def test_outputs_that_can_t_be_written_are_known_before_the_work(files, tmp_path, capsys):
