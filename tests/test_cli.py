@@ -19,6 +19,7 @@ import pytest
 from breast_cancer import N_ROWS, TABLE
 
 import fastnn
+from fastnn import modelfile
 from fastnn.cli import main
 from fastnn.pipeline import Model
 
@@ -106,6 +107,22 @@ def test_csv_and_parquet_give_the_same(files, tmp_path, capsys):
     table = pq.read_table(tmp_path / "a.parquet")
     again = pyarrow.csv.read_csv(tmp_path / "c.csv")
     assert again.cast(table.schema.set(0, again.schema.field(0))).to_pydict() == table.to_pydict()
+
+
+def test_integers_as_categories_are_the_same_in_csv_and_parquet(tmp_path, capsys):
+    """Beyond 2**53 too, where float64 hasn't all of them."""
+    ids = [2**62 + i % 3 for i in range(90)]
+    pq.write_table(pa.table({"id": ids, "y": [i % 3 == 1 for i in range(90)]}), tmp_path / "d.parquet")
+    write_csv(tmp_path / "d.csv", pq.read_table(tmp_path / "d.parquet"))
+    (tmp_path / "columns.toml").write_text('[id]\nkind = "category"\n')
+    options = ["--columns", tmp_path / "columns.toml", "--target", "y", "--epochs", 9]
+    succeed(capsys, "train", tmp_path / "d.parquet", *options, "--model", tmp_path / "m")
+    for data in ("d.csv", "d.parquet"):
+        out = ["--out", tmp_path / f"of {data}.parquet", "--keep", "id"]
+        succeed(capsys, "predict", tmp_path / "m", tmp_path / data, *out)
+    scores = pq.read_table(tmp_path / "of d.csv.parquet")
+    assert scores.equals(pq.read_table(tmp_path / "of d.parquet.parquet"))
+    assert scores["id"].to_pylist() == ids and len(set(scores["probability_True"].to_pylist())) == 3
 
 
 def test_rows_that_training_never_saw(files, tmp_path, capsys):
@@ -236,6 +253,8 @@ MODEL = "m.safetensors"
         (["train", CSV, *TRAIN, "--model", CSV], "named twice"),
         (["train", CSV, *TRAIN, "--model", "new.png", "--plot", "new.png"], "named twice"),
         (["train", CSV, *TRAIN, "--model", "new", "--plot", "loss.docx"], "loss.docx"),
+        (["train", CSV, *TRAIN, "--model", "new", "--columns", CSV], f"{CSV}: "),
+        (["train", CSV, *TRAIN, "--model", "new", "--columns", "absent.toml"], "absent.toml: No such file"),
         (["train", CSV, *TRAIN, "--model", "new", "--nonsense"], "--nonsense"),
         (["predict", MODEL, CSV], "'--out'"),
         (["predict", MODEL, CSV, "--out", "scores.txt"], ".csv, .parquet or .arrow"),
@@ -334,6 +353,25 @@ def test_unusable_model_files(files, tmp_path, capsys):
     code, line = fail(capsys, "predict", tmp_path / "absent", files / CSV, "--out", tmp_path / "s.csv")
     assert code == 3 and "no such model file" in line
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda said: {"network": 3},
+        lambda said: {"network": {**said["network"], "sizes": 3}},
+        lambda said: {"network": {**said["network"], "sizes": [[1], [2]]}},
+        lambda said: {"network": {**said["network"], "classes": [1]}},
+        lambda said: {"schema": None},
+        lambda said: {"schema": [{"name": "x"}]},
+        lambda said: {"kind": "checkpoint"},
+    ],
+)
+def test_info_about_a_forged_description(files, tmp_path, capsys, change):
+    tensors, said = modelfile.load(files / MODEL)
+    modelfile.save(tmp_path / "m", tensors, {**said, **change(said)})
+    code, line = fail(capsys, "info", tmp_path / "m")
+    assert code == 3 and "its description makes no sense" in line
 
 
 def test_outputs_that_can_t_be_written_are_known_before_the_work(files, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
@@ -46,10 +47,19 @@ def _about_model(path: Path) -> dict[str, Any]:
     from fastnn import modelfile
 
     tensors, description = modelfile.load(path)
+    try:
+        facts = _said(description)
+        if description.get("kind") == "checkpoint":
+            facts |= {"epochs": tensors["numbers.losses"].size, "finished": description.get("finished")}
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise modelfile.ModelFileError(f"{path} is damaged: its description makes no sense ({error!r}).") from None
+    return {"file": str(path), "bytes": path.stat().st_size, **facts}
+
+
+def _said(description: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model file's description says; KeyError, TypeError, ... if it isn't such as can be."""
     network = description.get("network", description)
     facts = {
-        "file": str(path),
-        "bytes": path.stat().st_size,
         "kind": description.get("kind"),
         "sizes": network.get("sizes"),
         "activation": network.get("activation"),
@@ -65,8 +75,6 @@ def _about_model(path: Path) -> dict[str, Any]:
             "target": description.get("target"),
             "columns": {column["name"]: f"{column['kind']} ({column['type']})" for column in description["schema"]},
         }
-    if description.get("kind") == "checkpoint":
-        facts |= {"epochs": tensors["numbers.losses"].size, "finished": description.get("finished")}
     return facts
 
 

@@ -12,6 +12,7 @@ from fastnn.cli.arguments import Json, check_outputs
 from fastnn.cli.terminal import COMPILING, progress, said_when_slow, say, show
 
 if TYPE_CHECKING:
+    from fastnn.pipeline.columns import ColumnOptions
     from fastnn.pipeline.train import Plan
 
 
@@ -94,7 +95,6 @@ def train(
     """
     from fastnn.callbacks import ProgressBar, called
     from fastnn.checkpoint import Checkpoint
-    from fastnn.pipeline.columns import read_columns
     from fastnn.pipeline.sources import open_source
     from fastnn.pipeline.train import prepare
     from fastnn.plot import plot_loss
@@ -130,7 +130,7 @@ def train(
     if target in (ignore or ()):
         raise typer.BadParameter(f"{target!r} is both target and ignored.")
 
-    overrides = None if columns is None else read_columns(columns)
+    overrides = None if columns is None else _column_options(columns)
     source = open_source(data[0] if len(data) == 1 else data)
     say(f"{source.name}: looking at the rows")
     with progress(source.n_rows) as advance:
@@ -186,6 +186,17 @@ def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
     except (TypeError, ValueError) as error:
         # The library calls it step_size.
         raise typer.BadParameter(str(error).replace("step_size", "--learning-rate")) from None
+
+
+def _column_options(path: Path) -> dict[str, ColumnOptions]:
+    from fastnn.pipeline.columns import read_columns
+
+    try:
+        return read_columns(path)
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _layer_sizes(text: str) -> tuple[int, ...]:

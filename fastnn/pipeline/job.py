@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from fastnn.atomic import replacing
 from fastnn.interrupts import held_back
+from fastnn.modelfile import ModelFileError
 from fastnn.pipeline.ahead import ahead
 from fastnn.pipeline.drift import Drift
 from fastnn.pipeline.model import Model
@@ -96,14 +97,16 @@ class Job:
     Raises
     ------
     ModelFileError
-        If it is no model for tables.
+        If it is no model for tables, or is replaced while it is read.
     """
 
     def __init__(self, model: str | os.PathLike[str], options: JobOptions) -> None:
+        before = _sha256(model)
         self.model = Model.load(model)
         self.options = options
-        with open(model, "rb") as file:
-            self.model_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self.model_sha256 = _sha256(model)
+        if self.model_sha256 != before:
+            raise ModelFileError(f"{model} was changed while it was read.")
 
     def task(self, data: Sequence[str], out: Path) -> Task:
         """All rows of some files, folders and patterns in one output.
@@ -265,6 +268,15 @@ def n_rows(tasks: Iterable[Task]) -> int | None:
 
 def _drift(scorer: Scorer) -> dict[str, float] | None:
     return None if scorer.drift is None else {column.name: column.psi for column in scorer.drift.report()}
+
+
+def _sha256(path: str | os.PathLike[str]) -> str:
+    """A file's SHA-256; nothing of what can't be read, of which the model's reader says why."""
+    with suppress(OSError, ValueError):
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+    return ""
 
 
 def _root(name: str) -> Path:

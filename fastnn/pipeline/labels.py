@@ -33,7 +33,7 @@ class ClassLearner:
         Raises
         ------
         DataError
-            If the type can't name classes.
+            If the type can't name classes, or an integer is too large.
         """
         missing = _missing(labels)
         self._rows += len(labels)
@@ -44,12 +44,21 @@ class ClassLearner:
             raise DataError(f"The target {self.name!r} has more than {MOST_CLASSES} classes: is it an identifier?")
 
     def finish(self) -> np.ndarray:
-        """The sorted classes, of dtype str, int64 or bool; DataError if labels are missing, or there are not two."""
+        """The sorted classes, of dtype str, int64 or bool.
+
+        Raises
+        ------
+        DataError
+            If labels are missing, there are not two, or one ends in a NUL.
+        """
         if self._known is None or not self._rows:
             raise DataError("There are no rows.")
         _refuse_missing(self.name, self._missing, self._rows)
         classes: np.ndarray = np.sort(self._known.to_numpy(zero_copy_only=False))
         if pa.types.is_large_string(self._known.type):
+            lost = [label for label in classes if label.endswith("\0")]
+            if lost:  # NumPy takes it for padding
+                raise DataError(f"The target {self.name!r} has a class {lost[0]!r}: a label can't end in a NUL.")
             classes = classes.astype(np.str_)
         if len(classes) < 2:
             raise DataError(
@@ -125,4 +134,6 @@ def _comparable(name: str, labels: pa.ChunkedArray) -> pa.ChunkedArray:
     try:
         return labels.cast(pa.int64())
     except pa.ArrowInvalid:
+        if pa.types.is_integer(type_):
+            raise DataError(f"The target {name!r} has labels above {2**63 - 1}, the largest int64.") from None
         raise DataError(f"The target {name!r} isn't whole numbers, so they can't be classes ({type_}).") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
@@ -46,6 +47,8 @@ class Model:
             )
         if network.classes is None:
             raise ValueError("The network has no class labels.")
+        if network.output != "softmax":
+            raise ValueError(f"The network's output is {network.output}, not one class of several (softmax).")
         self.schema = schema
         self.preprocessor = preprocessor
         self.network = network
@@ -184,6 +187,7 @@ class Model:
         if kind != "pipeline":
             raise ModelFileError(f"{path} holds no model for tables but {kind!r}.")
         try:
+            json.dumps(description, ensure_ascii=False).encode()  # JSON can say half a character, Arrow can't
             return cls(
                 Schema.from_description(description["schema"]),
                 Preprocessor.from_parts(_below("preprocessing.", tensors), description["preprocessing"]),

@@ -71,6 +71,8 @@ def _spelt_types(schema: Schema, found: pa.Schema) -> dict[str, pa.DataType]:
             exact = column.family not in ("number", "boolean") and family_of(type_) == column.family
             unit = "ns" if "[ns" in column.type else "us"
             types[column.name] = type_ if exact else _TYPES[column.family](unit)
+            if column.family == "number" and column.kind == "category":  # a name, each digit of which counts
+                types[column.name] = pa.uint64() if "uint64" in column.type else pa.int64()
     return types
 
 
@@ -99,7 +101,8 @@ def parse(
     Raises
     ------
     SchemaError
-        If no value of a column can be parsed, and these are the first rows: the column is something else.
+        If no value of a column can be parsed, these are the first rows, and there is no `bad`: the column is something
+        else.
     DataError
         If a value can't be parsed and there is no `bad`; the message names column, value and row.
     """
@@ -111,14 +114,14 @@ def parse(
         text = pc.if_else(pc.is_in(text, value_set=_NO_VALUE.cast(text.type)), pa.scalar(None, text.type), text)
         values, strange = _cast(text, type_)
         if strange:
-            if first_row == 0 and len(strange) == len(text) - text.null_count:
-                raise SchemaError(
-                    f"The data doesn't match the model: column {name!r} is string, but was {type_} in training."
-                )
             if bad is None:
+                if first_row == 0 and len(strange) == len(text) - text.null_count:
+                    raise SchemaError(
+                        f"The data doesn't match the model: column {name!r} is string, but was {type_} in training."
+                    )
                 value = batch.column(place)[strange[0]].as_py()
                 raise DataError(
-                    f"Row {first_row + strange[0] + 1}: column {name!r} holds {value!r}, which isn't a {type_}."
+                    f"Row {first_row + strange[0] + 1}: column {name!r} holds {value!r}, which is no {type_}."
                 )
             bad[strange] = True
         batch = batch.set_column(place, pa.field(name, type_), values)
@@ -130,6 +133,8 @@ def _cast(text: pa.Array, type_: pa.DataType) -> tuple[pa.Array, list[int]]:
     try:
         if pa.types.is_time(type_):  # Arrow parses timestamps, but no times of day
             return pc.binary_join_element_wise("1970-01-01", text, " ").cast(pa.timestamp(type_.unit)).cast(type_), []
+        if pa.types.is_integer(type_):  # 3.0 is one too, as pandas writes it in a column with holes
+            return text.cast(pa.decimal128(38, 0)).cast(type_), []
         return text.cast(type_), []
     except pa.ArrowInvalid:
         if len(text) == 1:

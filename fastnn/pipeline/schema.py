@@ -175,10 +175,16 @@ def _column(field: pa.Field, options: ColumnOptions) -> Column:
 
 def check_names(table: pa.Schema, wanted: Collection[str]) -> None:
     """Refuse a table with a name that occurs twice, or without a wanted column."""
-    repeated = [name for name, count in Counter(table.names).items() if count > 1]
+    check_wanted(table, [*table.names, *wanted])
+
+
+def check_wanted(table: pa.Schema, wanted: Collection[str]) -> None:
+    """Refuse a table that lacks a wanted column or has two of its name."""
+    counts = Counter(table.names)
+    repeated = [name for name, count in counts.items() if count > 1 and name in wanted]
     if repeated:
         raise DataError(f"More than one column is called {listed(repeated)}.")
-    missing = [name for name in wanted if name not in table.names]
+    missing = [name for name in wanted if name not in counts]
     if missing:
         words = _listed([repr(name) + hint(name, table.names) for name in missing])
         raise DataError(f"There is no column {words}. The data has {listed(table.names)}.")

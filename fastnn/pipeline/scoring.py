@@ -15,7 +15,7 @@ from fastnn.pipeline.arrays import arrow_of
 from fastnn.pipeline.labels import arrow_labels
 from fastnn.pipeline.model import Model, not_arrow
 from fastnn.pipeline.parsing import parse, parsed_schema
-from fastnn.pipeline.schema import DataError, SchemaError, check_names
+from fastnn.pipeline.schema import DataError, SchemaError, check_wanted
 from fastnn.runtime.launch import available_threads
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def predict_batches(
     SchemaError
         If a column is missing or of another kind of type than in training.
     DataError
-        If a row can't be scored, or a column to keep isn't there or called like one of the result's.
+        If a row can't be scored, or a column to keep isn't there, is called like one of the result's, or is of a type
+        that Arrow can't filter where bad rows are skipped.
     """
     return Scorer(model, keep=keep, output=output, on_bad_row=on_bad_row).batches(batches)
 
@@ -126,7 +127,13 @@ class Scorer:
         """
         table = parsed_schema(table, self.spelt)
         self.model.schema.check(table)
-        check_names(table, self.keep)
+        check_wanted(table, self.keep)
+        kept = [_without_view(table.field(name)) for name in self.keep]
+        unfit = [field for field in kept if self.on_bad_row == "skip" and not _can_filter(field.type)]
+        if unfit:
+            raise DataError(
+                f"Can't keep column {unfit[0].name!r} where bad rows are skipped: Arrow can't filter {unfit[0].type}."
+            )
         made = []
         if self.output != "proba":
             made.append(pa.field("prediction", self._labels.type))
@@ -136,7 +143,7 @@ class Scorer:
         taken = {field.name for field in made} & set(self.keep)
         if taken:
             raise DataError(f"Can't keep column {min(taken)!r}: a column of the result has that name.")
-        return pa.schema([*(_without_view(table.field(name)) for name in self.keep), *made])
+        return pa.schema([*kept, *made])
 
     def batches(self, batches: Any) -> Iterator[pa.RecordBatch]:
         """Score a stream of rows, as `predict_batches` does."""
@@ -253,3 +260,12 @@ def _as_batch(item: Any) -> pa.RecordBatch:
 def _without_view(field: pa.Field) -> pa.Field:
     """A field of string views as one of large strings: Arrow can't filter views yet."""
     return field.with_type(pa.large_string()) if pa.types.is_string_view(field.type) else field
+
+
+def _can_filter(type_: pa.DataType) -> bool:
+    """Whether Arrow can leave rows of this type out; it can't for views in lists, say."""
+    try:
+        pa.nulls(0, type_).filter(pa.nulls(0, pa.bool_()))
+    except pa.ArrowNotImplementedError:
+        return False
+    return True

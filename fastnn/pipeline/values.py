@@ -59,13 +59,18 @@ def _ticks_per_day(type_: pa.DataType) -> int:
 def texts_of(values: pa.Array) -> pa.Array:
     """The values as large_string, null for what is missing; an empty string is how CSV says that.
 
-    Whole numbers are spelled as integers, whatever their type: a hole makes floats of them in pandas.
+    Whole numbers are spelled as integers, whatever their type: a hole makes floats of them in pandas, and databases
+    have decimals.
     """
     if pa.types.is_floating(values.type):
         numbers = numbers_in(values.cast(pa.float64()))
         whole = (np.abs(numbers) < 2.0**63) & (np.trunc(numbers) == numbers)
         integers = arrow_of(np.where(whole, numbers, 0).astype(np.int64)).cast(pa.large_string())
         values = pc.if_else(arrow_of(whole), integers, arrow_of(numbers, np.isnan(numbers)).cast(pa.large_string()))
+    elif pa.types.is_decimal(values.type) and values.type.scale > 0:
+        whole = pc.trunc(values)
+        integers = whole.cast(pa.decimal256(76, 0)).cast(pa.large_string())
+        values = pc.if_else(pc.equal(whole, values), integers, values.cast(pa.large_string()))
     strings = values.cast(pa.large_string())
     return pc.if_else(pc.equal(strings, ""), pa.scalar(None, pa.large_string()), strings)
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from breast_cancer import TABLE
 
+from fastnn.modelfile import ModelFileError
 from fastnn.pipeline import DataError, Model, SchemaError, job
 from fastnn.pipeline.job import DriftError, Job, JobOptions, Scored, n_rows
 from fastnn.pipeline.train import Plan, prepare
@@ -141,6 +142,20 @@ def test_a_rerun_with_other_options_does_everything(files, options):
 def test_without_resume_everything_is_done_again(files):
     run()
     assert len(run()) == 6
+
+
+def test_a_model_that_is_replaced_while_it_is_read_is_refused(files, monkeypatch):
+    """Manifest and summary would name another one."""
+    load = Model.load
+
+    def load_and_replace(path):
+        model = load(path)
+        os.replace("other", path)
+        return model
+
+    monkeypatch.setattr(job.Model, "load", load_and_replace)
+    with pytest.raises(ModelFileError, match="m was changed while it was read"):
+        Job("m", KEEP_ID)
 
 
 def test_an_old_manifest_does_not_vouch_for_a_new_output(files, monkeypatch):

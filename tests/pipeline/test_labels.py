@@ -54,6 +54,8 @@ def test_classes_and_indices(labels, classes, dtype):
         (column(1.0, math.inf), "isn't whole numbers"),
         (column(datetime.date(2020, 1, 1)), "date32.*can't be classes"),
         (column([1]), "can't be classes"),
+        (column("a\0", "a"), r"class 'a\\x00': a label can't end in a NUL"),
+        (column(2**63, 1, type=pa.uint64()), "labels above 9223372036854775807"),
         (column(type=pa.string()), "no rows"),
         (column(None, None), "missing in 2 rows"),
     ],

@@ -157,7 +157,11 @@ def test_parts_that_do_not_fit(model, tmp_path):
         {"schema": None},
         {"preprocessing": description["preprocessing"][1:]},
         {"preprocessing": {}},
+        {"preprocessing": [_with_half_a_character(column) for column in description["preprocessing"]]},
         {"network": {**description["network"], "classes": None}},
+        {"network": {**description["network"], "classes": {"dtype": "str", "labels": ["a", "\ud800"]}}},
+        {"network": {**description["network"], "output": "identity"}},
+        {"network": {**description["network"], "output": "logistic"}},
         {"network": {**description["network"], "sizes": [1, 2]}},
         {"network": 3},
     ]
@@ -169,6 +173,11 @@ def test_parts_that_do_not_fit(model, tmp_path):
         modelfile.save(tmp_path / "broken", {n: a for n, a in tensors.items() if n != name}, description)
         with pytest.raises(ModelFileError, match="don't fit together"):
             Model.load(tmp_path / "broken")
+
+
+def _with_half_a_character(column):
+    """The first category replaced."""
+    return {**column, "categories": ["\ud800", *column["categories"][1:]]} if "categories" in column else column
 
 
 def test_truncated_or_flipped_file(model, tmp_path):

@@ -6,6 +6,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
+from fastnn.pipeline.columns import ColumnOptions
 from fastnn.pipeline.parsing import open_for, parse, parsed_schema
 from fastnn.pipeline.schema import DataError, Schema, SchemaError
 
@@ -65,12 +66,29 @@ def test_strange_values_cost_their_rows(strange):
 
 def test_a_column_of_something_else_is_refused():
     words = pa.record_batch({"x": ["wide", "", "narrow"]})
-    for bad in (None, np.zeros(3, np.bool_)):
-        with pytest.raises(SchemaError, match="'x' is string, but was double"):
-            parse(words, TYPES, bad)
-    bad = np.zeros(3, np.bool_)
-    parse(words, TYPES, bad, 1)  # after rows that were fine
-    assert bad.tolist() == [True, False, True]
+    with pytest.raises(SchemaError, match="'x' is string, but was double"):
+        parse(words, TYPES, None)
+    with pytest.raises(DataError, match="Row 2: column 'x' holds 'wide', which is no double"):
+        parse(words, TYPES, None, 1)  # after rows that were fine
+    for first_row in (0, 1):  # a short file may hold nothing but bad rows
+        bad = np.zeros(3, np.bool_)
+        parse(words, TYPES, bad, first_row)
+        assert bad.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("type_", [pa.int8(), pa.int64(), pa.uint64(), pa.dictionary(pa.int8(), pa.uint64())])
+def test_categories_of_integers_keep_every_digit(tmp_path, type_):
+    """Beyond 2**53 float64 hasn't all integers; in a column with holes pandas spells them 3.0."""
+    largest = 2**64 - 1 if "uint64" in str(type_) else 2**63 - 1
+    lines = ["x", "3.0", str(largest), "", f"{largest - 2}.0", "NaN", "0x10", "3.5", "soon"]
+    (tmp_path / "d.csv").write_text("\n".join(lines))
+    schema = Schema.infer(pa.schema([("x", type_)]), options={"x": ColumnOptions(kind="category")})
+    source, spelt = open_for(schema, [str(tmp_path / "d.csv")])
+    (batch,) = source.batches()
+    bad = np.zeros(batch.num_rows, np.bool_)
+    parsed = parse(batch, spelt, bad)
+    assert parsed["x"].to_pylist()[:3] == [3, largest, largest - 2]  # an empty line is no row
+    assert bad.tolist() == [False, False, False, False, True, True, True]
 
 
 @pytest.mark.parametrize(

@@ -171,6 +171,24 @@ def test_wrong_columns_are_refused_at_the_door(model):
         predict_batches(model, TABLE.append_column("prediction", TABLE["id"]), keep=["prediction"])
 
 
+def test_what_can_t_be_filtered_is_refused_where_rows_are_skipped(model):
+    nested = pa.array([["a"]] * N_ROWS, pa.list_(pa.string_view()))
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([N_ROWS], pa.int32()), pa.array([1]))
+    for values in (pa.array([b"a"] * N_ROWS, pa.binary_view()), nested, runs):
+        table = BAD.append_column("k", pa.chunked_array([values]))
+        assert scores(model, table, keep=["k"], on_bad_row="null").num_rows == N_ROWS
+        with pytest.raises(DataError, match="Can't keep column 'k' where bad rows are skipped: Arrow can't filter"):
+            predict_batches(model, table, keep=["k"], on_bad_row="skip")
+
+
+def test_columns_that_nobody_asked_for_may_have_one_name(model):
+    table = TABLE.append_column("k", TABLE["id"]).append_column("k", TABLE["size"])
+    for data in (table, table.to_batches(max_chunksize=100)):
+        assert scores(model, data, keep=["id"]).equals(scores(model, TABLE, keep=["id"]).combine_chunks())
+    with pytest.raises(DataError, match="More than one column is called 'k'"):
+        predict_batches(model, table, keep=["k"])
+
+
 def test_later_batches_are_looked_at_too(model):
     first, second = TABLE.to_batches(max_chunksize=300)
     reordered = second.select(second.schema.names[::-1])

@@ -98,6 +98,17 @@ def test_integers_are_categories_however_they_are_kept():
         pa.array([7.0, -3.0, None, np.inf, 1e10]),
     ):
         np.testing.assert_array_equal(codes_of(array, categories), [2, 0, np.nan, -1, 1])
+    for type_ in (pa.decimal128(22, 2), pa.decimal128(38, 10), pa.decimal256(76, 20), pa.decimal128(11, 0)):
+        decimals = pa.array([7, -3, None, 5, 10_000_000_000], pa.decimal128(11)).cast(type_)
+        for array in (decimals, decimals.dictionary_encode()):
+            np.testing.assert_array_equal(codes_of(array, categories), [2, 0, np.nan, -1, 1])
+    assert texts_of(pa.array([decimal.Decimal("-9.99")], pa.decimal128(3, 2))).to_pylist() == ["-9.99"]
+    decimals = [decimal.Decimal(word) for word in ("-3.50", "0", f"{2**63 + 1}")]
+    assert texts_of(pa.array(decimals, pa.decimal128(38, 10))).to_pylist() == [
+        "-3.5000000000",
+        "0",
+        "9223372036854775809",
+    ]
     np.testing.assert_array_equal(codes_of(pa.array([True, None, False]), ("true",)), [0, np.nan, -1])
 
 
