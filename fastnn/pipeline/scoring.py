@@ -56,7 +56,7 @@ def predict_batches(
     Returns
     -------
     iterator of pyarrow.RecordBatch
-        Of at most 131,072 rows. A row's bits don't depend on how the rows are cut into batches.
+        Of at most 32,768 rows. A row's bits don't depend on how the rows are cut into batches.
 
     Raises
     ------
