@@ -302,10 +302,10 @@ def _survey(
             chosen = held_out.among(block, first)
             statistics.update(block, first, ~chosen)
             if chosen.any():
-                kept.append(block.filter(arrow_of(chosen)))
+                kept.append(pa.Table.from_batches([block.filter(arrow_of(chosen))]))
             first += block.num_rows
             advance(block.num_rows)
-    n_held_out = sum(batch.num_rows for batch in kept)
+    n_held_out = sum(table.num_rows for table in kept)
     known = classes.finish()
     if held_out.share and not 0 < n_held_out < first:
         raise DataError(
@@ -317,7 +317,8 @@ def _survey(
         n_train=first - n_held_out,
         classes=known,
         preprocessor=statistics.finish(),
-        held_out=pa.Table.from_batches(kept) if kept else pa.table({}),
+        # Strings are large ones in blocks with more of them than others.
+        held_out=pa.concat_tables(kept, promote_options="permissive") if kept else pa.table({}),
     )
 
 

@@ -132,6 +132,15 @@ def test_no_more_than_enough_rows_are_held_out(monkeypatch):
     assert 70 < N_ROWS - training.n_train < 130
 
 
+def test_blocks_with_too_much_text_are_rows_like_others(files, monkeypatch):
+    """All blocks' strings are large ones, the last one's aside."""
+    monkeypatch.setattr("fastnn.pipeline.train.BLOCK_ROWS", 600)
+    expected = train_batches(files, "label", PLAN, ignore=["id"])
+    monkeypatch.setattr("fastnn.pipeline.sources.MOST_TEXT_BYTES", 2900)
+    found = train_batches(files, "label", PLAN, ignore=["id"])
+    assert bits(found) == bits(expected) and found.accuracy == expected.accuracy
+
+
 def test_a_stream_is_read_into_memory():
     reader = pa.RecordBatchReader.from_batches(TABLE.schema, TABLE.to_batches(max_chunksize=700))
     plan = replace(PLAN, buffer_rows=600)
