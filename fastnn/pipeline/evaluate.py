@@ -14,10 +14,10 @@ from fastnn.pipeline.labels import class_indices
 from fastnn.pipeline.model import Model
 from fastnn.pipeline.schema import DataError, check_names
 from fastnn.pipeline.scoring import Scorer, as_stream
-from fastnn.pipeline.sources import in_blocks
+from fastnn.pipeline.sources import BATCH_ROWS, in_blocks
 from fastnn.validation import mean_log_loss
 
-_BLOCK_ROWS = 65_536
+_BLOCK_ROWS = BATCH_ROWS
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     truth: deque[np.ndarray] = deque()
 
     def noted() -> Iterator[pa.RecordBatch]:
-        for block in in_blocks(batches, _BLOCK_ROWS):  # the mean's bits don't depend on how the rows are cut
+        for block in in_blocks(batches, _BLOCK_ROWS):
             check_names(block.schema, [target])
             truth.append(class_indices(target, pa.chunked_array([block.column(target)]), model.classes))
             yield block
@@ -77,7 +77,9 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     n_classes = model.network.n_classes
     confusion = np.zeros((n_classes, n_classes), np.int64)
     loss = 0.0
-    for scored in Scorer(model, output="proba", spelt=spelt).batches(noted()):
+    scores = Scorer(model, output="proba", spelt=spelt).batches(noted())
+    # Cut as the truth is, however the rows come in and the scores go out; so the mean's bits don't depend on that.
+    for scored in in_blocks(scores, _BLOCK_ROWS):
         right, proba = truth.popleft(), np.column_stack([column.to_numpy() for column in scored.columns])
         np.add.at(confusion, (right, proba.argmax(axis=1)), 1)
         loss += mean_log_loss(proba, right) * len(right)

@@ -206,6 +206,12 @@ class Npy(File):
         self._names = list(array.dtype.names or [f"f{i}" for i in range(array.shape[-1] if array.ndim else 0)])
         if array.ndim != (1 if array.dtype.names else 2):
             raise DataError(f"{path}: rows are an array of two dimensions, or of records in one; not {array.shape}.")
+        for name in array.dtype.names or ():
+            shape = array.dtype[name].shape
+            if shape:
+                raise DataError(
+                    f"{path}: field {name!r} is an array of shape {shape}; make a field of each of its numbers."
+                )
         self._set_schema(self._batch(array[:0], self._names).schema)
         self._n_rows = len(array)
 

@@ -32,7 +32,7 @@ _BLOCK_BYTES = 1 << 19
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """A number, a date or a boolean: ``(x - centre) / scale``.
+    """A number, a date or a boolean: ``(x - centre) * (1 / scale)``.
 
     Attributes
     ----------

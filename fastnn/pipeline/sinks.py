@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
@@ -18,7 +19,7 @@ from fastnn.pipeline.ahead import behind
 from fastnn.pipeline.arrays import arrow_of
 from fastnn.pipeline.schema import DataError, family_of
 from fastnn.pipeline.source import first_line
-from fastnn.pipeline.sources import in_blocks
+from fastnn.pipeline.sources import MOST_TEXT_BYTES, in_blocks
 
 _GROUP_ROWS = 131_072  # of Parquet
 _SYNC_BYTES = 8 << 20
@@ -45,7 +46,7 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
     """Write record batches to a CSV, Parquet or Arrow IPC file, by the ending of its name.
 
     They are encoded in a thread of its own, while the caller's makes the next ones. The bytes depend on the rows alone,
-    not on how they were cut: row groups have 131,072 rows.
+    not on how they were cut: row groups have 131,072 rows, or fewer where a column has more than 2 GB of text.
 
     Parameters
     ----------
@@ -94,12 +95,13 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
 def _encode(format_: str, file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
     # Which dictionary a batch has depends on how the rows were cut, and only Parquet could have several.
     plain = pa.schema([field.with_type(_value_type(field.type)) for field in schema], schema.metadata)
+    values = (batch if batch.schema.equals(plain) else batch.cast(plain) for batch in batches)
     synced = 0
     with _writer(format_, file, plain) as writer:
-        for block in in_blocks(batches, _GROUP_ROWS):
-            values = block if block.schema.equals(plain) else block.cast(plain)
-            # Arrow's file is the memory as it is, also what lies under nulls: a copy has zeros there.
-            writer.write_batch(_copied(values) if format_ == "arrow" else values)
+        for block in in_blocks(values, _GROUP_ROWS):
+            for part in _fitting(block, plain):
+                # Arrow's file is the memory as it is, also what lies under nulls: a copy has zeros there.
+                writer.write_batch(_copied(part) if format_ == "arrow" else part)
             written = file.tell()
             if written - synced > _SYNC_BYTES:
                 # Now, while others compute: at the end it would take half a second for 160 MB.
@@ -108,6 +110,19 @@ def _encode(format_: str, file: BinaryIO, schema: pa.Schema, batches: Iterator[p
                 synced = written
                 # Arrow's allocator keeps much of what is freed in other threads than it was asked for in.
                 pa.default_memory_pool().release_unused()
+
+
+def _fitting(block: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """A block with the types that it had before `in_blocks` made columns large, in as many parts as they need."""
+    large = [column for column, type_ in zip(block.columns, schema.types, strict=True) if column.type != type_]
+    if not large:
+        yield block
+    elif all((pc.sum(pc.binary_length(column)).as_py() or 0) <= MOST_TEXT_BYTES for column in large):
+        yield _copied(block).cast(schema)  # of a slice Arrow would count what lies before it, too
+    else:
+        half = block.num_rows // 2
+        yield from _fitting(block.slice(0, half), schema)
+        yield from _fitting(block.slice(half), schema)
 
 
 def _copied(batch: pa.RecordBatch) -> pa.RecordBatch:

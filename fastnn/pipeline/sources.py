@@ -23,6 +23,10 @@ __all__ = ["BATCH_ROWS", "Source", "ahead", "in_blocks", "open_source", "read_ta
 
 Batches = Generator[pa.RecordBatch, None, None]
 
+# Where a column of these types ends: its offsets are of 32 bits, those of the large types of 64.
+MOST_TEXT_BYTES = 2**31 - 1
+LARGE = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
+
 
 def open_source(data: Any, *, text: Collection[str] = (), types: Mapping[str, pa.DataType] | None = None) -> Source:
     """The rows of files, a table or a stream.
@@ -96,7 +100,10 @@ def read_table(path: str | os.PathLike[str], text: Collection[str] = ()) -> pa.T
 
 
 def in_blocks(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of exactly `rows`, the last one aside: no trace of how the source cut them."""
+    """The same rows in batches of exactly `rows`, the last one aside: no trace of how the source cut them.
+
+    Columns of string or binary are large_string or large_binary in blocks with more than 2 GB of them.
+    """
     waiting: list[pa.RecordBatch] = []
     n_waiting = 0
     for batch in batches:
@@ -115,8 +122,14 @@ def in_blocks(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Recor
 def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     if len(batches) == 1:
         return batches[0]
-    # One batch of one chunk a column.
-    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
+    table = pa.Table.from_batches(batches)
+    for place, field in enumerate(table.schema):
+        large = LARGE.get(field.type)
+        if large is not None and table.column(place).nbytes > MOST_TEXT_BYTES:
+            table = table.set_column(place, field.with_type(large), table.column(place).cast(large))
+    # One chunk a column: of what doesn't fit into one, Arrow would make several.
+    (joined,) = table.combine_chunks().to_batches()
+    return joined
 
 
 class Files(Source):

@@ -319,7 +319,7 @@ def _survey(
             n_held_out += int(chosen.sum())
             measured = held_out.measured(chosen, first)
             if measured.any():
-                kept.append(block.filter(arrow_of(measured)))
+                kept.append(pa.Table.from_batches([block.filter(arrow_of(measured))]))
             first += block.num_rows
             advance(block.num_rows)
     known = classes.finish()
@@ -334,7 +334,8 @@ def _survey(
         n_train=first - n_held_out,
         classes=known,
         preprocessor=statistics.finish(),
-        held_out=pa.Table.from_batches(kept) if kept else pa.table({}),
+        # Strings are large ones in blocks with more of them than others.
+        held_out=pa.concat_tables(kept, promote_options="permissive") if kept else pa.table({}),
     )
 
 

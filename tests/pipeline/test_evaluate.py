@@ -6,7 +6,7 @@ import pytest
 from breast_cancer import N_ROWS, TABLE
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
-from fastnn.pipeline import DataError, SchemaError
+from fastnn.pipeline import DataError, SchemaError, scoring
 from fastnn.pipeline import evaluate as module
 from fastnn.pipeline.evaluate import evaluate
 from fastnn.pipeline.train import Plan, prepare
@@ -31,6 +31,17 @@ def test_pieces_do_not_change_the_bits(model, monkeypatch):
     monkeypatch.setattr(module, "_BLOCK_ROWS", 64)
     losses = {evaluate(model, TABLE.to_batches(max_chunksize=rows), "diagnosis").log_loss for rows in (1, 50, 1000)}
     assert len(losses) == 1
+
+
+@pytest.mark.parametrize("block_rows", [module._BLOCK_ROWS, scoring._PIECE_ROWS // 3, 2 * scoring._PIECE_ROWS + 1])
+def test_blocks_need_not_be_the_pieces_that_are_scored(model, monkeypatch, block_rows):
+    monkeypatch.setattr(module, "_BLOCK_ROWS", block_rows)
+    n = max(block_rows, scoring._PIECE_ROWS) + 1000
+    table = TABLE.take(np.random.default_rng(0).integers(0, N_ROWS, n))
+    result = evaluate(model, iter(table.to_batches(max_chunksize=20_000)), "diagnosis")
+    truth, proba = table["diagnosis"].to_pylist(), model.predict_proba(table)
+    np.testing.assert_array_equal(result.confusion, confusion_matrix(truth, model.predict(table)))
+    assert result.n_rows == n and result.log_loss == pytest.approx(log_loss(truth, proba), rel=1e-5)
 
 
 def test_rows_are_forgotten(model):

@@ -15,6 +15,7 @@ from breast_cancer import N_ROWS, TABLE
 
 from fastnn.modelfile import ModelFileError
 from fastnn.pipeline import DataError, Model, SchemaError, Scorer, predict_batches
+from fastnn.pipeline.scoring import _PIECE_ROWS
 from fastnn.pipeline.train import Plan, prepare
 from fastnn.trainer import TrainOptions
 
@@ -48,8 +49,9 @@ def test_order_columns_and_bits_however_the_rows_are_cut(model):
 def test_a_large_batch_is_cut(model):
     (batch,) = pa.concat_tables([TABLE] * 500).combine_chunks().to_batches()
     found = list(predict_batches(model, batch, output="label"))
-    assert [len(piece) for piece in found] == [32_768] * 8 + [22_356]
-    assert found[1]["prediction"].to_pylist() == (model.predict(TABLE).tolist() * 500)[32_768:65_536]
+    n_whole, rest = divmod(500 * N_ROWS, _PIECE_ROWS)
+    assert [len(piece) for piece in found] == [_PIECE_ROWS] * n_whole + [rest]
+    assert found[1]["prediction"].to_pylist() == (model.predict(TABLE).tolist() * 500)[_PIECE_ROWS : 2 * _PIECE_ROWS]
 
 
 @pytest.mark.parametrize(

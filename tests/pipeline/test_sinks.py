@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastnn.pipeline import sinks, sources
 from fastnn.pipeline.schema import DataError
-from fastnn.pipeline.sinks import format_of, write_batches
+from fastnn.pipeline.sinks import _GROUP_ROWS, format_of, write_batches
 from fastnn.pipeline.source import BATCH_ROWS
 
 TABLE = pa.table({"id": ["007", 'a"b', None], "p": pa.array([0.1, 1e-7, 1.0], pa.float32()), "ok": [True, False, None]})
@@ -63,12 +64,12 @@ def test_failure_in_the_middle_leaves_the_old_file_alone(tmp_path, name, error):
 
 
 @each_format
-@given(cuts=st.lists(st.integers(0, 2 * BATCH_ROWS), max_size=6))
+@given(cuts=st.lists(st.integers(0, 2 * _GROUP_ROWS), max_size=6))
 @settings(deadline=None, max_examples=10)
 def test_bytes_depend_on_the_rows_alone(tmp_path_factory, name, cuts):
     """Not on how they were cut, nor on which values the dictionary of a batch happens to have."""
     folder = tmp_path_factory.getbasetemp()
-    n_rows = 2 * BATCH_ROWS + 3
+    n_rows = 2 * _GROUP_ROWS + 3
     i = np.arange(n_rows)
     text = pa.array(i, mask=i % 7 == 0).cast(pa.string())
     # The numbers that lie under the nulls are others in each table.
@@ -86,25 +87,54 @@ def test_bytes_depend_on_the_rows_alone(tmp_path_factory, name, cuts):
     assert (folder / name).read_bytes() == (folder / f"plain-{name}").read_bytes()
     if name == "out.parquet":
         metadata = pq.read_metadata(folder / name)
-        assert [metadata.row_group(i).num_rows for i in range(3)] == [BATCH_ROWS, BATCH_ROWS, 3]
+        assert [metadata.row_group(i).num_rows for i in range(3)] == [_GROUP_ROWS, _GROUP_ROWS, 3]
         assert metadata.row_group(0).column(0).compression == "SNAPPY"
         assert read(folder / name) == table
+
+
+@each_format
+def test_text_that_is_too_much_for_one_column(tmp_path, monkeypatch, name):
+    """As if a column had room for fewer bytes: all rows arrive, in their types, and the bytes are the rows'."""
+    for module in (sources, sinks):
+        monkeypatch.setattr(module, "MOST_TEXT_BYTES", 40_000)
+    monkeypatch.setattr(sinks, "_GROUP_ROWS", 1000)
+    i = np.arange(2500)
+    # The second thousand has room after all, where its offsets aren't counted.
+    words = [None if k % 7 == 0 else f"w{k:04}" * (9 if 1000 <= k < 2000 else 32) for k in i.tolist()]
+    table = pa.table({"i": i, "t": words, "few": [f"w{k % 3}" for k in i]})
+    # Dictionaries that can't be combined: their indices have 8 bits.
+    few = pa.dictionary(pa.int8(), pa.string())
+    encoded = [
+        batch.set_column(1, "t", batch["t"].dictionary_encode().cast(few))
+        for batch in table.to_batches(max_chunksize=7)
+    ]
+    for folder, batches in (("one", encoded), ("other", table.to_batches(max_chunksize=300))):
+        (tmp_path / folder).mkdir()
+        assert write_batches(tmp_path / folder / name, batches[0].schema, batches).rows == 2500
+    assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+    found = read(tmp_path / "one" / name)
+    assert found == (table if name != "out.csv" else table.set_column(1, "t", [[word or "" for word in words]]))
+    if name == "out.parquet":
+        metadata = pq.read_metadata(tmp_path / "one" / name)
+        groups = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        assert groups == [250] * 4 + [1000] + [250] * 2
 
 
 def test_batches_are_made_by_the_caller_and_no_faster_than_they_are_written(tmp_path):
     table = pa.table({f"c{i}": np.random.default_rng(i).random(BATCH_ROWS) for i in range(8)})
     (one,) = table.to_batches()
+    group_batches = _GROUP_ROWS // BATCH_ROWS
     before = pa.total_allocated_bytes()
     makers = set()
 
     def batches():
-        for _ in range(12):
+        for _ in range(12 * group_batches):
             makers.add(threading.current_thread())
-            # What is written isn't kept: some batches wait, some pages are encoded.
-            assert pa.total_allocated_bytes() - before < 8 * one.nbytes
+            # What is written isn't kept: a row group's batches wait, it is joined and encoded.
+            assert pa.total_allocated_bytes() - before < 5 * group_batches * one.nbytes
             yield pa.RecordBatch.from_arrays([pa.compute.add(column, 1) for column in one.columns], schema=one.schema)
 
-    assert write_batches(tmp_path / "out.parquet", one.schema, batches()).rows == 12 * BATCH_ROWS
+    assert write_batches(tmp_path / "out.parquet", one.schema, batches()).rows == 12 * _GROUP_ROWS
     assert makers == {threading.current_thread()}
 
 

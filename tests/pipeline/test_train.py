@@ -199,6 +199,15 @@ def test_files_that_change_while_they_are_read(tmp_path):
         training.run(change)
 
 
+def test_blocks_with_too_much_text_are_rows_like_others(files, monkeypatch):
+    """All blocks' strings are large ones, the last one's aside."""
+    monkeypatch.setattr("fastnn.pipeline.train.BLOCK_ROWS", 600)
+    expected = train_batches(files, "label", PLAN, ignore=["id"])
+    monkeypatch.setattr("fastnn.pipeline.sources.MOST_TEXT_BYTES", 2900)
+    found = train_batches(files, "label", PLAN, ignore=["id"])
+    assert bits(found) == bits(expected) and found.accuracy == expected.accuracy
+
+
 def test_a_stream_is_read_into_memory():
     reader = pa.RecordBatchReader.from_batches(TABLE.schema, TABLE.to_batches(max_chunksize=700))
     plan = replace(PLAN, buffer_rows=600)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from fastnn.pipeline import values as module
-from fastnn.pipeline.values import chunks, codes_of, numbers_of, take, texts_of
+from fastnn.pipeline.values import FEWEST_ROWS, chunks, codes_of, numbers_of, take, texts_of
 
 DAY = datetime.datetime(2020, 1, 2, 18, tzinfo=datetime.UTC)
 
@@ -112,14 +112,31 @@ def test_integers_are_categories_however_they_are_kept():
     np.testing.assert_array_equal(codes_of(pa.array([True, None, False]), ("true",)), [0, np.nan, -1])
 
 
-@pytest.mark.parametrize("n_rows", [0, 1, 64, 1000])
+@pytest.mark.parametrize("n_rows", [0, 1, FEWEST_ROWS, 1000])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_chunks_have_all_rows_in_order(n_rows, sparse, monkeypatch):
-    monkeypatch.setattr(module, "_STAGED", 2 * 128)
+    monkeypatch.setattr(module, "_STAGED", 2 * 2 * FEWEST_ROWS)
     rng = np.random.default_rng(0)
     columns = [np.arange(n_rows, dtype=np.int8), rng.normal(size=n_rows).astype(np.float32)]
     keep = rng.random(n_rows) < 0.3 if sparse else None
     parts = [(chunk.start, chunk.values[:, : chunk.n].copy()) for chunk in chunks(columns, n_rows, keep)]
-    assert [start for start, _ in parts] == list(range(0, n_rows, 128))
+    assert [start for start, _ in parts] == list(range(0, n_rows, 2 * FEWEST_ROWS))
     found = np.concatenate([np.zeros((2, 0)), *(values for _, values in parts)], axis=1)
     np.testing.assert_array_equal(found, np.array(columns, float)[:, slice(None) if keep is None else keep])
+
+
+@pytest.mark.parametrize(
+    ("n_columns", "most_rows", "rows"),
+    [
+        (1, {}, module._MOST_ROWS),
+        (64, {}, module._STAGED // 64),
+        (1, {"most_rows": 3 * FEWEST_ROWS + 1}, 3 * FEWEST_ROWS),
+        (64, {"most_rows": module._MOST_ROWS}, module._STAGED // 64),
+        (module._STAGED, {}, FEWEST_ROWS),
+        (0, {}, module._MOST_ROWS),  # of no column there are rows, too
+    ],
+)
+def test_a_chunk_has_so_many_rows(n_columns, most_rows, rows):
+    column = np.arange(2 * rows + 1, dtype=np.int8)
+    found = [(chunk.start, chunk.n) for chunk in chunks([column] * n_columns, len(column), **most_rows)]
+    assert found == [(0, rows), (rows, rows), (2 * rows, 1)]
