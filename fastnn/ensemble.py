@@ -172,7 +172,7 @@ class Ensemble(Network):
         n_members, sizes = description.get("n_members"), description.get("sizes")
         n_layers = len(sizes) - 1 if isinstance(sizes, list) else 0
         n_arrays = 2 * n_layers + (n_layers - 1 if description.get("layer_norm") is True else 0)
-        if type(n_members) is not int or len(tensors) != n_members * n_arrays or not tensors:
+        if type(n_members) is not int or n_members < 1 or len(tensors) != n_members * n_arrays or not tensors:
             raise ModelFileError(f"the file's arrays aren't those of {n_members} networks.")
         alone = {**description, "kind": "network"}
         return cls([Network.from_parts(_of_member(tensors, member), alone) for member in range(n_members)])

@@ -424,6 +424,9 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
             and self.network_.feature_names is None
         )
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({"layer_norm": False, **state})  # a pickle may be older than normalised layers
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -19,6 +18,7 @@ from fastnn.kernels.layout import ACTIVATION, ROW_BLOCK, Layout, aligned_zeros, 
 from fastnn.kernels.loss import columns_size
 from fastnn.kernels.sparse import SparseRows, predict_sparse
 from fastnn.modelfile import ModelFileError
+from fastnn.runtime.compiler import late
 from fastnn.runtime.launch import Kernel, launch, threads_for
 from fastnn.samples import (
     Samples,
@@ -449,7 +449,10 @@ class Network:
             raise ModelFileError(f"the file describes {kind!r}, not a network.")
         try:
             n_layers = len(description["sizes"]) - 1
-            n_gains = n_layers - 1 if description.get("layer_norm") is True else 0
+            normalised = description.get("layer_norm", False)
+            if not isinstance(normalised, bool):
+                raise ModelFileError(f"the file's layer_norm must be true or false, not {normalised!r}.")
+            n_gains = n_layers - 1 if normalised else 0
             names = [f"{part}.{layer}" for layer in range(n_layers) for part in ("weights", "biases")]
             names += [f"gains.{layer}" for layer in range(n_gains)]
             if sorted(names) != sorted(tensors):
@@ -494,7 +497,7 @@ class Network:
         return f"Network({sizes}, activation={self.activation!r}, dtype={self.dtype.name!r}{further})"
 
 
-@functools.cache  # an import statement takes 1 µs, each time
+@late
 def _normalised_kernels() -> tuple[Kernel, Kernel]:
     from fastnn.kernels.normalise import predict_normalised, predict_sparse_normalised
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastnn.atomic import replacing
 from fastnn.kernels.activation import GELU_CUBE, GELU_SCALE, LEAK
-from fastnn.kernels.normalise import EPSILON
+from fastnn.runtime.compiler import late
 
 Array = NDArray[Any]
 
@@ -73,6 +73,13 @@ def _onnx() -> Any:
     return onnx
 
 
+@late
+def _epsilon() -> float:
+    from fastnn.kernels.normalise import EPSILON
+
+    return EPSILON
+
+
 class _Graph:
     """Nodes and constants, by the names of what they give."""
 
@@ -103,7 +110,7 @@ class _Graph:
         for layer, (W, b) in enumerate(zip(layers[0::2], layers[1::2], strict=True)):
             if layer < n_hidden and gains:
                 z = self.node("MatMul", [a, W])
-                a = self.node("LayerNormalization", [z, gains[layer], b], epsilon=EPSILON)
+                a = self.node("LayerNormalization", [z, gains[layer], b], epsilon=_epsilon())
             else:
                 a = self.node("Gemm", [a, W, b])
             if layer < n_hidden:

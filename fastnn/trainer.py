@@ -28,6 +28,7 @@ from fastnn.kernels.narrow import method
 from fastnn.kernels.sparse import Csr, transposed
 from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
+from fastnn.runtime.compiler import late
 from fastnn.runtime.launch import check_n_threads, each_share, launch, pace, sharing, usable_threads
 from fastnn.samples import Parts, Samples, SumsOverflowError
 from fastnn.stopping import Stopping
@@ -474,11 +475,15 @@ def _or_nan(value: float | None) -> float:
 
 
 def _method_with_extras(net: Network, sparse: bool) -> Method:
-    if net.layout.normalised:
-        from fastnn.kernels.normalise import NORMALISED, NORMALISED_FROM_SPARSE
+    plain_method, sparse_method = _normalised_methods() if net.layout.normalised else (WITH_EXTRAS, FROM_SPARSE)
+    return sparse_method if sparse else plain_method
 
-        return NORMALISED_FROM_SPARSE if sparse else NORMALISED
-    return FROM_SPARSE if sparse else WITH_EXTRAS
+
+@late
+def _normalised_methods() -> tuple[Method, Method]:
+    from fastnn.kernels.normalise import NORMALISED, NORMALISED_FROM_SPARSE
+
+    return NORMALISED, NORMALISED_FROM_SPARSE
 
 
 class _Slices:

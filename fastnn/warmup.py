@@ -30,8 +30,8 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
 
     Notes
     -----
-    Ensembles with dropout and the like, or of sparse samples, are compiled when one is trained, and so are normalised
-    networks of sparse samples.
+    Ensembles with dropout and the like, with normalised layers, or of sparse samples, are compiled when one is trained,
+    and so are normalised networks of sparse samples.
     """
     from scipy.sparse import csr_array
 

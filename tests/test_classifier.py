@@ -485,6 +485,15 @@ def test_copies_predict_alike_and_train_on_alike(dtype, tmp_path):
         unfitted.predict(X)
 
 
+def test_an_estimator_pickled_before_there_was_layer_norm_trains_on():
+    clf = small(MLPClassifier).partial_fit(X, y, classes=classes)
+    state = {name: value for name, value in clf.__getstate__().items() if name != "layer_norm"}
+    again = MLPClassifier.__new__(MLPClassifier)
+    again.__setstate__(pickle.loads(pickle.dumps(state)))
+    assert again.get_params() == clf.get_params()
+    assert again.fit(X, y).predict_proba(X).tobytes() == clf.fit(X, y).predict_proba(X).tobytes()
+
+
 def test_a_pickle_holds_no_training_data():
     wide = np.random.default_rng(0).standard_normal((2000, 50))
     labels = wide[:, 0] > 0

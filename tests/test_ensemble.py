@@ -110,7 +110,18 @@ def test_values_whose_sum_overflows_are_an_error() -> None:
 
 @pytest.mark.parametrize(
     "forged",
-    [{"sizes": 5}, {"sizes": None}, {"n_members": True}, {"n_members": 2**40}, {"n_members": "3"}, {"sizes": []}],
+    [
+        {"sizes": 5},
+        {"sizes": None},
+        {"sizes": []},
+        {"n_members": True},
+        {"n_members": 2**40},
+        {"n_members": "3"},
+        {"n_members": 0},
+        # So many times less than no arrays are as many as there are.
+        {"n_members": -2, "sizes": []},
+        *({"n_members": -4, "sizes": sizes, "layer_norm": True} for sizes in ("abc", None, [5])),
+    ],
 )
 def test_forged_files(forged: dict[str, Any], tmp_path: Any) -> None:
     net = Ensemble.create(1, [20, 10, 5])

@@ -56,6 +56,20 @@ def test_training_and_scoring_work_without_the_other_libraries():
     run(code)
 
 
+def test_networks_without_normalised_layers_bring_no_kernels_of_theirs(tmp_path):
+    code = """
+    import sys
+    import numpy as np
+    import fastnn
+    net, X = fastnn.Network.create([3, 4, 2]), np.ones((2, 3))
+    fastnn.train(net, X, np.array([0, 1]), epochs=1)
+    net.predict(X)
+    net.to_onnx(sys.argv[1])
+    assert "fastnn.kernels.normalise" not in sys.modules
+    """
+    run(code, str(tmp_path / "net.onnx"), warnings="default")
+
+
 def test_public_names():
     for name in fastnn.__all__:
         assert getattr(fastnn, name) is not None

@@ -134,6 +134,11 @@ class Layout:
             hidden[:, INIT_START] = start
             self.n_params += width(max(self.sizes[1:-1]), self.dtype)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # A pickle may be older than some columns of the table, and than normalised layers.
+        Layout.__init__(self, state["sizes"], state["dtype"], state.get("normalised", False))
+        self.table[:, ACTIVATION] = state["table"][:, ACTIVATION]
+
     def weights(self, params: Array, layer: int) -> Array:
         """The packed weights that lead to `layer` (1 is the first hidden one), a view of the parameter vector."""
         return params[self.table[layer, W_START] : self.table[layer, B_START]]

@@ -7,6 +7,8 @@ an entry takes it in. A first fit on digits took 11.8 s before, and 4.7 s with t
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 import threading
 import time
@@ -21,6 +23,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Found = TypeVar("Found")
 
 # error_model="numpy": under the default one division in a loop stops its vectorisation. No fastmath: nothing may be
 # reassociated, and NaN must survive. _nrt=False: no reference counting. The launching Python frame holds every
@@ -88,16 +91,21 @@ def jit_parallel(function: Function) -> Function:
     return cast(Function, njit(**_OPTIONS, parallel=True)(function))
 
 
+def late(load: Callable[[], Found]) -> Callable[[], Found]:
+    """A function that imports what few need, and gives it: it runs once, and no process forks meanwhile."""
+    return functools.cache(global_compiler_lock(load))
+
+
 # A fork waits for what is being compiled, longer than any of it takes, but not for ever: whoever compiles may wait for
 # the thread that forks.
 _LONGEST_WAIT = 60.0
 
 
 class _ForkGuard:
-    """Lets no process fork while another thread compiles.
+    """Lets no process fork while another thread compiles, or imports what a kernel's first call does.
 
-    The child would find the compiler's locks taken by a thread that it doesn't have, and wait for it at its first
-    kernel, for ever.
+    The child would find the compiler's locks, or a module's, taken by a thread that it doesn't have, and wait for it
+    at its first kernel, for ever.
     """
 
     def __init__(self) -> None:
@@ -106,6 +114,9 @@ class _ForkGuard:
 
     def before(self) -> None:
         self._held.here = False
+        # NumPy loads it when Numba, or we, first ask whether an array is masked.
+        with suppress(BaseException):
+            importlib.import_module("numpy.ma")
         end = time.monotonic() + _LONGEST_WAIT
         while not self._held.here and time.monotonic() < end:
             # What is raised here, by Ctrl-C for instance, goes nowhere: the fork comes in any case.

@@ -129,6 +129,21 @@ def test_workspace_shares_nothing(
 
 
 @each_dtype
+def test_a_layout_pickled_by_an_older_version_gets_the_columns_that_it_lacks(dtype: type) -> None:
+    """Of one in which nothing was normalised: the table ended with the slopes."""
+    where = Layout([5, 40, 7, 3], dtype)
+    where.table[1:, layout.ACTIVATION] = 3, 2, 0
+    old = {name: value for name, value in vars(where).items() if name != "normalised"}
+    old["table"] = where.table[:, : layout.SLOPE_START + 1].copy()
+    again = Layout.__new__(Layout)
+    again.__setstate__(old)
+    assert vars(again).keys() == vars(where).keys()
+    assert same_bytes(again.table, where.table)
+    assert (again.sizes, again.dtype, again.n_params) == (where.sizes, where.dtype, where.n_params)
+    assert not again.normalised
+
+
+@each_dtype
 @pytest.mark.parametrize("n", [0, 1, 1000])
 def test_aligned_zeros(n: int, dtype: type) -> None:
     for _ in range(20):

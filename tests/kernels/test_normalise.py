@@ -211,6 +211,16 @@ def test_files_copies_and_forgeries(kind: Any, tmp_path: Any) -> None:
         kind.from_parts(tensors, description)
 
 
+@pytest.mark.parametrize("layer_norm", [None, 0, 1, "yes", "", [True]])
+@pytest.mark.parametrize("kind", [Network, Ensemble])
+def test_layer_norm_is_true_or_false_in_a_file(kind: Any, layer_norm: Any) -> None:
+    """Without gains, for those would be missed in any case."""
+    net = Network.create(SIZES) if kind is Network else Ensemble.create(2, SIZES)
+    kind.from_parts(net.tensors(), {**net.description(), "layer_norm": False})
+    with pytest.raises(fastnn.ModelFileError, match="layer_norm must be true or false"):
+        kind.from_parts(net.tensors(), {**net.description(), "layer_norm": layer_norm})
+
+
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_checkpoints_go_on_to_the_same_bytes(solver: str, tmp_path: Any) -> None:
     options: dict[str, Any] = {"solver": solver, "epochs": 5, "batch_size": 16, "step_size": 0.01, "dropout": 0.1}

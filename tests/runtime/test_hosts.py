@@ -261,6 +261,46 @@ thread.join()
 
 
 @forks
+@pytest.mark.parametrize(
+    ("module", "work"),
+    [
+        ("fastnn.kernels.normalise", "network.outputs(X)"),
+        ("fastnn.kernels.normalise", "fastnn.train(network, X, np.array([0, 1]), epochs=1)"),
+        ("numpy.ma", "network.outputs(X)"),
+        ("numpy.ma", "network.outputs(X.tolist())"),
+    ],
+)
+def test_a_fork_while_another_thread_imports_what_its_first_call_needs(module, work):
+    """The child would wait for the module's lock for ever."""
+    code = f"""
+import importlib.machinery, signal, sys, threading, time
+sys.path.insert(0, {str(TESTS)!r})
+import hosts
+import numpy as np
+import fastnn
+network, X = fastnn.Network.create([3, 5, 2], layer_norm=True), np.ones((2, 3), np.float32)
+importing = threading.Event()
+execute = importlib.machinery.SourceFileLoader.exec_module
+def slowly(loader, module):
+    if module.__name__ == {module!r}:
+        importing.set()
+        time.sleep(0.3)
+    execute(loader, module)
+importlib.machinery.SourceFileLoader.exec_module = slowly
+thread = threading.Thread(target=lambda: {work})
+thread.start()
+assert importing.wait(30)
+def child():
+    signal.alarm(30)
+    {work}
+    return "done"
+assert hosts.forked(child) == "done"
+thread.join()
+"""
+    run(code, timeout=120)
+
+
+@forks
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems don't tell a fork's child")
 def test_an_import_in_a_fork_of_a_process_with_threads():
     """Nobody told us of the fork: we weren't there yet. GNU omp would kill the child."""
