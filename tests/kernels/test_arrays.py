@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import scipy.sparse
 from cases import (
@@ -34,6 +35,8 @@ import fastnn
 from fastnn import kernels
 from fastnn.kernels.arrays import flat
 from fastnn.kernels.tile import LINE_BYTES
+from fastnn.pipeline import Schema
+from fastnn.pipeline.preprocess import Preprocessor
 
 HERE = Path(__file__).parent
 # The forms that `out` may have: it must be writable.
@@ -270,6 +273,12 @@ def train_and_score_disguised(dtype: type) -> None:
         ensemble = fastnn.Ensemble.create(3, [5, width, 3], dtype=dtype)
         for disguise in DISGUISES.values():
             fastnn.train(ensemble, disguise(X), disguise(y), epochs=1, batch_size=7)
+    holes = pa.array([1.5, None] * 10, pa.float32())
+    columns = {"single": X[:, 0].astype("f4"), "double": X[:, 1], "whole": y, "holes": holes, "word": ["a", "b"] * 10}
+    table = pa.RecordBatch.from_pydict(columns)
+    preprocessor = Preprocessor.learn(Schema.infer(table.schema), [table])
+    for rows in (table, table.slice(1, 3), table.slice(0, 0)):
+        preprocessor.transform(rows, np.dtype(dtype))
 
 
 def test_one_signature_a_dtype() -> None:
