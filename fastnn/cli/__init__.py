@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import typer
 
-from fastnn.cli import demo, machine, scoring, tables
+from fastnn.cli import demo, machine, scoring, training
 from fastnn.cli.terminal import complain
 from fastnn.interrupts import terminable
 
@@ -26,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (tables.train, scoring.predict, scoring.evaluate, machine.info, machine.warmup, demo.demo):
+for command in (training.train, scoring.predict, scoring.evaluate, machine.info, machine.warmup, demo.demo):
     app.command()(command)
 
 
