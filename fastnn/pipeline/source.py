@@ -14,7 +14,7 @@ import pyarrow as pa
 from fastnn.pipeline.schema import DataError, check_names, listed
 
 # The most rows of a batch.
-BATCH_ROWS = 32_768
+BATCH_ROWS = 131_072
 
 
 class Source(ABC):
