@@ -179,7 +179,8 @@ def in_turn(programs: dict[str, str], rounds: int) -> dict[str, list[tuple[float
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
     for number in range(rounds):
         for name in list(programs) if number % 2 else reversed(list(programs)):
-            seconds, peak = run(programs[name] + _END).split()
+            # The allocator that the command line chooses.
+            seconds, peak = run(programs[name] + _END, ARROW_DEFAULT_MEMORY_POOL="jemalloc").split()
             found[name].append((float(seconds), float(peak)))
             print(f"  {name}: {float(seconds):.4g} s, {float(peak):.0f} MB", flush=True)
     return found

@@ -10,7 +10,17 @@ import numpy as np
 from fastnn import kernels
 from fastnn.ensemble import Ensemble
 from fastnn.kernels.arrays import Array
-from fastnn.kernels.table import MOST_SINGLES, N_NUMBERS, N_PLACES, Encoding, encode, limit_of
+from fastnn.kernels.table import (
+    BLOCK,
+    MOST_SINGLES,
+    N_NUMBERS,
+    N_PLACES,
+    Encoding,
+    Table,
+    TableScoring,
+    encode,
+    score_table,
+)
 from fastnn.network import Network
 from fastnn.runtime.launch import available_threads, launch
 from fastnn.runtime.region import region_address
@@ -60,7 +70,7 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
             report(f"{name}: ensembles of {what} networks")
             train(Ensemble.create(2, sizes, dtype=dtype), X, y, epochs=1, n_threads=1)
         report(f"{name}: rows of tables")
-        _encode_nothing(np.dtype(dtype))
+        _rows_of_nothing(net)
         report(f"{name}: the equations")
         _call_each_kernel(X, y)
     if available_threads() > 1:
@@ -68,14 +78,24 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
         region_address()
 
 
-def _encode_nothing(dtype: np.dtype[Any]) -> None:
-    places, numbers = np.zeros(N_PLACES, np.int64), np.ones(N_NUMBERS)
-    no_rows, no_flags = np.empty(0, dtype), np.zeros(0, np.bool_)
-    nothing = np.empty(0, np.float32)
-    nothing.flags.writeable = False
-    values, strange = (np.zeros(1), (nothing,) * MOST_SINGLES), np.zeros(1, np.int64)
-    args = Encoding(no_rows, *values, places, numbers, no_rows, strange, no_flags, 1, 1, 0, limit_of(dtype))
-    launch(encode, args, 1)
+def _rows_of_nothing(net: Network) -> None:
+    """No rows of a table of two columns, to encode and to score."""
+    no_column, nothing = np.empty(0, np.float32), np.empty(0, net.dtype)
+    no_column.flags.writeable = False
+    rows = Table(
+        values=np.zeros(1),
+        singles=(no_column,) * MOST_SINGLES,
+        places=np.zeros(2 * N_PLACES, np.int64),
+        numbers=np.ones(2 * N_NUMBERS),
+        strange=np.zeros(2, np.int64),
+        bad=np.zeros(0, np.bool_),
+        n_inputs=2,
+        stride=1,
+        first=0,
+    )
+    launch(encode, Encoding(nothing, rows, nothing), 1)
+    table, size = net.layout.columns(BLOCK, training=False)
+    launch(score_table, TableScoring(net.params, table, rows, nothing, 0, np.empty(size, net.dtype), size), 1)
 
 
 def _call_each_kernel(X: Array, y: Array) -> None:

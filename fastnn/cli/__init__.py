@@ -44,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code. Nothing is raised, whatever goes wrong.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.platform == "linux":
+        # Before Arrow is loaded: of what threads free for each other its own choice, mimalloc, keeps 30 MB more.
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     # A cron job may have closed them; nothing that is printed then is worth dying for.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115

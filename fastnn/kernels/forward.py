@@ -11,9 +11,20 @@ from numpy.typing import NDArray
 from fastnn.kernels.activation import IDENTITY, LOGISTIC, activate, activate_any
 from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.layer import Matrix, multiply
-from fastnn.kernels.layout import A_START, ACTIVATION, INIT_START, LINES, ROW_BLOCK, STRIDE, W_START, N
+from fastnn.kernels.layout import A_START, ACTIVATION, B_START, INIT_START, LINES, ROW_BLOCK, STRIDE, W_START, N
 from fastnn.kernels.loss import columns_size, side_by_side, softmax_columns, to_columns, to_rows
-from fastnn.kernels.tile import LINE_BYTES, ROWS, Init, Left, Out
+from fastnn.kernels.tile import (
+    LINE_BYTES,
+    PANEL_LINES,
+    ROWS,
+    Init,
+    InitColumn,
+    Left,
+    LeftColumns,
+    Out,
+    Right,
+    tile,
+)
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import instance, kernel, share
 
@@ -87,6 +98,44 @@ def forward_rows(
     ``product(net, layer, inputs, buffer, block)`` is F1.
     """
     return jit(instance(_forward_rows, _hidden=hidden, _product=product))
+
+
+def _activate(code: int, a: Array) -> None:
+    """Stands for F2 in the template below."""
+
+
+def _forward_columns(net: Net, buffer: Array, wide: int) -> None:
+    table = net.table
+    output = table.shape[0] - 1
+    line = LINE_BYTES // buffer.itemsize
+    panel = PANEL_LINES * line
+    for layer in range(1, output + 1):
+        n_in, n_out, padded = table[layer - 1, N], table[layer, N], table[layer, LINES] * line
+        below, here, b = table[layer - 1, A_START], table[layer, A_START], table[layer, B_START]
+        for first in range(0, n_out, panel):
+            last = min(first + panel, n_out)
+            W, stride = table[layer, W_START] + first * n_in, min(panel, padded - first)
+            for i in range(0, wide, panel):
+                n_lines = min(PANEL_LINES, (wide - i) // line)
+                for j in range(first, last, ROWS):
+                    tile(
+                        Out(buffer, here + j * wide + i, wide, min(ROWS, last - j), n_lines),
+                        LeftColumns(net.params, W + j - first, stride),
+                        Right(buffer, below + i, wide),
+                        InitColumn(net.params, b + j, 1),
+                        n_in,
+                    )
+        if layer < output:
+            _activate(table[layer, ACTIVATION], buffer[here : here + n_out * wide])
+
+
+def forward_columns(activation: Callable[[int, Array], None]) -> Callable[[Net, Array, int], None]:
+    """F1 and F2 through all layers for samples side by side: ``forward(net, buffer, wide)``, from inputs to logits.
+
+    Unit j of sample i is at ``j * wide + i`` of its layer's part of the buffer (see `Layout.columns`); `wide` is whole
+    lines. The sums have the same bits as those of `forward_rows`. ``activation(code, a)`` is F2.
+    """
+    return jit(instance(_forward_columns, _activate=activation))
 
 
 class Predict(NamedTuple):

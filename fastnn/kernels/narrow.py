@@ -36,7 +36,7 @@ from fastnn.kernels.epoch import (
     start_batch,
     take_targets,
 )
-from fastnn.kernels.forward import Net
+from fastnn.kernels.forward import Net, forward_columns
 from fastnn.kernels.layout import (
     A_START,
     ACTIVATION,
@@ -60,7 +60,6 @@ from fastnn.kernels.tile import (
     SHAPE,
     InitColumn,
     Left,
-    LeftColumns,
     Out,
     Right,
     Rows,
@@ -91,28 +90,7 @@ def block_samples(table: NDArray[np.int64], itemsize: int) -> int:
     return samples
 
 
-@jit
-def forward_columns(net: Net, buffer: Array, wide: int) -> None:
-    """F1 and F2 through all layers, to the logits, for the samples whose inputs are in the buffer."""
-    table = net.table
-    output = table.shape[0] - 1
-    line = LINE_BYTES // buffer.itemsize
-    for layer in range(1, output + 1):
-        n_in, n_out, stride = table[layer - 1, N], table[layer, N], table[layer, LINES] * line
-        below, here = table[layer - 1, A_START], table[layer, A_START]
-        W, b = table[layer, W_START], table[layer, B_START]
-        for i in range(0, wide, PANEL_LINES * line):
-            n_lines = min(PANEL_LINES, (wide - i) // line)
-            for j in range(0, n_out, ROWS):
-                tile(
-                    Out(buffer, here + j * wide + i, wide, min(ROWS, n_out - j), n_lines),
-                    LeftColumns(net.params, W + j, stride),
-                    Right(buffer, below + i, wide),
-                    InitColumn(net.params, b + j, 1),
-                    n_in,
-                )
-        if layer < output:
-            activate(table[layer, ACTIVATION], buffer[here : here + n_out * wide])
+_forward = forward_columns(activate)
 
 
 @jit
@@ -191,7 +169,7 @@ def block_of_batch(run: Run, number: int, first: int, n: int, buffer: Array, gra
         for i in range(wide):
             buffer[ones + i] = 1
     net = Net(run.params, table)
-    forward_columns(net, buffer, wide)
+    _forward(net, buffer, wide)
     logits_of_targets(logits, wide, n_classes, targets, losses)
     softmax_columns(logits, wide, n_classes)
     losses_of_columns(logits, wide, n_classes, losses)

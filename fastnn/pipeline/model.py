@@ -10,11 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from fastnn import modelfile
+from fastnn.kernels.arrays import borrow, flat, give_back
+from fastnn.kernels.layout import line_elements
+from fastnn.kernels.table import BLOCK, TableScoring, score_table
 from fastnn.modelfile import ModelFileError
 from fastnn.network import Network
 from fastnn.pipeline.preprocess import Preprocessor
 from fastnn.pipeline.schema import DataError, Schema
-from fastnn.samples import SumsOverflowError
+from fastnn.runtime.launch import launch, threads_for
 
 
 class Model:
@@ -49,6 +52,8 @@ class Model:
             raise ValueError("The network has no class labels.")
         if network.output != "softmax":
             raise ValueError(f"The network's output is {network.output}, not one class of several (softmax).")
+        if network.layout.normalised:
+            raise ValueError("The network's hidden layers are normalised, for which tables have no kernel.")
         self.schema = schema
         self.preprocessor = preprocessor
         self.network = network
@@ -81,25 +86,33 @@ class Model:
         """
         table = as_table(table)
         self.schema.check(table.schema)
-        out = np.empty((table.num_rows, self.network.n_classes), self.network.dtype)
+        columns = np.empty((self.network.n_classes, table.num_rows), self.network.dtype)
         start = 0
         for batch in table.select(self.schema.names()).to_batches():
-            self.fill_proba(batch, out[start : start + batch.num_rows])
+            self.fill_columns(batch, columns, start)
             start += batch.num_rows
-        return out
+        return np.ascontiguousarray(columns.T)
 
-    def fill_proba(
-        self, batch: pa.RecordBatch, out: np.ndarray, bad: np.ndarray | None = None, n_threads: int | None = None
+    def fill_columns(
+        self,
+        batch: pa.RecordBatch,
+        columns: np.ndarray,
+        first: int = 0,
+        bad: np.ndarray | None = None,
+        n_threads: int | None = None,
     ) -> None:
-        """Fill `out` with the probabilities of a batch that the schema has checked.
+        """Fill columns with the probabilities of a batch that the schema has checked.
 
         A row's bits don't depend on how a table is cut into batches.
 
         Parameters
         ----------
         batch : pyarrow.RecordBatch
-        out : ndarray, shape (n, n_classes)
-            Of the network's dtype, and of any strides.
+            Of n rows.
+        columns : ndarray, C-contiguous, shape (n_classes, at least first + n)
+            Of the network's dtype.
+        first : int
+            Where the batch's rows begin in `columns`.
         bad : ndarray of bool, shape (n,), optional
             Becomes True for rows that can't be scored; their probabilities mean nothing.
         n_threads : int, optional
@@ -110,24 +123,21 @@ class Model:
         DataError
             If a row can't be scored and there is no `bad`.
         """
-        for start, X in self.preprocessor.blocks(batch, self.network.dtype, bad):
-            part = slice(start, start + len(X))
-            self._fill_outputs(X, out[part], None if bad is None else bad[part], n_threads)
-
-    def _fill_outputs(self, X: np.ndarray, out: np.ndarray, bad: np.ndarray | None, n_threads: int | None) -> None:
-        """Fill `out` with the network's outputs for its input rows."""
-        try:
-            out[:] = self.network.predict_proba(X, n_threads=n_threads)
-        except SumsOverflowError:
-            if bad is None:
-                raise DataError(f"Values are so large that the network's sums overflow {X.dtype}.") from None
-            if len(X) == 1:
-                bad[0] = True
-                return
-            # It is a row or two: the others are scored as ever.
-            half = len(X) // 2
-            self._fill_outputs(X[:half], out[:half], bad[:half], n_threads)
-            self._fill_outputs(X[half:], out[half:], bad[half:], n_threads)
+        net, dtype = self.network, self.network.dtype
+        table, size = net.layout.columns(BLOCK, training=False)
+        part_size = size + line_elements(dtype)  # whose last number is the count of strange results
+        threads = threads_for(2.0 * batch.num_rows * net.params.size, n_threads)
+        memory = borrow(threads * part_size, dtype)
+        for here, rows in self.preprocessor.tables(batch, dtype, bad, threads):
+            place = slice(first + here.start, first + here.stop)
+            results = flat(columns)[place.start :]
+            args = TableScoring(net.params, table, rows, results, columns.shape[1], memory, part_size)
+            parts = launch(score_table, args, threads, dtype)
+            if memory[part_size - 1 : parts * part_size : part_size].any():
+                if bad is None:
+                    raise DataError(f"Values are so large that the network's sums overflow {dtype}.")
+                bad[here] |= ~np.isfinite(columns[:, place]).all(axis=0)
+        give_back(memory)
 
     def predict(self, table: Any) -> np.ndarray:
         """The most probable class of each row.

@@ -18,16 +18,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fastnn.kernels.arrays import Array, borrow, deliver, destination, flat, give_back
-from fastnn.kernels.table import MOST_SINGLES, Encoding, columns_room, encode, limit_of
+from fastnn.kernels.arrays import Array, deliver, destination, flat
+from fastnn.kernels.table import BLOCK, MOST_SINGLES, Encoding, Table, encode
 from fastnn.pipeline.columns import ColumnOptions
 from fastnn.pipeline.schema import DataError, Schema
-from fastnn.pipeline.values import FEWEST_ROWS, chunks, codes_of, numbers_of
+from fastnn.pipeline.values import chunks, codes_of, numbers_of
 from fastnn.runtime.launch import launch
 
 BLOCK_ROWS = 65_536
-# Of input rows that stay in the second-level cache; at least 64 rows.
-_BLOCK_BYTES = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -207,72 +205,61 @@ class Preprocessor:
         -----
         30 columns of float32 without holes take 25 ns a row on one core.
         """
-        n_rows, dtype = batch.num_rows, np.dtype(dtype)
-        rows = destination(out, (n_rows, self._n_inputs()), dtype, ())
-        for _ in self.blocks(batch, dtype, bad, rows):
-            pass
+        dtype = np.dtype(dtype)
+        rows = destination(out, (batch.num_rows, self._n_inputs()), dtype, ())
+        columns = np.empty(BLOCK * rows.shape[1], dtype)
+        for here, table in self.tables(batch, dtype, bad):
+            launch(encode, Encoding(flat(rows[here]), table, columns), 1, dtype)
         return deliver(rows, out)
 
-    def blocks(
-        self,
-        batch: pa.RecordBatch,
-        dtype: np.dtype[Any],
-        bad: NDArray[np.bool_] | None = None,
-        out: Array | None = None,
-    ) -> Iterator[tuple[int, Array]]:
-        """`transform` by blocks of rows that stay in the cache, each in the memory of the one before, or in `out`.
+    def tables(
+        self, batch: pa.RecordBatch, dtype: np.dtype[Any], bad: NDArray[np.bool_] | None = None, parts: int = 1
+    ) -> Iterator[tuple[slice, Table]]:
+        """The batch for kernels that encode it in so many parts; as many rows at a time as they can take.
+
+        What the kernel finds is looked at when the next table is asked for, with the errors of `transform`.
 
         Yields
         ------
-        start : int
-            The block's first row.
-        rows : ndarray, shape (n, n_inputs)
+        here : slice
+            Which rows they are.
+        table : Table
         """
         n_rows, n_inputs = batch.num_rows, self._n_inputs()
         flags = np.zeros(n_rows, np.bool_) if bad is None else bad
         if flags.dtype != np.bool_ or flags.shape != (n_rows,) or not flags.flags.carray:
             raise ValueError(f"bad must be a contiguous array of {n_rows} booleans.")
-        strange, limit = np.zeros(len(self.columns), np.int64), limit_of(dtype)
+        strange = np.zeros((parts, len(self.columns)), np.int64)
         columns = [column.values(batch.column(column.name)) for column in self.columns]
         singles = [i for i, column in enumerate(columns) if column.dtype == np.float32][:MOST_SINGLES]
         doubles = [column for i, column in enumerate(columns) if i not in singles]
         places, numbers = self._table(singles)
         in_place = tuple(_read_only(columns[i]) for i in singles) + (_NO_COLUMN,) * (MOST_SINGLES - len(singles))
-        most_rows = max(FEWEST_ROWS, _BLOCK_BYTES // (n_inputs * dtype.itemsize))
-        room = columns_room(n_inputs)
-        memory = borrow(room + (0 if out is not None else min(n_rows, most_rows) * n_inputs), dtype)
-        try:
-            for chunk in chunks(doubles, n_rows, None, most_rows):
-                here = slice(chunk.start, chunk.start + chunk.n)
-                own = memory[room : room + chunk.n * n_inputs]
-                rows = own.reshape(chunk.n, n_inputs) if out is None else out[here]
-                args = Encoding(
-                    rows=flat(rows),
+        for chunk in chunks(doubles, n_rows, None, BLOCK_ROWS):
+            here = slice(chunk.start, chunk.start + chunk.n)
+            yield (
+                here,
+                Table(
                     values=flat(chunk.values),
                     singles=in_place,
                     places=places,
                     numbers=numbers,
-                    columns=memory[:room],
-                    strange=strange,
+                    strange=flat(strange),
                     bad=flags[here],
                     n_inputs=n_inputs,
                     stride=chunk.values.shape[1],
                     first=chunk.start,
-                    limit=limit,
-                )
-                launch(encode, args, 1, dtype)
-                if bad is None and strange.any():
-                    which = int(np.flatnonzero(strange)[0])
-                    raise self._too_large(which, columns[which], dtype)
-                yield chunk.start, rows
-        finally:
-            give_back(memory)
+                ),
+            )
+            if bad is None and strange.any():
+                which = int(np.flatnonzero(strange.any(axis=0))[0])
+                raise self._too_large(which, columns[which], dtype)
 
     def _n_inputs(self) -> int:
         return sum(len(column.inputs) for column in self.columns)
 
     def _table(self, singles: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """`places` and `numbers` of `Encoding`, where the columns of these numbers are read where they are."""
+        """`places` and `numbers` of `Table`, where the columns of these numbers are read where they are."""
         places: list[tuple[int, ...]] = []
         numbers: list[tuple[float, ...]] = []
         first, staged = 0, [0, 0]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastnn.pipeline.drift import Drift
 
 # Rows that one thread scores at a time.
-_PIECE_ROWS = 32_768
+_PIECE_ROWS = 131_072
 
 Output = Literal["proba", "label", "both"]
 OnBadRow = Literal["fail", "null", "skip"]
@@ -171,7 +171,7 @@ class Scorer:
                 for start in range(0, batch.num_rows, _PIECE_ROWS):
                     waiting.append(pool.submit(self._score, batch.slice(start, _PIECE_ROWS), first_row, made))
                     first_row += min(_PIECE_ROWS, batch.num_rows - start)
-                    if len(waiting) == n_threads + 1:
+                    if len(waiting) == n_threads:
                         yield self._counted(waiting.popleft().result())
                 del batch  # while the next one is waited for
             while waiting:
@@ -194,7 +194,7 @@ class Scorer:
         # Arrow wants each column contiguous.
         columns = np.empty((self.model.network.n_classes, n_rows), self.model.network.dtype)
         try:
-            self.model.fill_proba(batch, columns.T, bad, n_threads=1)
+            self.model.fill_columns(batch, columns, bad=bad, n_threads=1)
         except DataError:
             raise self._at_its_row(batch, first_row) from None
         n_bad = 0 if bad is None else int(np.count_nonzero(bad))
@@ -211,12 +211,12 @@ class Scorer:
 
     def _at_its_row(self, batch: pa.RecordBatch, first_row: int) -> DataError:
         """The error of the first row of a batch that can't be scored."""
-        out = np.empty((batch.num_rows, self.model.network.n_classes), self.model.network.dtype)
+        columns = np.empty((self.model.network.n_classes, batch.num_rows), self.model.network.dtype)
         bad = np.zeros(batch.num_rows, np.bool_)
-        self.model.fill_proba(batch, out, bad, n_threads=1)
+        self.model.fill_columns(batch, columns, bad=bad, n_threads=1)
         row = int(bad.argmax())
         try:
-            self.model.fill_proba(batch.slice(row, 1), out[:1], n_threads=1)
+            self.model.fill_columns(batch.slice(row, 1), columns, n_threads=1)
         except DataError as error:
             return DataError(f"Row {first_row + row + 1}: {error}")
         raise AssertionError("a row is bad among others and good alone")

@@ -108,8 +108,6 @@ def _encode(format_: str, file: BinaryIO, schema: pa.Schema, batches: Iterator[p
                 file.flush()
                 os.fdatasync(file.fileno())
                 synced = written
-                # Arrow's allocator keeps much of what is freed in other threads than it was asked for in.
-                pa.default_memory_pool().release_unused()
 
 
 def _fitting(block: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

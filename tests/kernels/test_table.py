@@ -1,11 +1,10 @@
 """The rows of tables: against a loop in Python, within their arrays."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn.kernels.table import MOST_SINGLES, Encoding, columns_room, encode, limit_of
+from fastnn.kernels.table import BLOCK, MOST_SINGLES, Encoding, Table, encode
 from fastnn.runtime.launch import launch
 
 LARGE = st.sampled_from([1e38, 3.5e38, -1e39, 1e308, -np.inf])
@@ -82,19 +81,11 @@ def test_against_a_loop(drawn):
     rows = np.full(n_rows * n_inputs, np.nan, dtype)
     bad, strange = np.zeros(n_rows, bool), np.zeros(len(columns), np.int64)
     staged = values.reshape(-1), tuple(singles)
-    columns = np.full(columns_room(n_inputs), np.nan, dtype)
-    numbers_of_all, limit = np.reshape(numbers, -1), limit_of(dtype)
-    args = Encoding(rows, *staged, places, numbers_of_all, columns, strange, bad, n_inputs, stride, 2, limit)
-    launch(encode, args, 1, dtype)
+    memory = np.full(BLOCK * n_inputs, np.nan, dtype)
+    numbers_of_all = np.reshape(numbers, -1)
+    table = Table(*staged, places, numbers_of_all, strange, bad, n_inputs, stride, 2)
+    launch(encode, Encoding(rows, table, memory), 1, dtype)
     right_rows, right_bad, right_strange = expected(*drawn)
     np.testing.assert_array_equal(rows.reshape(n_rows, n_inputs), right_rows)
     np.testing.assert_array_equal(bad, right_bad)
     assert strange.tolist() == right_strange
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_limit_is_the_first_number_that_becomes_infinite(dtype):
-    limit = limit_of(np.dtype(dtype))
-    with np.errstate(over="ignore"):
-        assert np.isinf(np.float64(limit).astype(dtype))
-        assert np.isfinite(np.nextafter(limit, 0).astype(dtype))

@@ -83,9 +83,8 @@ def test_same_seed_same_bytes_however_the_table_is_cut(tmp_path):
 
 def test_blocks_do_not_change_the_bits(model, monkeypatch):
     whole = model.predict_proba(TABLE)
-    row_bytes = 4 * model.network.n_features
     for rows in (1, 70, 200):  # 64 are the fewest
-        monkeypatch.setattr(preprocess, "_BLOCK_BYTES", rows * row_bytes)
+        monkeypatch.setattr(preprocess, "BLOCK_ROWS", rows)
         assert model.predict_proba(TABLE).tobytes() == whole.tobytes()
 
 
