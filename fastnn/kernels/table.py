@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from fastnn.kernels.activation import activate_any
 from fastnn.kernels.arrays import Array, copy
-from fastnn.kernels.forward import Net, count_strangers, forward_columns
+from fastnn.kernels.forward import Block, Net, count_strangers, forward_columns
 from fastnn.kernels.layout import A_START, N
-from fastnn.kernels.loss import softmax_columns, to_rows
+from fastnn.kernels.loss import side_by_side, softmax_columns, to_rows
 from fastnn.kernels.tile import LINE_BYTES, float_bits, prefetch
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel, share
@@ -139,19 +139,11 @@ def encode_category(table: Table, column: int, values: Array, inputs: Inputs) ->
 
 
 @jit
-def encode_block(table: Table, start: int, n: int, part: int, columns: Array) -> int:
-    """The inputs of `n` rows from number `start` on, side by side (see `Inputs`); returns how wide: whole lines.
-
-    There are zeros from row n on.
-    """
-    n_columns, line = table.places.size // N_PLACES, LINE_BYTES // columns.itemsize
-    wide = (n + line - 1) // line * line
-    inputs = Inputs(
-        columns,
-        wide,
-        table.strange[part * n_columns : (part + 1) * n_columns],
-        table.bad[start : start + n],
-    )
+def encode_block(table: Table, part: int, block: Block, columns: Array, wide: int) -> None:
+    """The inputs of a block of rows, side by side (see `Inputs`); zeros where there are no more rows."""
+    start, n, n_columns = block.first, block.rows, table.places.size // N_PLACES
+    strange = table.strange[part * n_columns : (part + 1) * n_columns]
+    inputs = Inputs(columns, wide, strange, table.bad[start : start + n])
     for column in range(n_columns):
         places = table.places[column * N_PLACES : (column + 1) * N_PLACES]
         first = places[STAGED] * table.stride + start
@@ -168,7 +160,6 @@ def encode_block(table: Table, start: int, n: int, part: int, columns: Array) ->
         if i >= n or inputs.bad[i]:
             for k in range(table.n_inputs):
                 columns[k * wide + i] = 0
-    return wide
 
 
 class Encoding(NamedTuple):
@@ -189,7 +180,7 @@ def encode_rows(args: Encoding, part: int, parts: int) -> None:
     n_rows, n_inputs = table.bad.size, table.n_inputs
     for start in range(0, n_rows, BLOCK):
         n = min(BLOCK, n_rows - start)
-        encode_block(table, start, n, part, columns)
+        encode_block(table, part, Block(start, n), columns, side_by_side(n, columns.itemsize))
         to_rows(columns, n, n_inputs, args.rows[start * n_inputs : (start + n) * n_inputs], n_inputs)
 
 
@@ -220,13 +211,14 @@ def score_table_rows(args: TableScoring, part: int, parts: int) -> None:
     """F1 to F3 for this part's rows."""
     table, memory = args.table, args.memory[part * args.part_size : (part + 1) * args.part_size]
     output = table.shape[0] - 1
-    n_out = table[output, N]
+    n_out, line = table[output, N], LINE_BYTES // memory.itemsize
     inputs, outputs = memory[table[0, A_START] :], memory[table[output, A_START] :]
     strangers = 0
     first, last = share(args.rows.bad.size, BLOCK, part, parts)
     for start in range(first, last, BLOCK):
         n = min(BLOCK, last - start)
-        wide = encode_block(args.rows, start, n, part, inputs)
+        wide = (n + line - 1) // line * line
+        encode_block(args.rows, part, Block(start, n), inputs, wide)
         _forward(Net(args.params, table), memory, wide)
         softmax_columns(outputs, wide, n_out)
         strangers += count_strangers(outputs[: n_out * wide])  # where a sum overflows

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fastnn.kernels.arrays import Array, deliver, destination, flat
+from fastnn.kernels.arrays import Array, aligned_empty, deliver, destination, flat
 from fastnn.kernels.table import BLOCK, MOST_SINGLES, Encoding, Table, encode
 from fastnn.pipeline.columns import ColumnOptions
 from fastnn.pipeline.schema import DataError, Schema
@@ -207,7 +207,7 @@ class Preprocessor:
         """
         dtype = np.dtype(dtype)
         rows = destination(out, (batch.num_rows, self._n_inputs()), dtype, ())
-        columns = np.empty(BLOCK * rows.shape[1], dtype)
+        columns = aligned_empty(BLOCK * rows.shape[1], dtype)
         for here, table in self.tables(batch, dtype, bad):
             launch(encode, Encoding(flat(rows[here]), table, columns), 1, dtype)
         return deliver(rows, out)

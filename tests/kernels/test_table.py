@@ -1,10 +1,13 @@
-"""The rows of tables: against a loop in Python, within their arrays."""
+"""The rows of tables: against a loop in Python, within their arrays; and their scores, against the network's own."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fastnn.kernels.table import BLOCK, MOST_SINGLES, Encoding, Table, encode
+from fastnn.kernels.activation import CODES
+from fastnn.kernels.arrays import aligned_empty
+from fastnn.kernels.table import BLOCK, MOST_SINGLES, Encoding, Table, TableScoring, encode, score_table
+from fastnn.network import Network
 from fastnn.runtime.launch import launch
 
 LARGE = st.sampled_from([1e38, 3.5e38, -1e39, 1e308, -np.inf])
@@ -14,7 +17,7 @@ VALUES = st.floats(-1e6, 1e6) | st.just(np.nan) | LARGE
 @st.composite
 def encodings(draw):
     """Columns' values, the description of each, and a dtype."""
-    n_rows = draw(st.sampled_from([0, 1, 5, 63, 64, 65, 200]))
+    n_rows = draw(st.sampled_from([0, 1, 5, 63, 64, 65, 128, 300]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     dtype = np.dtype(draw(st.sampled_from(["float32", "float64"])))
     columns, first = [], 0
@@ -64,10 +67,9 @@ def expected(columns, numbers, n_inputs, n_rows, dtype):
     return rows, bad, strange
 
 
-@settings(deadline=None)
-@given(encodings())
-def test_against_a_loop(drawn):
-    columns, numbers, n_inputs, n_rows, dtype = drawn
+def table_of(drawn, parts):
+    """The rows as the kernels take them."""
+    columns, numbers, n_inputs, n_rows, _ = drawn
     stride = n_rows + 3
     values, singles = np.full((len(columns), stride), 7.0), [np.empty(0, np.float32) for _ in range(MOST_SINGLES)]
     for i, (column, _) in enumerate(columns):
@@ -78,14 +80,48 @@ def test_against_a_loop(drawn):
     for single in singles:
         single.flags.writeable = False
     places = np.array([(*places, i) for i, (_, places) in enumerate(columns)], np.int64).reshape(-1)
-    rows = np.full(n_rows * n_inputs, np.nan, dtype)
-    bad, strange = np.zeros(n_rows, bool), np.zeros(len(columns), np.int64)
-    staged = values.reshape(-1), tuple(singles)
-    memory = np.full(BLOCK * n_inputs, np.nan, dtype)
-    numbers_of_all = np.reshape(numbers, -1)
-    table = Table(*staged, places, numbers_of_all, strange, bad, n_inputs, stride, 2)
+    strange, bad = np.zeros(parts * len(columns), np.int64), np.zeros(n_rows, bool)
+    numbers = np.reshape(numbers, -1)
+    return Table(values.reshape(-1), tuple(singles), places, numbers, strange, bad, n_inputs, stride, 2)
+
+
+@settings(deadline=None)
+@given(encodings())
+def test_rows_against_a_loop(drawn):
+    *_, n_inputs, n_rows, dtype = drawn
+    table = table_of(drawn, 1)
+    rows, memory = np.full(n_rows * n_inputs, np.nan, dtype), np.full(BLOCK * n_inputs, np.nan, dtype)
     launch(encode, Encoding(rows, table, memory), 1, dtype)
     right_rows, right_bad, right_strange = expected(*drawn)
     np.testing.assert_array_equal(rows.reshape(n_rows, n_inputs), right_rows)
-    np.testing.assert_array_equal(bad, right_bad)
-    assert strange.tolist() == right_strange
+    np.testing.assert_array_equal(table.bad, right_bad)
+    assert table.strange.tolist() == right_strange
+
+
+@settings(deadline=None)
+@given(encodings(), st.lists(st.integers(1, 70), max_size=2), st.sampled_from(sorted(CODES)), st.integers(1, 2))
+def test_scores_are_the_network_s_own_to_the_last_bit(drawn, hidden, activation, parts):
+    *_, n_inputs, n_rows, dtype = drawn
+    rows, bad, _ = expected(*drawn)
+    assume(np.abs(rows).max(initial=0) < 1e30)
+    net = Network.create([n_inputs, *hidden, 5], activation, dtype=dtype)
+    layout, size = net.layout.columns(BLOCK, training=False)
+    memory, apart = aligned_empty(parts * (size + 16), dtype), n_rows + 3
+    results = np.full(5 * apart, np.nan, dtype)
+    table = table_of(drawn, parts)
+    launch(score_table, TableScoring(net.params, layout, table, results, apart, memory, size + 16), parts, dtype)
+    found = results.reshape(5, apart)
+    np.testing.assert_array_equal(found[:, :n_rows].T, net.predict_proba(rows))
+    assert np.isnan(found[:, n_rows:]).all()
+    np.testing.assert_array_equal(table.bad, bad)
+
+
+def test_a_sum_that_overflows_is_counted_and_spoils_its_row_alone():
+    values = np.array([1.0, 3e38, -1.0])
+    table = table_of(([(values, (0, 0, -1, -1, 0))], [(0.0, 1.0, 0.0)], 1, 3, np.dtype(np.float32)), 1)
+    net = Network([np.full((1, 2), [[4.0, -4.0]], np.float32)], [np.zeros(2, np.float32)])
+    layout, size = net.layout.columns(BLOCK, training=False)
+    memory, results = aligned_empty(size + 16, net.dtype), np.empty(6, net.dtype)
+    launch(score_table, TableScoring(net.params, layout, table, results, 3, memory, size + 16), 1, net.dtype)
+    assert memory[-1] > 0
+    assert np.isfinite(results.reshape(2, 3)).all(axis=0).tolist() == [True, False, True]
