@@ -21,6 +21,9 @@ import numpy as np
 # pyarrow is imported where it is needed: asv, which looks at all files here, has none.
 from benchmarks.child import run
 
+# As the command line does.
+ARROW_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc", "JE_ARROW_MALLOC_CONF": "narenas:1"}
+
 N_FEATURES, N_CLASSES = 30, 3
 GROUP_ROWS = 131_072
 FILE_ROWS = 10_000_000
@@ -179,8 +182,7 @@ def in_turn(programs: dict[str, str], rounds: int) -> dict[str, list[tuple[float
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
     for number in range(rounds):
         for name in list(programs) if number % 2 else reversed(list(programs)):
-            # The allocator that the command line chooses.
-            seconds, peak = run(programs[name] + _END, ARROW_DEFAULT_MEMORY_POOL="jemalloc").split()
+            seconds, peak = run(programs[name] + _END, **ARROW_MEMORY).split()
             found[name].append((float(seconds), float(peak)))
             print(f"  {name}: {float(seconds):.4g} s, {float(peak):.0f} MB", flush=True)
     return found

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import platform
 import re
 import resource
 import signal
@@ -19,6 +20,7 @@ import pytest
 from breast_cancer import N_ROWS, TABLE
 
 import fastnn
+import fastnn.cli
 from fastnn import modelfile
 from fastnn.cli import main
 from fastnn.pipeline import Model
@@ -143,6 +145,22 @@ def test_a_model_among_its_data(files, tmp_path, capsys):
         code, line = fail(capsys, "train", data, *TRAIN, "--model", tmp_path / "q.parquet")
         assert code == 2 and "the next run would read it as data" in line
     assert pq.read_table(tmp_path / "q.parquet").num_rows == N_ROWS
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64") or "jemalloc" not in pa.supported_memory_backends(),
+    reason="another allocator is used here",
+)
+def test_arrow_gets_the_allocator_that_keeps_least():
+    code = "import fastnn.cli, sys; assert fastnn.cli.main(['info']) == 0; import pyarrow as pa; "
+    code += "print(pa.default_memory_pool().backend_name)"
+    environment = {name: value for name, value in os.environ.items() if name not in fastnn.cli.ARROW_MEMORY}
+    for given, used in ({}, "jemalloc"), ({"ARROW_DEFAULT_MEMORY_POOL": "system"}, "system"):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment | given, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.splitlines()[-1] == used
+        assert not done.stderr
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def score_layer(net: Net, layer: int, buffer: Array, block: Any) -> None:
 
 
 class Block(NamedTuple):
-    """Rows of the buffer: so many, from `first` on."""
+    """Rows, of the buffer or of a table: so many, from `first` on."""
 
     first: int
     rows: int

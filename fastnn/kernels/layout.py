@@ -184,9 +184,10 @@ class Layout:
         return table, end
 
     def columns(self, samples: int, training: bool) -> tuple[NDArray[np.int64], int]:
-        """The table of a buffer for so many samples side by side (see `narrow`), and the buffer's size.
+        """The table of a buffer for so many samples side by side (see `forward_columns`), and the buffer's size.
 
-        It begins with a line of zeros. After each layer's units comes a row of ones, after the logits two rows more.
+        It begins with a line, for `narrow` one of zeros. After each layer's units there is room for two rows: there the
+        first is of ones, and after the logits `softmax_columns` uses both.
         """
         table = self.table.copy()
         end = line_elements(self.dtype)

@@ -2,8 +2,8 @@
 
 The values of columns come as float64, NaN for what is missing: a category as its index, or -1 if it is none of those
 that are known. Those of up to `MOST_SINGLES` columns of float32 are read where they are. So one compiled kernel does
-for all tables. A block of rows is encoded side by side, each column's inputs in vectors, into the nearest cache. To be
-scored it goes through all layers like that.
+for all tables that encodes them, and one that scores them. A block of rows is encoded side by side, each column's
+inputs in vectors, into the nearest cache that holds them. To be scored it goes through all layers like that.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def encode_category(table: Table, column: int, values: Array, inputs: Inputs) ->
 
 @jit
 def encode_block(table: Table, part: int, block: Block, columns: Array, wide: int) -> None:
-    """The inputs of a block of rows, side by side (see `Inputs`); zeros where there are no more rows."""
+    """The inputs of a block of the table's rows, side by side (see `Inputs`); zeros where there are no more rows."""
     start, n, n_columns = block.first, block.rows, table.places.size // N_PLACES
     strange = table.strange[part * n_columns : (part + 1) * n_columns]
     inputs = Inputs(columns, wide, strange, table.bad[start : start + n])
@@ -221,10 +221,10 @@ def score_table_rows(args: TableScoring, part: int, parts: int) -> None:
         encode_block(args.rows, part, Block(start, n), inputs, wide)
         _forward(Net(args.params, table), memory, wide)
         softmax_columns(outputs, wide, n_out)
-        strangers += count_strangers(outputs[: n_out * wide])  # where a sum overflows
         for j in range(n_out):
-            place = j * args.apart + start
-            copy(outputs[j * wide : j * wide + n], args.results[place : place + n])
+            place, column = j * args.apart + start, outputs[j * wide : j * wide + n]
+            strangers += count_strangers(column)  # where a sum overflows
+            copy(column, args.results[place : place + n])
     memory[args.part_size - 1] = strangers
 
 

@@ -122,22 +122,34 @@ class Model:
         ------
         DataError
             If a row can't be scored and there is no `bad`.
+        ValueError
+            If `columns` doesn't fit.
         """
         net, dtype = self.network, self.network.dtype
+        n_rows, fits = columns.shape[-1], columns.flags.carray and columns.dtype == dtype and columns.ndim == 2
+        if not fits or len(columns) != net.n_classes or n_rows < first + batch.num_rows:
+            raise ValueError(
+                f"columns must be a C-contiguous array of {dtype} with {net.n_classes} rows of at least "
+                f"{first + batch.num_rows} numbers."
+            )
         table, size = net.layout.columns(BLOCK, training=False)
         part_size = size + line_elements(dtype)  # whose last number is the count of strange results
         threads = threads_for(2.0 * batch.num_rows * net.params.size, n_threads)
         memory = borrow(threads * part_size, dtype)
+        overflow = False
         for here, rows in self.preprocessor.tables(batch, dtype, bad, threads):
             place = slice(first + here.start, first + here.stop)
             results = flat(columns)[place.start :]
-            args = TableScoring(net.params, table, rows, results, columns.shape[1], memory, part_size)
+            args = TableScoring(net.params, table, rows, results, n_rows, memory, part_size)
             parts = launch(score_table, args, threads, dtype)
             if memory[part_size - 1 : parts * part_size : part_size].any():
-                if bad is None:
-                    raise DataError(f"Values are so large that the network's sums overflow {dtype}.")
-                bad[here] |= ~np.isfinite(columns[:, place]).all(axis=0)
+                overflow = True
+                if bad is not None:
+                    bad[here] |= ~np.isfinite(columns[:, place]).all(axis=0)
         give_back(memory)
+        # Now, when the inputs are known to be good.
+        if overflow and bad is None:
+            raise DataError(f"Values are so large that the network's sums overflow {dtype}.")
 
     def predict(self, table: Any) -> np.ndarray:
         """The most probable class of each row.

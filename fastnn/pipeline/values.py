@@ -115,7 +115,11 @@ class Chunk(NamedTuple):
 
 
 def chunks(
-    columns: Sequence[Array], n_rows: int, keep: NDArray[np.bool_] | None = None, most_rows: int = _MOST_ROWS
+    columns: Sequence[Array],
+    n_rows: int,
+    keep: NDArray[np.bool_] | None = None,
+    fewest_rows: int = FEWEST_ROWS,
+    most_rows: int = _MOST_ROWS,
 ) -> Iterator[Chunk]:
     """Columns of `numbers_of` or `codes_of`, so many rows at a time as stay in the cache, all in the same memory.
 
@@ -125,11 +129,11 @@ def chunks(
     n_rows : int
     keep : ndarray of bool, shape (n_rows,), optional
         The rows to take; by default all.
-    most_rows : int
-        Of a chunk, if they aren't fewer anyway; 64 at least.
+    fewest_rows, most_rows : int
+        Of a chunk; in between as many as stay in the cache.
     """
-    most_rows = min(most_rows, _STAGED // max(1, len(columns)))
-    rows = max(FEWEST_ROWS, most_rows // FEWEST_ROWS * FEWEST_ROWS)
+    rows = min(most_rows, _STAGED // max(1, len(columns)))
+    rows = max(fewest_rows, rows // FEWEST_ROWS * FEWEST_ROWS)
     # Of columns that are a power of two apart the first-level cache holds few.
     stride = rows + LINE_BYTES // 8
     memory = borrow(len(columns) * stride, np.dtype(np.float64))

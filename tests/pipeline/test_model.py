@@ -83,9 +83,70 @@ def test_same_seed_same_bytes_however_the_table_is_cut(tmp_path):
 
 def test_blocks_do_not_change_the_bits(model, monkeypatch):
     whole = model.predict_proba(TABLE)
-    for rows in (1, 70, 200):  # 64 are the fewest
-        monkeypatch.setattr(preprocess, "BLOCK_ROWS", rows)
+    for rows in (1, 200, 300):  # 128 are the fewest
+        monkeypatch.setattr(preprocess, "_LAUNCH_ROWS", rows)
         assert model.predict_proba(TABLE).tobytes() == whole.tobytes()
+
+
+# relu; x = 0 alone overflows, and so does x = 3: the sums of both are infinities of either sign.
+OVERFLOWING = Network(
+    [np.full((1, 1), 1e20, np.float32), np.array([[1e20, -1e20]], np.float32)],
+    [np.full(1, 1e20, np.float32), np.zeros(2, np.float32)],
+    activation="relu",
+    classes=["a", "b"],
+)
+
+
+def of_numbers(network: Network) -> Model:
+    """A model of a column x that is taken as it is."""
+    learnt = train(pa.table({"x": [-1.0, 1.0] * 50, "y": ["a", "b"] * 50}), "y", PLAN).model
+    (column,) = learnt.preprocessor.columns
+    preprocessor = preprocess.Preprocessor((dataclasses.replace(column, centre=0.0, scale=1.0),))
+    return Model(learnt.schema, preprocessor, network, "y")
+
+
+@pytest.mark.parametrize("type_", [pa.float32(), pa.float64()])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rows_that_cannot_be_scored_are_found_wherever_they_are(type_, threads, monkeypatch):
+    monkeypatch.setattr("fastnn.pipeline.model.threads_for", lambda operations, n_threads: threads)
+    model = of_numbers(OVERFLOWING)
+    x = np.full(1000, -1.0)
+    for rows in ([], [3], [999], [500, 997]):
+        for value, why in ((3.0, "sums overflow"), (np.inf, "'x' holds an infinite value")):
+            found = x.copy()
+            found[rows] = value
+            batch = pa.record_batch({"x": pa.array(found, type_)})
+            columns, bad = np.empty((2, 1003), np.float32), np.zeros(1000, bool)
+            model.fill_columns(batch, columns, 3, bad)
+            assert np.flatnonzero(bad).tolist() == rows
+            np.testing.assert_array_equal(columns[:, 3:][:, ~bad], 0.5)
+            if rows:
+                with pytest.raises(DataError, match=why):
+                    model.predict_proba(batch)
+            else:
+                assert (model.predict_proba(batch) == 0.5).all()
+    both = pa.record_batch({"x": pa.array([3.0, *x, np.inf], type_)})
+    with pytest.raises(DataError, match="'x' holds an infinite value"):
+        model.predict_proba(both)
+
+
+def test_columns_to_fill_must_fit(model):
+    (batch,) = TABLE.combine_chunks().to_batches()
+    for columns in (
+        np.empty((2, 568), np.float32),
+        np.empty((3, 569), np.float32),
+        np.empty((2, 569)),
+        np.empty((569, 2), np.float32).T,
+        np.empty(1138, np.float32),
+    ):
+        with pytest.raises(ValueError, match=r"C-contiguous array of float32 with 2 rows of at least 569"):
+            model.fill_columns(batch, columns)
+
+
+def test_normalised_networks_are_refused(model):
+    net = Network.create([model.network.n_features, 4, 2], classes=model.classes, layer_norm=True)
+    with pytest.raises(ValueError, match="normalised"):
+        Model(model.schema, model.preprocessor, net, "diagnosis")
 
 
 def test_tables_of_many_kinds_give_the_same(model, tmp_path):
