@@ -101,11 +101,14 @@ def forward_rows(
 
 
 def _activate(code: int, a: Array) -> None:
-    """Stands for F2 in the template below."""
+    """Stands, with the next, for F2 and for what happens between tiles, in the template below."""
 
 
-def _forward_columns(net: Net, buffer: Array, wide: int) -> None:
-    table = net.table
+def _between(other: Any, number: int) -> None: ...
+
+
+def _forward_columns(net: Net, buffer: Array, wide: int, other: Any) -> None:
+    table, number = net.table, 0
     output = table.shape[0] - 1
     line = LINE_BYTES // buffer.itemsize
     panel = PANEL_LINES * line
@@ -125,17 +128,22 @@ def _forward_columns(net: Net, buffer: Array, wide: int) -> None:
                         InitColumn(net.params, b + j, 1),
                         n_in,
                     )
+                    _between(other, number)
+                    number += 1
         if layer < output:
             _activate(table[layer, ACTIVATION], buffer[here : here + n_out * wide])
 
 
-def forward_columns(activation: Callable[[int, Array], None]) -> Callable[[Net, Array, int], None]:
-    """F1 and F2 through all layers for samples side by side: ``forward(net, buffer, wide)``, from inputs to logits.
+def forward_columns(
+    activation: Callable[[int, Array], None], between: Callable[[Any, int], None]
+) -> Callable[[Net, Array, int, Any], None]:
+    """F1 and F2 through all layers for samples side by side: ``forward(net, buffer, wide, other)``.
 
-    Unit j of sample i is at ``j * wide + i`` of its layer's part of the buffer (see `Layout.columns`); `wide` is whole
-    lines. The sums have the same bits as those of `forward_rows`. ``activation(code, a)`` is F2.
+    It goes from inputs to logits. Unit j of sample i is at ``j * wide + i`` of its layer's part of the buffer (see
+    `Layout.columns`); `wide` is whole lines. The sums have the same bits as those of `forward_rows`.
+    ``activation(code, a)`` is F2, and ``between(other, number)`` follows each tile.
     """
-    return jit(instance(_forward_columns, _activate=activation))
+    return jit(instance(_forward_columns, _activate=activation, _between=between))
 
 
 class Predict(NamedTuple):

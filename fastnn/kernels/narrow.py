@@ -90,7 +90,12 @@ def block_samples(table: NDArray[np.int64], itemsize: int) -> int:
     return samples
 
 
-_forward = forward_columns(activate)
+@jit
+def nothing(other: int, number: int) -> None:
+    """Between two tiles."""
+
+
+_forward = forward_columns(activate, nothing)
 
 
 @jit
@@ -169,7 +174,7 @@ def block_of_batch(run: Run, number: int, first: int, n: int, buffer: Array, gra
         for i in range(wide):
             buffer[ones + i] = 1
     net = Net(run.params, table)
-    _forward(net, buffer, wide)
+    _forward(net, buffer, wide, 0)
     logits_of_targets(logits, wide, n_classes, targets, losses)
     softmax_columns(logits, wide, n_classes)
     losses_of_columns(logits, wide, n_classes, losses)

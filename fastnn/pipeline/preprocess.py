@@ -239,6 +239,8 @@ class Preprocessor:
         doubles = [column for i, column in enumerate(columns) if i not in singles]
         places, numbers = self._table(singles)
         in_place = tuple(_read_only(columns[i]) for i in singles) + (_NO_COLUMN,) * (MOST_SINGLES - len(singles))
+        addresses = [columns[i].ctypes.data for i in singles]
+        apart = np.array([(address - addresses[0]) // 4 for address in addresses], np.int64)
         for chunk in chunks(doubles, n_rows, None, parts * BLOCK, _LAUNCH_ROWS):
             here = slice(chunk.start, chunk.start + chunk.n)
             yield (
@@ -246,6 +248,7 @@ class Preprocessor:
                 Table(
                     values=flat(chunk.values),
                     singles=in_place,
+                    apart=apart,
                     places=places,
                     numbers=numbers,
                     strange=flat(strange),

@@ -82,7 +82,8 @@ def table_of(drawn, parts):
     places = np.array([(*places, i) for i, (_, places) in enumerate(columns)], np.int64).reshape(-1)
     strange, bad = np.zeros(parts * len(columns), np.int64), np.zeros(n_rows, bool)
     numbers = np.reshape(numbers, -1)
-    return Table(values.reshape(-1), tuple(singles), places, numbers, strange, bad, n_inputs, stride, 2)
+    apart = np.zeros(len(singles), np.int64)
+    return Table(values.reshape(-1), tuple(singles), apart, places, numbers, strange, bad, n_inputs, stride, 2)
 
 
 @settings(deadline=None)
