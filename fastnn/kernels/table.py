@@ -22,7 +22,7 @@ from fastnn.kernels.tile import LINE_BYTES, PANEL_LINES, ROWS, float_bits, prefe
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel, share
 
-# Rows that are encoded, and scored, together; of a column of float32 they are what `prefetch` asks for. From 30 of those
+# Rows that are encoded, and scored, together; of a column of float32 they are what `prefetch` asks for. From 30 such
 # through 30-64-3 a row takes 48 ns with blocks of 128, 52 with 96, 48 with 256, 53 with 32.
 BLOCK = 128
 
