@@ -35,7 +35,7 @@ import fastnn
 from fastnn import kernels
 from fastnn.kernels.arrays import flat
 from fastnn.kernels.tile import LINE_BYTES
-from fastnn.pipeline import Schema
+from fastnn.pipeline import Model, Schema
 from fastnn.pipeline.preprocess import Preprocessor
 
 HERE = Path(__file__).parent
@@ -276,9 +276,13 @@ def train_and_score_disguised(dtype: type) -> None:
     holes = pa.array([1.5, None] * 10, pa.float32())
     columns = {"single": X[:, 0].astype("f4"), "double": X[:, 1], "whole": y, "holes": holes, "word": ["a", "b"] * 10}
     table = pa.RecordBatch.from_pydict(columns)
-    preprocessor = Preprocessor.learn(Schema.infer(table.schema), [table])
+    schema = Schema.infer(table.schema)
+    preprocessor = Preprocessor.learn(schema, [table])
+    net = fastnn.Network.create([len(preprocessor.inputs), 4, 3], dtype=dtype, classes=[0, 1, 2])
+    model = Model(schema, preprocessor, net, "y")
     for rows in (table, table.slice(1, 3), table.slice(0, 0)):
         preprocessor.transform(rows, np.dtype(dtype))
+        model.predict_proba(rows)
 
 
 def test_one_signature_a_dtype() -> None:
