@@ -21,9 +21,6 @@ import numpy as np
 # pyarrow is imported where it is needed: asv, which looks at all files here, has none.
 from benchmarks.child import run
 
-# As the command line does.
-ARROW_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc", "JE_ARROW_MALLOC_CONF": "narenas:1"}
-
 N_FEATURES, N_CLASSES = 30, 3
 GROUP_ROWS = 131_072
 FILE_ROWS = 10_000_000
@@ -178,7 +175,9 @@ def copies(path: Path, folder: Path, n: int) -> list[str]:
 
 
 def in_turn(programs: dict[str, str], rounds: int) -> dict[str, list[tuple[float, float]]]:
-    """Seconds and megabytes of each program, run in turn."""
+    """Seconds and megabytes of each program, run in turn, with the allocator that the command line chooses."""
+    from fastnn.cli import ARROW_MEMORY
+
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
     for number in range(rounds):
         for name in list(programs) if number % 2 else reversed(list(programs)):

@@ -85,7 +85,7 @@ def _rows_of_nothing(net: Network) -> None:
     rows = Table(
         values=np.zeros(1),
         singles=(no_column,) * MOST_SINGLES,
-        apart=np.empty(0, np.int64),
+        offsets=np.empty(0, np.int64),
         places=np.zeros(2 * N_PLACES, np.int64),
         numbers=np.ones(2 * N_NUMBERS),
         strange=np.zeros(2, np.int64),

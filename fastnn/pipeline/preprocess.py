@@ -18,17 +18,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fastnn.kernels.arrays import Array, aligned_empty, deliver, destination, flat
+from fastnn.kernels.arrays import Array, borrow, deliver, destination, flat, give_back
 from fastnn.kernels.table import BLOCK, MOST_SINGLES, Encoding, Table, encode
 from fastnn.pipeline.columns import ColumnOptions
 from fastnn.pipeline.schema import DataError, Schema
-from fastnn.pipeline.values import chunks, codes_of, numbers_of
+from fastnn.pipeline.values import STAGED, chunks, codes_of, numbers_of
 from fastnn.runtime.launch import launch
 
 # Of batches that training learns from: the bits of its statistics depend on it.
 BLOCK_ROWS = 65_536
-# The most that a kernel takes at once.
-_LAUNCH_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -210,24 +208,36 @@ class Preprocessor:
         """
         dtype = np.dtype(dtype)
         rows = destination(out, (batch.num_rows, self._n_inputs()), dtype, ())
-        columns = aligned_empty(BLOCK * rows.shape[1], dtype)
+        columns = borrow(BLOCK * rows.shape[1], dtype)
         for here, table in self.tables(batch, dtype, bad):
             launch(encode, Encoding(flat(rows[here]), table, columns), 1, dtype)
+        give_back(columns)
         return deliver(rows, out)
 
     def tables(
         self, batch: pa.RecordBatch, dtype: np.dtype[Any], bad: NDArray[np.bool_] | None = None, parts: int = 1
     ) -> Iterator[tuple[slice, Table]]:
-        """The batch for kernels that encode it in so many parts; as many rows at a time as they can take.
+        """The batch for kernels that encode it, as many rows at a time as they can take.
 
-        Ask for tables until there are no more: what the kernel found in one is looked at when the next is asked for,
-        with the errors of `transform`.
+        Ask for tables until there are no more: what the kernel found in one is looked at when the next is asked for.
+
+        Parameters
+        ----------
+        batch, dtype, bad
+            As for `transform`.
+        parts : int
+            At most so many encode a table at once.
 
         Yields
         ------
         here : slice
             Which rows they are.
         table : Table
+
+        Raises
+        ------
+        DataError
+            As `transform`.
         """
         n_rows, n_inputs = batch.num_rows, self._n_inputs()
         flags = np.zeros(n_rows, np.bool_) if bad is None else bad
@@ -240,15 +250,15 @@ class Preprocessor:
         places, numbers = self._table(singles)
         in_place = tuple(_read_only(columns[i]) for i in singles) + (_NO_COLUMN,) * (MOST_SINGLES - len(singles))
         addresses = [columns[i].ctypes.data for i in singles]
-        apart = np.array([(address - addresses[0]) // 4 for address in addresses], np.int64)
-        for chunk in chunks(doubles, n_rows, None, parts * BLOCK, _LAUNCH_ROWS):
+        offsets = np.array([(address - addresses[0]) // 4 for address in addresses], np.int64)
+        for chunk in chunks(doubles, n_rows, None, parts * BLOCK, STAGED):
             here = slice(chunk.start, chunk.start + chunk.n)
             yield (
                 here,
                 Table(
                     values=flat(chunk.values),
                     singles=in_place,
-                    apart=apart,
+                    offsets=offsets,
                     places=places,
                     numbers=numbers,
                     strange=flat(strange),

@@ -16,13 +16,15 @@ from fastnn.pipeline.labels import arrow_labels
 from fastnn.pipeline.model import Model, not_arrow
 from fastnn.pipeline.parsing import parse, parsed_schema
 from fastnn.pipeline.schema import DataError, SchemaError, check_wanted
+from fastnn.pipeline.source import BATCH_ROWS
 from fastnn.runtime.launch import available_threads
 
 if TYPE_CHECKING:
     from fastnn.pipeline.drift import Drift
 
-# Rows that one thread scores at a time. To prepare a launch for 30 columns takes 0.2 ms, to score so many 7.
-_PIECE_ROWS = 131_072
+# Rows that one thread scores at a time: a file's batches as they are. To prepare a launch for 30 columns takes 0.2 ms,
+# to score so many 7.
+_PIECE_ROWS = BATCH_ROWS
 
 Output = Literal["proba", "label", "both"]
 OnBadRow = Literal["fail", "null", "skip"]

@@ -22,7 +22,7 @@ _PLAIN = {
 _PLAIN |= {type_.id for type_ in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())}
 _PER_DAY = {"s": 86_400, "ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 # Numbers of a staged chunk: 512 KB, which stay in the second-level cache until they have been used.
-_STAGED = 1 << 16
+STAGED = 1 << 16
 FEWEST_ROWS, _MOST_ROWS = 64, 4096
 
 
@@ -132,7 +132,7 @@ def chunks(
     fewest_rows, most_rows : int
         Of a chunk; in between as many as stay in the cache.
     """
-    rows = min(most_rows, _STAGED // max(1, len(columns)))
+    rows = min(most_rows, STAGED // max(1, len(columns)))
     rows = max(fewest_rows, rows // FEWEST_ROWS * FEWEST_ROWS)
     # Of columns that are a power of two apart the first-level cache holds few.
     stride = rows + LINE_BYTES // 8

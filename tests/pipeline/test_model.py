@@ -84,7 +84,7 @@ def test_same_seed_same_bytes_however_the_table_is_cut(tmp_path):
 def test_blocks_do_not_change_the_bits(model, monkeypatch):
     whole = model.predict_proba(TABLE)
     for rows in (1, 200, 300):  # 128 are the fewest
-        monkeypatch.setattr(preprocess, "_LAUNCH_ROWS", rows)
+        monkeypatch.setattr(preprocess, "STAGED", rows)
         assert model.predict_proba(TABLE).tobytes() == whole.tobytes()
 
 
