@@ -51,8 +51,8 @@ SCORE = """
 import time
 import pyarrow as pa
 from fastnn.pipeline import Model, predict_batches
-from fastnn.pipeline.sinks import write_batches
-from fastnn.pipeline.sources import ahead, open_source
+from fastnn.pipeline.io.sinks import write_batches
+from fastnn.pipeline.io.sources import ahead, open_source
 model = Model.load(MODEL)
 source = open_source(FILES)
 list(predict_batches(model, [next(source.batches())], keep=["id"], output="proba"))  # compiles
@@ -67,8 +67,8 @@ seconds = time.perf_counter() - began
 TRAIN = """
 import time
 import numpy as np
-from fastnn.pipeline.train import Plan, prepare
-from fastnn.trainer import TrainOptions
+from fastnn.pipeline.learning.train import Plan, prepare
+from fastnn.training.trainer import TrainOptions
 plan = Plan((256, 128), epochs=1, validation=0.0, batch_size=256, options=TrainOptions("adam", 1e-3))
 training = prepare(FILES, "label", plan, ["id"])
 training.compile()
@@ -202,8 +202,8 @@ def score(folder: Path, rounds: int, rows: int, n_copies: int) -> None:
     """The scoring program beside pyarrow alone."""
     import pyarrow.parquet as pq
 
-    from fastnn.pipeline.train import Plan, prepare
-    from fastnn.trainer import TrainOptions
+    from fastnn.pipeline.learning.train import Plan, prepare
+    from fastnn.training.trainer import TrainOptions
 
     data, model, out = folder / f"rows-{rows}.parquet", folder / "score.model", folder / "out.parquet"
     if not data.exists():

@@ -68,8 +68,8 @@ def trainings(draw):
 
 def outcome(net, X, y, weight, options):
     """The bytes of what training and scoring give, or the error."""
-    from fastnn.samples import Samples
-    from fastnn.trainer import Trainer, TrainOptions
+    from fastnn.network.samples import Samples
+    from fastnn.training.trainer import Trainer, TrainOptions
 
     options = dict(options)
     epochs, n_threads = options.pop("epochs"), options["n_threads"]
@@ -160,8 +160,8 @@ def test_the_bounds_checks_see(loop, n_threads, tmp_path):
     code = f"""
 import subprocess, sys
 import numpy as np
-from fastnn.kernels import tile
-from fastnn.kernels.tile import Init, Left, Out, Right
+from fastnn.kernels.simd import tile
+from fastnn.kernels.simd.tile import Init, Left, Out, Right
 from fastnn.runtime import launch
 from fastnn.runtime.compiler import jit
 

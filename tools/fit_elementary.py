@@ -1,4 +1,4 @@
-"""Fit the polynomials of `fastnn.kernels.elementary` and print the tables that stand there.
+"""Fit the polynomials of `fastnn.kernels.equations.elementary` and print the tables that stand there.
 
     python tools/fit_elementary.py           print the tables
     python tools/fit_elementary.py --check   compare them with the file; exit with 1 if they differ

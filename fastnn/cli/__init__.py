@@ -16,7 +16,7 @@ import typer
 
 from fastnn.cli import demo, machine, scoring, training
 from fastnn.cli.terminal import complain
-from fastnn.interrupts import terminable
+from fastnn.training.interrupts import terminable
 
 # For Arrow, before it is loaded: of what threads free for each other its own choice, mimalloc, keeps 60 MB more.
 ARROW_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc", "JE_ARROW_MALLOC_CONF": "narenas:1"}
@@ -91,11 +91,11 @@ def exit_code(error: Exception) -> int:
 
 
 def _codes() -> list[tuple[type[Exception], int]]:
-    from fastnn.modelfile import ModelFileError
+    from fastnn.files.modelfile import ModelFileError
 
     codes: list[tuple[type[Exception], int]] = [(ModelFileError, MODEL_FILE)]
     with suppress(ModuleNotFoundError):  # without pyarrow no such error can have happened
-        from fastnn.pipeline.schema import DataError, SchemaError
+        from fastnn.pipeline.columns.schema import DataError, SchemaError
 
         codes += [(SchemaError, SCHEMA), (DataError, DATA)]
     return codes

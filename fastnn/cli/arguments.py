@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fastnn.atomic import check_replaceable
+from fastnn.files.atomic import check_replaceable
 
 ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that `fastnn train` wrote.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -44,7 +44,7 @@ def warmup(json: Json = False) -> None:
 
 
 def _about_model(path: Path) -> dict[str, Any]:
-    from fastnn import modelfile
+    from fastnn.files import modelfile
 
     tensors, description = modelfile.load(path)
     try:

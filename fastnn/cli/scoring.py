@@ -17,7 +17,7 @@ from fastnn.cli.terminal import progress, show
 if TYPE_CHECKING:
     import numpy as np
 
-    from fastnn.pipeline.job import Job, Scored, Task
+    from fastnn.pipeline.jobs.job import Job, Scored, Task
 
 _DATA_HELP = "Files (CSV with a header line, Parquet, Arrow, .npy), folders, or patterns as 'data/*.parquet'."
 
@@ -78,7 +78,7 @@ def predict(
 
     Each output appears whole or not at all, and with it a hidden manifest, which `--resume` goes by.
     """
-    from fastnn.pipeline.job import Job, JobOptions, n_rows
+    from fastnn.pipeline.jobs.job import Job, JobOptions, n_rows
 
     began = perf_counter()
     scored_by = Job(
@@ -127,8 +127,8 @@ def evaluate(
 ) -> None:
     """Compare a model's predictions with known classes: accuracy, log-loss, confusion table."""
     from fastnn.pipeline import Model
-    from fastnn.pipeline.evaluate import evaluate as evaluate_rows
-    from fastnn.pipeline.parsing import open_for
+    from fastnn.pipeline.io.parsing import open_for
+    from fastnn.pipeline.jobs.evaluate import evaluate as evaluate_rows
     from fastnn.plot import plot_confusion
 
     check_outputs([model, *data], [], plot)
@@ -154,7 +154,7 @@ def evaluate(
 
 def _tasks(job: Job, model: Path, data: list[str], out: str, format_: Format | None) -> list[Task]:
     """What is to be scored into which file; a usage error where that can't be."""
-    from fastnn.pipeline.schema import DataError, SchemaError
+    from fastnn.pipeline.columns.schema import DataError, SchemaError
 
     path = Path(out)
     into_folder = out.endswith(os.sep) or path.is_dir() or (len(data) > 1 and not path.suffix)

@@ -12,8 +12,8 @@ from fastnn.cli.arguments import Json, check_outputs
 from fastnn.cli.terminal import COMPILING, progress, said_when_slow, say, show
 
 if TYPE_CHECKING:
-    from fastnn.pipeline.columns import ColumnOptions
-    from fastnn.pipeline.train import Plan
+    from fastnn.pipeline.columns.options import ColumnOptions
+    from fastnn.pipeline.learning.train import Plan
 
 
 class Activation(StrEnum):
@@ -94,11 +94,11 @@ def train(
     Numbers and dates are standardised, strings one-hot encoded, holes filled; all of that goes into the model file.
     """
     from fastnn.callbacks import ProgressBar, called
-    from fastnn.checkpoint import Checkpoint
-    from fastnn.pipeline.sources import open_source
-    from fastnn.pipeline.train import prepare
+    from fastnn.network.samples import Samples
+    from fastnn.pipeline.io.sources import open_source
+    from fastnn.pipeline.learning.train import prepare
     from fastnn.plot import plot_loss
-    from fastnn.samples import Samples
+    from fastnn.training.checkpoint import Checkpoint
 
     options = {
         "solver": solver.value,
@@ -176,8 +176,8 @@ def train(
 
 
 def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
-    from fastnn.pipeline.train import Plan
-    from fastnn.trainer import TrainOptions
+    from fastnn.pipeline.learning.train import Plan
+    from fastnn.training.trainer import TrainOptions
 
     if not 0 <= settings["validation"] < 1:
         raise typer.BadParameter(f"--validation is a share from 0 to below 1, got {settings['validation']:g}.")
@@ -189,7 +189,7 @@ def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
 
 
 def _column_options(path: Path) -> dict[str, ColumnOptions]:
-    from fastnn.pipeline.columns import read_columns
+    from fastnn.pipeline.columns.options import read_columns
 
     try:
         return read_columns(path)

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from fastnn import modelfile
+from fastnn.files import modelfile
+from fastnn.files.modelfile import ModelFileError
 from fastnn.kernels.arrays import borrow, flat, give_back
+from fastnn.kernels.forward.table import BLOCK, TableScoring, score_table
 from fastnn.kernels.layout import line_elements
-from fastnn.kernels.table import BLOCK, TableScoring, score_table
-from fastnn.modelfile import ModelFileError
-from fastnn.network import Network
-from fastnn.pipeline.preprocess import Preprocessor
-from fastnn.pipeline.schema import DataError, Schema
+from fastnn.network.network import Network
+from fastnn.pipeline.columns.preprocess import Preprocessor
+from fastnn.pipeline.columns.schema import DataError, Schema
 from fastnn.runtime.launch import launch, threads_for
 
 

@@ -34,9 +34,9 @@ from numba import types
 import fastnn
 from fastnn import kernels
 from fastnn.kernels.arrays import flat
-from fastnn.kernels.tile import LINE_BYTES
+from fastnn.kernels.simd.tile import LINE_BYTES
 from fastnn.pipeline import Model, Schema
-from fastnn.pipeline.preprocess import Preprocessor
+from fastnn.pipeline.columns.preprocess import Preprocessor
 
 HERE = Path(__file__).parent
 # The forms that `out` may have: it must be writable.

@@ -10,15 +10,15 @@ import pytest
 from breast_cancer import TABLE
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 
-from fastnn import modelfile
-from fastnn.modelfile import ModelFileError
-from fastnn.network import Network
+from fastnn.files import modelfile
+from fastnn.files.modelfile import ModelFileError
+from fastnn.network.network import Network
 from fastnn.pipeline import DataError, Model, SchemaError, preprocess
-from fastnn.pipeline.evaluate import evaluate
-from fastnn.pipeline.held_out import HeldOut
-from fastnn.pipeline.sources import read_table
-from fastnn.pipeline.train import Plan, Trained, prepare
-from fastnn.trainer import TrainOptions
+from fastnn.pipeline.io.sources import read_table
+from fastnn.pipeline.jobs.evaluate import evaluate
+from fastnn.pipeline.learning.held_out import HeldOut
+from fastnn.pipeline.learning.train import Plan, Trained, prepare
+from fastnn.training.trainer import TrainOptions
 
 PLAN = Plan(hidden=(16,), epochs=30, options=TrainOptions("adam", step_size=1e-2))
 

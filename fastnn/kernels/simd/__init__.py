@@ -1,0 +1,1 @@
+"""What is written in LLVM's language: register tiles and other vector operations."""
