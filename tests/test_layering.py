@@ -27,6 +27,7 @@ ROOMS = [
     "files",
     "kernels.epoch",
     "kernels.forward",
+    "kernels.functions",
     "kernels.equations",
     "kernels.layout",
     "kernels.arrays",
