@@ -10,7 +10,7 @@ What is learnt is in `statistics`; here is what the model keeps of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array, borrow, deliver, destination, flat, give_back
 from fastnn.kernels.forward.table import BLOCK, MOST_SINGLES, Encoding, Table, encode
-from fastnn.pipeline.columns.options import ColumnOptions
-from fastnn.pipeline.columns.schema import DataError, Schema
+from fastnn.pipeline.columns.schema import DataError
 from fastnn.pipeline.columns.values import STAGED, chunks, codes_of, numbers_of
 from fastnn.runtime.launch import launch
 
@@ -137,34 +136,6 @@ class Preprocessor:
     """The learnt columns of a schema, in its order; together they make the rows that the network reads."""
 
     columns: tuple[LearntColumn, ...]
-
-    @classmethod
-    def learn(
-        cls, schema: Schema, batches: Iterable[pa.RecordBatch], options: Mapping[str, ColumnOptions] | None = None
-    ) -> Preprocessor:
-        """Learn from batches of rows, one after the other.
-
-        Parameters
-        ----------
-        schema : Schema
-            The columns to learn, all of which each batch has.
-        batches : iterable of pyarrow.RecordBatch
-            Read once. For the same bits from every source, cut the rows into batches of `BLOCK_ROWS`.
-        options : mapping of str to ColumnOptions, optional
-            What is said of single columns.
-
-        Raises
-        ------
-        DataError
-            If a column holds infinite numbers, no value at all, or too many categories.
-        """
-        from fastnn.pipeline.columns.statistics import TableStatistics
-
-        statistics, row = TableStatistics(schema, options), 0
-        for batch in batches:
-            statistics.update(batch, row)
-            row += batch.num_rows
-        return statistics.finish()
 
     @property
     def inputs(self) -> list[str]:

@@ -11,15 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutations import change
+from tables import learnt
 
-from fastnn.pipeline.columns.options import column_options
 from fastnn.pipeline.columns.preprocess import NumberColumn, Preprocessor
-from fastnn.pipeline.columns.schema import DataError, Schema
-
-
-def learnt(table: pa.Table, options=None) -> Preprocessor:
-    options = column_options(options or {})
-    return Preprocessor.learn(Schema.infer(table.schema, options=options), table.to_batches(), options)
+from fastnn.pipeline.columns.schema import DataError
 
 
 def batch_of(table: pa.Table) -> pa.RecordBatch:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import learnt, statistics_of
 
 from fastnn.pipeline.columns import statistics as module
 from fastnn.pipeline.columns.options import column_options
@@ -16,24 +17,11 @@ from fastnn.pipeline.columns.schema import DataError, Schema
 from fastnn.pipeline.columns.statistics import Moments, RowSample, TableStatistics, deciles
 
 
-def of_table(table: pa.Table, rows: int | None = None, options=None) -> TableStatistics:
-    options = column_options(options or {})
-    statistics, row = TableStatistics(Schema.infer(table.schema, options=options), options), 0
-    for batch in table.combine_chunks().to_batches(rows):
-        statistics.update(batch, row)
-        row += batch.num_rows
-    return statistics
-
-
-def learnt(table: pa.Table, options=None) -> Preprocessor:
-    return of_table(table, options=options).finish()
-
-
 @pytest.mark.parametrize("mean", [0.0, 1e9, -1e9])
 @pytest.mark.parametrize("rows", [17, 1000, 20_000])
 def test_moments_against_numpy(mean, rows):
     values = np.random.default_rng(3).normal(mean, 1.0, 20_000)
-    column = of_table(pa.table({"x": values}), rows).finish().columns[0]
+    column = statistics_of(pa.table({"x": values}), rows).finish().columns[0]
     # The reference sums exactly.
     exact_mean = math.fsum(values) / len(values)
     exact_scale = math.sqrt(math.fsum((values - exact_mean) ** 2) / len(values))
@@ -44,7 +32,7 @@ def test_moments_against_numpy(mean, rows):
 def test_moments_after_a_first_value_that_is_far_off():
     values = np.random.default_rng(3).normal(1e9, 1.0, 500_000)
     values[0] = -1e9
-    column = of_table(pa.table({"x": values}), 10_000).finish().columns[0]
+    column = statistics_of(pa.table({"x": values}), 10_000).finish().columns[0]
     exact = math.fsum(values) / len(values)
     assert column.centre == pytest.approx(exact, rel=1e-12)
     assert column.scale == pytest.approx(math.sqrt(math.fsum((values - exact) ** 2) / len(values)), rel=1e-9)
@@ -106,8 +94,8 @@ def same(one: Preprocessor, other: Preprocessor) -> bool:
 def test_parts_in_any_order_are_the_whole(sample_rows, monkeypatch):
     monkeypatch.setattr(module, "SAMPLE_ROWS", sample_rows)
     table = a_table(3000)
-    whole = of_table(table, options=OPTIONS).finish()
-    assert same(whole, of_table(table, 77, OPTIONS).finish())
+    whole = statistics_of(table, options=OPTIONS).finish()
+    assert same(whole, statistics_of(table, 77, OPTIONS).finish())
     options = column_options(OPTIONS)
     schema = Schema.infer(table.schema, options=options)
     cuts = [0, 1, 500, 501, 2000, 3000]
@@ -198,7 +186,7 @@ def test_an_identifier_is_no_category(monkeypatch):
     learnt(table.slice(1))
     with pytest.raises(DataError, match=r"'my id' has more than 1,000 different values.*--ignore 'my id'"):
         learnt(table)
-    halves = [of_table(table.slice(0, 600)), of_table(table.slice(500))]
+    halves = [statistics_of(table.slice(0, 600)), statistics_of(table.slice(500))]
     with pytest.raises(DataError, match="'my id' has more than 1,000"):
         halves[0].merge(halves[1])
     (column,) = learnt(table, {"my id": {"categories": ["7"]}}).columns  # others needn't be counted
