@@ -5,8 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from fastnn.pipeline.columns.encoding import Preprocessor
 from fastnn.pipeline.columns.options import column_options
-from fastnn.pipeline.columns.preprocess import Preprocessor
 from fastnn.pipeline.columns.schema import Schema
 from fastnn.pipeline.columns.statistics import TableStatistics
 

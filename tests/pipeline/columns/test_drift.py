@@ -6,7 +6,7 @@ import pytest
 from tables import learnt
 
 from fastnn.pipeline.columns.drift import ColumnDrift, Drift
-from fastnn.pipeline.columns.preprocess import Preprocessor
+from fastnn.pipeline.columns.encoding import Preprocessor
 
 RNG = np.random.default_rng(0)
 
