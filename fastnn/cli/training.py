@@ -95,7 +95,7 @@ def train(
     """
     from fastnn.callbacks import ProgressBar, called
     from fastnn.network.samples import Samples
-    from fastnn.pipeline.io.sources import open_source
+    from fastnn.pipeline.io.opening import open_source
     from fastnn.pipeline.learning.train import prepare
     from fastnn.plot import plot_loss
     from fastnn.training.checkpoint import Checkpoint

@@ -24,10 +24,10 @@ from fastnn.files.atomic import replacing
 from fastnn.files.modelfile import ModelFileError
 from fastnn.pipeline.columns.drift import Drift
 from fastnn.pipeline.columns.schema import DataError, SchemaError
-from fastnn.pipeline.io.ahead import ahead
+from fastnn.pipeline.io.overlap import read_ahead
 from fastnn.pipeline.io.parsing import open_for
 from fastnn.pipeline.io.sinks import format_of, write_batches
-from fastnn.pipeline.io.sources import Source
+from fastnn.pipeline.io.source import Source
 from fastnn.pipeline.jobs.scoring import OnBadRow, Output, Scorer
 from fastnn.pipeline.model import Model
 from fastnn.training.interrupts import held_back
@@ -188,7 +188,7 @@ class Job:
 
             def batches() -> Iterator[pa.RecordBatch]:
                 # One ahead is enough: the scorer has one more than it works on.
-                with closing(ahead(task.source.batches(scorer.columns), 1)) as read:
+                with closing(read_ahead(task.source.batches(scorer.columns), 1)) as read:
                     rows = 0
                     for batch in scorer.batches(read):
                         yield batch

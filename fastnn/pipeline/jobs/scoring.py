@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 import pyarrow as pa
 
-from fastnn.pipeline.columns.arrays import arrow_of
+from fastnn.pipeline.columns.arrow import to_arrow
 from fastnn.pipeline.columns.labels import arrow_labels
 from fastnn.pipeline.columns.schema import DataError, SchemaError, check_wanted
 from fastnn.pipeline.io.parsing import parse, parsed_schema
@@ -203,12 +203,12 @@ class Scorer:
         mask = bad if n_bad and self.on_bad_row == "null" else None
         arrays = [batch.column(name).cast(made.field(name).type) for name in self.keep]
         if self.output != "proba":
-            arrays.append(self._labels.take(arrow_of(columns.argmax(axis=0), mask)))
+            arrays.append(self._labels.take(to_arrow(columns.argmax(axis=0), mask)))
         if self.output != "label":
-            arrays += [arrow_of(column, mask) for column in columns]
+            arrays += [to_arrow(column, mask) for column in columns]
         scores = pa.RecordBatch.from_arrays(arrays, schema=made)
         if bad is not None and n_bad and self.on_bad_row == "skip":
-            scores = scores.filter(arrow_of(~bad))
+            scores = scores.filter(to_arrow(~bad))
         return _Scored(None if self.drift is None else batch, n_rows, n_bad, scores)
 
     def _at_its_row(self, batch: pa.RecordBatch, first_row: int) -> DataError:

@@ -20,15 +20,16 @@ import pyarrow as pa
 from fastnn.callbacks import Epoch
 from fastnn.network.network import Network
 from fastnn.network.samples import Samples
-from fastnn.pipeline.columns.arrays import arrow_of
+from fastnn.pipeline.columns.arrow import to_arrow
+from fastnn.pipeline.columns.encoding import Preprocessor
 from fastnn.pipeline.columns.labels import ClassLearner, class_indices
 from fastnn.pipeline.columns.options import ColumnOptions, column_options
-from fastnn.pipeline.columns.preprocess import BLOCK_ROWS, Preprocessor
 from fastnn.pipeline.columns.schema import DataError, Schema, check_names
-from fastnn.pipeline.columns.statistics import TableStatistics
-from fastnn.pipeline.io.ahead import ahead
+from fastnn.pipeline.columns.statistics import BLOCK_ROWS, TableStatistics
+from fastnn.pipeline.io.opening import open_source
+from fastnn.pipeline.io.overlap import read_ahead
+from fastnn.pipeline.io.rebatch import rebatch
 from fastnn.pipeline.io.source import Source
-from fastnn.pipeline.io.sources import in_blocks, open_source
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.parts import Rows, StreamedSamples
 from fastnn.pipeline.model import Model
@@ -310,16 +311,16 @@ def _survey(
                 yield batch
 
     kept, first, n_held_out = [], 0, 0
-    with closing(ahead(batches())) as read:
+    with closing(read_ahead(batches())) as read:
         # Cut by position, so that sums are the same from every source.
-        for block in in_blocks(read, BLOCK_ROWS):
+        for block in rebatch(read, BLOCK_ROWS):
             classes.update(block.column(classes.name))
             chosen = held_out.among(block, first)
             statistics.update(block, first, ~chosen)
             n_held_out += int(chosen.sum())
             measured = held_out.measured(chosen, first)
             if measured.any():
-                kept.append(pa.Table.from_batches([block.filter(arrow_of(measured))]))
+                kept.append(pa.Table.from_batches([block.filter(to_arrow(measured))]))
             first += block.num_rows
             advance(block.num_rows)
     known = classes.finish()
