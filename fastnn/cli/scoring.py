@@ -79,6 +79,7 @@ def predict(
     Each output appears whole or not at all, and with it a hidden manifest, which `--resume` goes by.
     """
     from fastnn.pipeline.jobs.job import Job, JobOptions, n_rows
+    from fastnn.pipeline.jobs.scoring import score_task
 
     began = perf_counter()
     scored_by = Job(
@@ -95,7 +96,7 @@ def predict(
     done = {task.out: scored for task in tasks if resume and (scored := scored_by.finished(task)) is not None}
     left = [task for task in tasks if task.out not in done]
     with progress(n_rows(left)) as advance:
-        results = {**done, **{task.out: scored_by.run(task, advance) for task in left}}
+        results = {**done, **{task.out: score_task(scored_by, task, advance) for task in left}}
     seconds = perf_counter() - began
 
     rows, bad_rows = (sum(getattr(scored, count) for scored in results.values()) for count in ("rows", "bad_rows"))
@@ -107,7 +108,7 @@ def predict(
         "bytes": sum(scored.bytes for scored in results.values()),
         "seconds": seconds,
         "model": {"path": str(model), "sha256": scored_by.model_sha256},
-        "columns": scored_by.columns(tasks[0]),
+        "columns": tasks[0].schema.names,
         "outputs": [{"path": str(task.out), **vars(results[task.out]), "skipped": task.out in done} for task in tasks],
         "skipped": len(done),
         "drift": drift,
