@@ -13,7 +13,7 @@ from fastnn.cli.terminal import COMPILING, progress, said_when_slow, say, show
 
 if TYPE_CHECKING:
     from fastnn.pipeline.columns.options import ColumnOptions
-    from fastnn.pipeline.learning.train import Plan
+    from fastnn.pipeline.learning.plan import Plan
 
 
 class Activation(StrEnum):
@@ -176,7 +176,7 @@ def train(
 
 
 def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
-    from fastnn.pipeline.learning.train import Plan
+    from fastnn.pipeline.learning.plan import Plan
     from fastnn.training.trainer import TrainOptions
 
     if not 0 <= settings["validation"] < 1:

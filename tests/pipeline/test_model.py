@@ -17,7 +17,8 @@ from fastnn.pipeline import DataError, Model, SchemaError, preprocess
 from fastnn.pipeline.io.sources import read_table
 from fastnn.pipeline.jobs.evaluate import evaluate
 from fastnn.pipeline.learning.held_out import HeldOut
-from fastnn.pipeline.learning.train import Plan, Trained, prepare
+from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.train import Trained, prepare
 from fastnn.training.trainer import TrainOptions
 
 PLAN = Plan(hidden=(16,), epochs=30, options=TrainOptions("adam", step_size=1e-2))

@@ -1,8 +1,8 @@
 """Jobs, which score files into files: which output is made from which files, and which outputs are finished.
 
-Beside each output lies a manifest, a hidden JSON file that says what was scored, by which model, with which options, and
-what came of it. The manifest is removed before its output is written and appears after it. So a job that is killed at
-any moment leaves manifests of finished outputs only. A manifest holds no times, except those of the input files: the
+Beside each output lies a manifest, a hidden JSON file that says what was scored, by which model, with which options,
+and what came of it. The manifest is removed before its output is written and appears after it. So a job that is killed
+at any moment leaves manifests of finished outputs only. A manifest holds no times, except those of the input files: the
 same work gives the same bytes.
 """
 
@@ -84,7 +84,7 @@ class Task:
 
     @contextmanager
     def unfinished(self) -> Iterator[None]:
-        """Make the output's folder and remove an old manifest; if the block fails, remove the folders made, if empty."""
+        """Make the output's folder and remove an old manifest; if the block fails, remove the new folders, if empty."""
         made = [folder for folder in self.out.parents if not folder.exists()]
         try:
             self.out.parent.mkdir(parents=True, exist_ok=True)

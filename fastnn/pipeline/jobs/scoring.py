@@ -131,7 +131,7 @@ class Scorer(ResultColumns):
         self, batches: Iterable[pa.RecordBatch], schema: pa.Schema | None, made: pa.Schema | None
     ) -> Iterator[pa.RecordBatch]:
         # Each thread scores a batch of its own. If several threads scored one batch together, all would wait for the
-        # one that shares its processor with the reader or the writer (1.5 times the time for 30-64-3 on two processors).
+        # one that shares its processor with the reader or the writer (30-64-3, two processors: 1.5 times the time).
         n_threads = available_threads()
         pool = ThreadPoolExecutor(n_threads, "fastnn-score")
         waiting: deque[Future[_Piece]] = deque()

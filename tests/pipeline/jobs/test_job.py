@@ -19,7 +19,8 @@ from fastnn.pipeline import DataError, Model, SchemaError
 from fastnn.pipeline.jobs import job
 from fastnn.pipeline.jobs.job import Job, JobOptions, Scored, n_rows
 from fastnn.pipeline.jobs.scoring import DriftError, score_task
-from fastnn.pipeline.learning.train import Plan, prepare
+from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.train import prepare
 from fastnn.training.trainer import TrainOptions
 
 KEEP_ID = JobOptions(keep=("id",))
