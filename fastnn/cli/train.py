@@ -102,7 +102,7 @@ def _batch_size(text: str) -> int | None:
 
 def _prepare(data: list[str], target: str, plan: Plan, ignore: list[str], columns: Path | None) -> Training:
     """Read the data once, and compile."""
-    from fastnn.pipeline.io.sources import open_source
+    from fastnn.pipeline.io.opening import open_source
     from fastnn.pipeline.learning.train import prepare
 
     overrides = None if columns is None else _column_options(columns)

@@ -15,7 +15,7 @@ from fastnn.kernels.arrays import borrow, flat, give_back
 from fastnn.kernels.forward.table import BLOCK, TableScoring, score_table
 from fastnn.kernels.layout import line_elements
 from fastnn.network.network import Network
-from fastnn.pipeline.columns.preprocess import Preprocessor
+from fastnn.pipeline.columns.encoding import Preprocessor
 from fastnn.pipeline.columns.schema import DataError, Schema
 from fastnn.runtime.launch import launch, threads_for
 

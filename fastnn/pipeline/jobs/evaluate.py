@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from fastnn.pipeline.columns.labels import class_indices
 from fastnn.pipeline.columns.schema import DataError, check_names
+from fastnn.pipeline.io.rebatch import rebatch
 from fastnn.pipeline.io.source import BATCH_ROWS
-from fastnn.pipeline.io.sources import in_blocks
 from fastnn.pipeline.jobs.scoring import Scorer, as_stream
 from fastnn.pipeline.model import Model
 from fastnn.training.validation import mean_log_loss
@@ -72,7 +72,7 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     truth: deque[np.ndarray] = deque()
 
     def noted() -> Iterator[pa.RecordBatch]:
-        for block in in_blocks(batches, _BLOCK_ROWS):
+        for block in rebatch(batches, _BLOCK_ROWS):
             check_names(block.schema, [target])
             truth.append(class_indices(target, pa.chunked_array([block.column(target)]), model.classes))
             yield block
@@ -82,7 +82,7 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     loss = 0.0
     scores = Scorer(model, output="proba", spelt=spelt).batches(noted())
     # The scores are cut into the same blocks as the true labels, so that the mean's bits don't depend on the batches.
-    for scored in in_blocks(scores, _BLOCK_ROWS):
+    for scored in rebatch(scores, _BLOCK_ROWS):
         right, proba = truth.popleft(), np.column_stack([column.to_numpy() for column in scored.columns])
         np.add.at(confusion, (right, proba.argmax(axis=1)), 1)
         loss += mean_log_loss(proba, right) * len(right)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fastnn.pipeline.columns.arrays import arrow_of
+from fastnn.pipeline.columns.arrow import to_arrow
 from fastnn.pipeline.columns.labels import arrow_labels
 from fastnn.pipeline.columns.schema import DataError, check_wanted
 from fastnn.pipeline.model import Model
@@ -91,11 +91,11 @@ class ResultColumns:
         mask = bad if self.on_bad_row == "null" else None
         arrays = [batch.column(name).cast(schema.field(name).type) for name in self.keep]
         if self.output != "proba":
-            arrays.append(self._labels.take(arrow_of(probabilities.argmax(axis=0), mask)))
+            arrays.append(self._labels.take(to_arrow(probabilities.argmax(axis=0), mask)))
         if self.output != "label":
-            arrays += [arrow_of(column, mask) for column in probabilities]
+            arrays += [to_arrow(column, mask) for column in probabilities]
         rows = pa.RecordBatch.from_arrays(arrays, schema=schema)
-        return rows.filter(arrow_of(~bad)) if bad is not None and self.on_bad_row == "skip" else rows
+        return rows.filter(to_arrow(~bad)) if bad is not None and self.on_bad_row == "skip" else rows
 
 
 def _without_view(field: pa.Field) -> pa.Field:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from fastnn.pipeline.columns.drift import Drift
 from fastnn.pipeline.columns.schema import DataError, SchemaError
-from fastnn.pipeline.io.ahead import ahead
+from fastnn.pipeline.io.overlap import read_ahead
 from fastnn.pipeline.io.parsing import parse, parsed_schema
 from fastnn.pipeline.io.sinks import write_batches
 from fastnn.pipeline.io.source import BATCH_ROWS
@@ -262,7 +262,7 @@ def score_task(job: Job, task: Task, advance: Callable[[int], object] = lambda r
 
     def batches() -> Iterator[pa.RecordBatch]:
         # Reading one batch ahead is enough: the scorer has one more than it works on.
-        with closing(ahead(task.source.batches(scorer.columns), 1)) as read:
+        with closing(read_ahead(task.source.batches(scorer.columns), 1)) as read:
             rows = 0
             for batch in scorer.batches(read):
                 yield batch

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fastnn.kernels.equations.shuffle import mix, random_bits
-from fastnn.pipeline.columns.arrays import numbers_in
+from fastnn.pipeline.columns.arrow import to_numpy
 from fastnn.pipeline.columns.schema import DataError
 
 
@@ -67,7 +67,7 @@ def _keys_of(ids: pa.Array) -> NDArray[np.uint64]:
             raise DataError(f"Rows can't be held out by a column of {ids.type}.") from None
     distinct = [_key_of(value) for value in ids.dictionary.to_pylist()]
     keys = np.array([*distinct, _key_of(None)], np.uint64)
-    of_each: NDArray[np.uint64] = keys[numbers_in(ids.indices.cast(pa.int64()).fill_null(len(distinct)))]
+    of_each: NDArray[np.uint64] = keys[to_numpy(ids.indices.cast(pa.int64()).fill_null(len(distinct)))]
     return of_each
 
 

@@ -18,10 +18,10 @@ import pyarrow as pa
 
 from fastnn.kernels.equations.shuffle import mix, random_bits
 from fastnn.network.samples import Parts, Samples
-from fastnn.pipeline.columns.arrays import arrow_of
+from fastnn.pipeline.columns.arrow import to_arrow
 from fastnn.pipeline.columns.labels import class_indices
 from fastnn.pipeline.columns.schema import DataError
-from fastnn.pipeline.io.ahead import ahead
+from fastnn.pipeline.io.overlap import read_ahead
 from fastnn.pipeline.io.source import Source
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.model import Model
@@ -72,7 +72,7 @@ class TrainingRows:
             for batch in self.source.batches(wanted, run):
                 here, first = first, first + batch.num_rows
                 if self.held_out.share:
-                    yield batch.filter(arrow_of(~self.held_out.among(batch, here)))
+                    yield batch.filter(to_arrow(~self.held_out.among(batch, here)))
                 else:
                     yield batch
 
@@ -109,7 +109,7 @@ class StreamedSamples(Parts):
             key = mix(mix(np.array([self.seed], np.uint64)) + np.uint64(epoch))
             order = np.argsort(random_bits(key, order.astype(np.uint64)), kind="stable")
         self.rows.source.check_unchanged()
-        with closing(ahead(self._filled([self._runs[i] for i in order.tolist()]), 1)) as parts:
+        with closing(read_ahead(self._filled([self._runs[i] for i in order.tolist()]), 1)) as parts:
             for part in parts:
                 yield part
                 self.advance(len(part.y))

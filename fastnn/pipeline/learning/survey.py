@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from fastnn.pipeline.columns.arrays import arrow_of
+from fastnn.pipeline.columns.arrow import to_arrow
+from fastnn.pipeline.columns.encoding import Preprocessor
 from fastnn.pipeline.columns.labels import ClassLearner
-from fastnn.pipeline.columns.preprocess import BLOCK_ROWS, Preprocessor
 from fastnn.pipeline.columns.schema import DataError
-from fastnn.pipeline.columns.statistics import TableStatistics
-from fastnn.pipeline.io.ahead import ahead
+from fastnn.pipeline.columns.statistics import BLOCK_ROWS, TableStatistics
+from fastnn.pipeline.io.overlap import read_ahead
+from fastnn.pipeline.io.rebatch import rebatch
 from fastnn.pipeline.io.source import Source
-from fastnn.pipeline.io.sources import in_blocks
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.parts import TrainingRows
 
@@ -76,16 +76,16 @@ def survey(
     by = [] if held_out.column is None else [held_out.column]
     block_rows = [rows or 0 for rows in source.block_rows]
     kept, first, n_held_out = [], 0, 0
-    with closing(ahead(_batches(source, [*statistics.schema.names(), classes.name, *by], block_rows))) as read:
+    with closing(read_ahead(_batches(source, [*statistics.schema.names(), classes.name, *by], block_rows))) as read:
         # Blocks of the same rows from every source give the same sums.
-        for block in in_blocks(read, BLOCK_ROWS):
+        for block in rebatch(read, BLOCK_ROWS):
             classes.update(block.column(classes.name))
             chosen = held_out.among(block, first)
             statistics.update(block, first, ~chosen)
             n_held_out += int(chosen.sum())
             measured = held_out.measured(chosen, first)
             if measured.any():
-                kept.append(pa.Table.from_batches([block.filter(arrow_of(measured))]))
+                kept.append(pa.Table.from_batches([block.filter(to_arrow(measured))]))
             first += block.num_rows
             advance(block.num_rows)
     known = classes.finish()

@@ -23,8 +23,8 @@ from fastnn.pipeline.columns.labels import ClassLearner, class_indices
 from fastnn.pipeline.columns.options import ColumnOptions, column_options
 from fastnn.pipeline.columns.schema import DataError, Schema, check_names
 from fastnn.pipeline.columns.statistics import TableStatistics
+from fastnn.pipeline.io.opening import open_source
 from fastnn.pipeline.io.source import Source
-from fastnn.pipeline.io.sources import open_source
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.parts import StreamedSamples
 from fastnn.pipeline.learning.plan import AUTO_BATCH, Plan

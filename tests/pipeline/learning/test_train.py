@@ -205,7 +205,7 @@ def test_blocks_with_too_much_text_are_rows_like_others(files, monkeypatch):
     """All blocks' strings are large ones, the last one's aside."""
     monkeypatch.setattr("fastnn.pipeline.learning.survey.BLOCK_ROWS", 600)
     expected = train_batches(files, "label", PLAN, ignore=["id"])
-    monkeypatch.setattr("fastnn.pipeline.io.sources.MOST_TEXT_BYTES", 2900)
+    monkeypatch.setattr("fastnn.pipeline.io.rebatch.MOST_TEXT_BYTES", 2900)
     found = train_batches(files, "label", PLAN, ignore=["id"])
     assert bits(found) == bits(expected) and found.accuracy == expected.accuracy
 
