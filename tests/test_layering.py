@@ -30,6 +30,7 @@ ROOMS = [
     "kernels.functions",
     "kernels.equations",
     "kernels.layout",
+    "kernels.arguments",
     "kernels.arrays",
     "kernels.simd",
     "runtime",

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.kernels import layout
-from fastnn.kernels.arrays import Array, check_shape, deliver, destination, flat, operand
+from fastnn.kernels.arguments import check_shape, deliver, destination, operand
+from fastnn.kernels.arrays import Array, flat
 from fastnn.kernels.equations.activation import CODES, multiply_by_derivative
 from fastnn.kernels.equations.layer import sum_rows, weight_gradient_tile
 from fastnn.kernels.equations.solver import step_down

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastnn.kernels import layout
-from fastnn.kernels.arrays import Array, borrow, check_shape, copy, deliver, destination, flat, give_back, operand
+from fastnn.kernels.arguments import check_shape, deliver, destination, operand
+from fastnn.kernels.arrays import Array, borrow, copy, flat, give_back
 from fastnn.kernels.equations.activation import CODES, activate
 from fastnn.kernels.functions.blocks import Product, multiply_block, packed, product_of
 from fastnn.kernels.functions.described import described

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.kernels.arrays import Array, class_indices, deliver, destination, flat, operand
+from fastnn.kernels.arguments import class_indices, deliver, destination, operand
+from fastnn.kernels.arrays import Array, flat
 from fastnn.kernels.equations.loss import (
     columns_size,
     divide,
