@@ -35,7 +35,7 @@ from tables import learnt
 import fastnn
 from fastnn import kernels
 from fastnn.kernels.arrays import flat
-from fastnn.kernels.simd.tile import LINE_BYTES
+from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.pipeline import Model, Schema
 
 HERE = Path(__file__).parent

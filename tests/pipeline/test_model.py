@@ -18,7 +18,8 @@ from fastnn.pipeline.columns import encoding
 from fastnn.pipeline.io.opening import read_table
 from fastnn.pipeline.jobs.evaluate import evaluate
 from fastnn.pipeline.learning.held_out import HeldOut
-from fastnn.pipeline.learning.train import Plan, Trained, prepare
+from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.train import Trained, prepare
 from fastnn.training.trainer import TrainOptions
 
 PLAN = Plan(hidden=(16,), epochs=30, options=TrainOptions("adam", step_size=1e-2))

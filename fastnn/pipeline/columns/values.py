@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array, borrow, give_back
-from fastnn.kernels.simd.tile import LINE_BYTES
+from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.pipeline.columns.arrow import strings_to_arrow, to_arrow, to_numpy
 
 # Types that are converted to numbers directly. Integers with nulls become float64, and integers without become float64

@@ -28,12 +28,14 @@ class Evaluation:
     Attributes
     ----------
     n_rows : int
+        How many rows were scored.
     accuracy : float
         The share of rows whose most probable class is the right one.
     log_loss : float
-        The mean of ``-log p`` of the right class, in nats; p is at least its dtype's epsilon, as in scikit-learn.
+        The mean of ``-log p`` in nats, p being the probability of the right class, or the dtype's epsilon where that is
+        larger, as in scikit-learn.
     confusion : ndarray of int64, shape (n_classes, n_classes)
-        Rows of each class (first axis) that were predicted as each class (second axis).
+        How many rows of each class (first axis) were predicted as each class (second axis).
     """
 
     n_rows: int
@@ -50,7 +52,7 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     model : Model
         A trained model.
     data : iterable of pyarrow.RecordBatch, or anything that speaks Arrow
-        With the model's columns and the target's.
+        Rows with the model's columns and the target column.
     target : str
         The column of the true labels.
     spelt : mapping of str to pyarrow.DataType, optional
@@ -59,14 +61,14 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     Raises
     ------
     DataError
-        If there are no rows, no such column, or labels are missing.
+        If there are no rows, there is no target column, or labels are missing.
     SchemaError
-        If columns don't fit the model, or labels are none of its classes.
+        If the columns don't fit the model, or a label isn't one of its classes.
     """
     schema, batches = as_stream(data)
     if schema is not None:
         check_names(schema, [target])
-    # Beside the scores, not among their columns: it may be called as one of them is.
+    # The true labels stay out of the scores' columns, one of which may have the target's name.
     truth: deque[np.ndarray] = deque()
 
     def noted() -> Iterator[pa.RecordBatch]:
@@ -79,7 +81,7 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     confusion = np.zeros((n_classes, n_classes), np.int64)
     loss = 0.0
     scores = Scorer(model, output="proba", spelt=spelt).batches(noted())
-    # Cut as the truth is, however the rows come in and the scores go out; so the mean's bits don't depend on that.
+    # The scores are cut into the same blocks as the true labels, so that the mean's bits don't depend on the batches.
     for scored in rebatch(scores, _BLOCK_ROWS):
         right, proba = truth.popleft(), np.column_stack([column.to_numpy() for column in scored.columns])
         np.add.at(confusion, (right, proba.argmax(axis=1)), 1)
