@@ -25,8 +25,9 @@ from fastnn.kernels.equations import activation as activations
 from fastnn.kernels.equations import solver as solvers
 from fastnn.kernels.forward.sparse import Csr, transposed
 from fastnn.kernels.layout import aligned_zeros
-from fastnn.network.network import Network
-from fastnn.network.samples import Parts, Samples, SumsOverflowError
+from fastnn.network.conversion import SumsOverflowError
+from fastnn.network.samples import Checked, Parts, Samples
+from fastnn.network.trainable import Trainable
 from fastnn.runtime.compiler import late
 from fastnn.runtime.launch import check_n_threads, each_share, launch, pace, sharing, usable_threads
 from fastnn.training.checkpoint import Checkpoint, Progress, differing, fingerprint
@@ -186,7 +187,7 @@ class Trainer:
     options : TrainOptions
     """
 
-    def __init__(self, net: Network, options: TrainOptions) -> None:
+    def __init__(self, net: Trainable, options: TrainOptions) -> None:
         self.net = net
         self.epochs_done = 0
         self.samples_seen = 0
@@ -242,7 +243,7 @@ class Trainer:
 
     def epochs(
         self,
-        samples: Samples | Parts,
+        samples: Samples | Checked | Parts,
         n_epochs: int,
         stopping: Stopping | None = None,
         checkpoint: Checkpoint | None = None,
@@ -278,7 +279,7 @@ class Trainer:
             If the checkpoint's file is damaged, or holds the unfinished progress of another training.
         """
         # A rule wants to see the weights of each epoch; without one, short epochs share a call.
-        if isinstance(samples, Samples):
+        if not isinstance(samples, Parts):
             samples = self.net.checked(samples)
         stride = _MOST_EPOCHS_A_CALL if stopping is None and not one_by_one else 1
         journal = None
@@ -306,11 +307,11 @@ class Trainer:
             raise
 
     def _run(
-        self, samples: Samples | Parts, n_epochs: int, stride: int, counted: int
+        self, samples: Checked | Parts, n_epochs: int, stride: int, counted: int
     ) -> Generator[list[float], None, None]:
         """Yield the losses of the epochs that are done, one after the other; see `_Slices.run`."""
         with held_back() as interrupted:
-            if isinstance(samples, Samples):
+            if not isinstance(samples, Parts):
                 yield from _Slices(self, samples, n_epochs).run(interrupted, stride, counted)
             else:
                 for _ in range(n_epochs):
@@ -371,7 +372,7 @@ class _Journal:
     """A training's progress: taken from its checkpoint where there is one, and written into it now and then."""
 
     def __init__(
-        self, trainer: Trainer, samples: Samples | Parts, stopping: Stopping | None, checkpoint: Checkpoint
+        self, trainer: Trainer, samples: Checked | Parts, stopping: Stopping | None, checkpoint: Checkpoint
     ) -> None:
         self.trainer, self.stopping, self.checkpoint = trainer, stopping, checkpoint
         self.epochs: list[Epoch] = []
@@ -474,7 +475,7 @@ def _or_nan(value: float | None) -> float:
     return np.nan if value is None else value
 
 
-def _method_with_extras(net: Network, sparse: bool) -> Method:
+def _method_with_extras(net: Trainable, sparse: bool) -> Method:
     plain_method, sparse_method = _normalised_methods() if net.layout.normalised else (WITH_EXTRAS, FROM_SPARSE)
     return sparse_method if sparse else plain_method
 
@@ -489,7 +490,7 @@ def _normalised_methods() -> tuple[Method, Method]:
 class _Slices:
     """The calls of compiled code that make up some epochs, each about `_SECONDS_PER_CALL` long."""
 
-    def __init__(self, trainer: Trainer, samples: Samples, n_epochs: int, part: int = 0) -> None:
+    def __init__(self, trainer: Trainer, samples: Checked, n_epochs: int, part: int = 0) -> None:
         net, options = trainer.net, trainer.options
         self.n_rows = len(samples.y)
         self.samples_before = trainer.samples_seen
@@ -557,7 +558,7 @@ class _Slices:
             team=np.zeros(members * team.SIZE, np.int64),
         )
 
-    def _extras(self, samples: Samples, batch_size: int) -> Extras:
+    def _extras(self, samples: Checked, batch_size: int) -> Extras:
         net, options = self.trainer.net, self.trainer.options
         further: dict[str, Any] = {}
         if net.output != "softmax":
@@ -663,7 +664,7 @@ class _Slices:
 
 
 def train(
-    net: Network,
+    net: Trainable,
     X: Any,
     y: Any,
     *,

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.network.network import Network
-from fastnn.network.samples import Samples, as_class_indices, as_targets
+from fastnn.network.conversion import as_class_indices, as_targets
+from fastnn.network.samples import Samples
+from fastnn.network.trainable import Trainable
 
 Array = NDArray[Any]
 
@@ -30,7 +31,7 @@ class Validation:
 
     def __init__(
         self,
-        net: Network,
+        net: Trainable,
         samples: Samples,
         n_threads: int | None = None,
         score: Callable[[], float] | None = None,
@@ -46,7 +47,7 @@ class Validation:
         self.n_threads = n_threads
         self.score = score
 
-    def measure(self, net: Network) -> tuple[float, float]:
+    def measure(self, net: Trainable) -> tuple[float, float]:
         """The mean loss and the score: the accuracy (of all labels together), or R² of a regression."""
         out = net.outputs(self.X, n_threads=self.n_threads)
         loss, score = _MEASURES[net.output](out, self.targets, self.weight)
