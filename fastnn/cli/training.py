@@ -94,7 +94,7 @@ def train(
     Numbers and dates are standardised, strings one-hot encoded, holes filled; all of that goes into the model file.
     """
     from fastnn.callbacks import ProgressBar, called
-    from fastnn.network.samples import Samples
+    from fastnn.network.samples import Checked
     from fastnn.pipeline.io.sources import open_source
     from fastnn.pipeline.learning.train import prepare
     from fastnn.plot import plot_loss
@@ -140,7 +140,7 @@ def train(
     if checkpoint is not None and checkpoint.exists():
         say(f"{checkpoint}: going on from there")
     try:
-        if isinstance(training.samples, Samples):
+        if isinstance(training.samples, Checked):
             with called([ProgressBar()], epochs) as report:
                 trained = training.run(report, kept)
         else:  # an epoch may take hours

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.network.conversion import as_class_indices, as_targets
-from fastnn.network.samples import Samples
+from fastnn.network.samples import Checked, Samples
 from fastnn.network.trainable import Trainable
 
 Array = NDArray[Any]
@@ -20,9 +20,10 @@ class Validation:
 
     Parameters
     ----------
-    net : Network
-        Whose labels, or class indices, the samples have.
-    samples : Samples
+    net : Network or Ensemble
+        The samples have its labels, or class indices.
+    samples : Samples or Checked
+        `Checked` ones need rows that aren't sparse, and a network with softmax outputs.
     n_threads : int, optional
         The most threads to score with.
     score : callable, optional
@@ -32,13 +33,15 @@ class Validation:
     def __init__(
         self,
         net: Trainable,
-        samples: Samples,
+        samples: Samples | Checked,
         n_threads: int | None = None,
         score: Callable[[], float] | None = None,
     ) -> None:
         self.X, self.weight = samples.X, samples.sample_weight
         n_rows = len(samples.y)
-        if net.output == "softmax":
+        if isinstance(samples, Checked):
+            self.targets, self.weight = samples.y, self.weight if self.weight.size else None
+        elif net.output == "softmax":
             self.targets = as_class_indices(samples.y, n_rows, net.n_classes, net.classes)
         else:
             self.targets = as_targets(

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from fastnn.callbacks import Epoch
 from fastnn.network.network import Network
-from fastnn.network.samples import Samples
+from fastnn.network.samples import Checked
 from fastnn.pipeline.columns.arrays import arrow_of
 from fastnn.pipeline.columns.labels import ClassLearner, class_indices
 from fastnn.pipeline.columns.options import ColumnOptions, column_options
@@ -127,7 +127,7 @@ class Training:
     model: Model
     plan: Plan
     options: TrainOptions
-    samples: Samples | StreamedSamples
+    samples: Checked | StreamedSamples
     n_train: int
     validation: Validation | None
 
@@ -135,7 +135,7 @@ class Training:
         """Run every kernel that `run` needs, on a network of the same size: its time has no compiling in it."""
         net = Network.create(self.model.network.sizes, self.plan.activation, dtype=self.plan.dtype)
         n = min(self.options.batch_size, self.n_train)
-        some = Samples(np.zeros((n, net.n_features), net.dtype), np.zeros(n, np.int64))
+        some = Checked(np.zeros((n, net.n_features), net.dtype), np.zeros(n, np.int64), np.empty(0, net.dtype))
         if self.validation is not None:
             net.predict_proba(self.validation.X)  # before a step that may be as large as the user says
         list(Trainer(net, self.options).epochs(some, 1))
@@ -350,4 +350,4 @@ def _validation(model: Model, table: pa.Table, options: TrainOptions) -> Validat
     for batch in table.to_batches():
         model.preprocessor.transform(batch, model.network.dtype, out=X[start : start + batch.num_rows])
         start += batch.num_rows
-    return Validation(model.network, Samples(X, model.classes[indices]), options.n_threads)
+    return Validation(model.network, Checked(X, indices, np.empty(0, X.dtype)), options.n_threads)
