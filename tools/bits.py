@@ -306,7 +306,7 @@ def table_cases() -> Iterator[Case]:
 
 
 def command_case(main: Any, command: str, written: str, prefix: str = "") -> Iterator[Case]:
-    """What a command writes: a file's bytes (of Parquet and Arrow files, whose writer's version is in them, the values)."""
+    """What a command writes: bytes, or the values of Parquet and Arrow files, which name their writer's version."""
     import pyarrow.feather
     import pyarrow.parquet as pq
 
