@@ -12,8 +12,17 @@ def is_whole(value: Any, least: int) -> TypeGuard[int]:
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)
 
 
-def check_whole(name: str, value: Any, least: int) -> int:
+def check_whole(name: str, value: Any, least: int, otherwise: str = "") -> int:
     """`value` as an int.
+
+    Parameters
+    ----------
+    name : str
+        The argument's name; the errors begin with it.
+    value : object
+    least : int
+    otherwise : str, optional
+        What else the errors shall allow: " or None".
 
     Raises
     ------
@@ -23,9 +32,9 @@ def check_whole(name: str, value: Any, least: int) -> int:
         If `value` is below `least`.
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be a whole number, got {value!r}.")
+        raise TypeError(f"{name} must be a whole number{otherwise}, got {value!r}.")
     if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}.")
+        raise ValueError(f"{name} must be at least {least}{otherwise}, got {value}.")
     return int(value)
 
 

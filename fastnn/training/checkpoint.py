@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn.errors import check_whole
 from fastnn.files import modelfile
 from fastnn.files.atomic import check_replaceable
+from fastnn.files.kinds import CHECKPOINT, check_kind
 from fastnn.files.modelfile import ModelFileError
 from fastnn.kernels.forward.sparse import Csr
 from fastnn.network.conversion import is_sparse
@@ -61,13 +63,9 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
-        if isinstance(every, bool) or not isinstance(every, (int, np.integer)):
-            raise TypeError(f"checkpoint_every must be a whole number of epochs, got {every!r}.")
-        if every < 1:
-            raise ValueError(f"checkpoint_every must be at least 1 epoch, got {every}.")
+        self.every = check_whole("checkpoint_every", every, 1)
         check_replaceable(path)
         self.path = Path(path)
-        self.every = int(every)
 
     def save(self, net: Trainable, progress: Progress) -> None:
         """Write the progress of training `net`."""
@@ -75,7 +73,7 @@ class Checkpoint:
         for vector, flat in progress.vectors.items():
             tensors |= {f"{vector}.{name}": array for name, array in net.named(flat).items()}
         description = {
-            "kind": "checkpoint",
+            "kind": CHECKPOINT,
             "network": net.description(),
             "identity": progress.identity,
             "vectors": sorted(progress.vectors),
@@ -103,9 +101,7 @@ class Checkpoint:
                     return None
                 self.refuse("another network")
             vectors = {name: self._vector(net, name, tensors) for name in description["vectors"]}
-            numbers = {
-                name.removeprefix("numbers."): array for name, array in tensors.items() if name.startswith("numbers.")
-            }
+            numbers = modelfile.with_prefix("numbers.", tensors)
             if any(array.dtype != np.float64 or array.ndim != 1 for array in numbers.values()):
                 raise ValueError("its numbers aren't float64")
             return Progress(dict(description["identity"]), vectors, numbers, bool(description["finished"]))
@@ -131,13 +127,11 @@ class Checkpoint:
         if not self.path.exists():
             return None
         tensors, description = modelfile.load(self.path)
-        if description.get("kind") != "checkpoint":
-            raise ModelFileError(f"{self.path} is no checkpoint but a model: name another file.")
+        check_kind(description, CHECKPOINT, self.path)
         return tensors, description
 
     def _vector(self, net: Trainable, name: str, tensors: dict[str, Array]) -> Array:
-        prefix = f"{name}."
-        parts = {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
+        parts = modelfile.with_prefix(f"{name}.", tensors)
         vector = np.zeros(net.params.size, net.dtype)
         if any(array.dtype != net.dtype for array in parts.values()):
             raise ValueError(f"{name} holds something else than {net.dtype}")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.callbacks import Epoch, called
+from fastnn.errors import check_whole
 from fastnn.network.conversion import SumsOverflowError
 from fastnn.network.samples import Checked, Parts, Samples
 from fastnn.network.trainable import Trainable
@@ -19,7 +20,7 @@ from fastnn.training.calls import MOST_EPOCHS_A_CALL, Calls, TrainingDivergedErr
 from fastnn.training.checkpoint import Checkpoint
 from fastnn.training.interrupts import held_back
 from fastnn.training.journal import Journal
-from fastnn.training.options import TrainOptions, check_whole
+from fastnn.training.options import TrainOptions
 from fastnn.training.state import TrainingState
 from fastnn.training.stopping import Stopping
 
