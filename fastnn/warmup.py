@@ -95,8 +95,8 @@ def _rows_of_nothing(net: Network) -> None:
         first=0,
     )
     launch(encode, Encoding(nothing, rows, nothing), 1)
-    table, size = net.layout.columns(BLOCK, training=False)
-    launch(score_table, TableScoring(net.params, table, rows, nothing, 0, np.empty(size, net.dtype), size), 1)
+    layers, size = net.layout.columns(BLOCK, training=False)
+    launch(score_table, TableScoring(net.params, layers, rows, nothing, 0, np.empty(size, net.dtype), size), 1)
 
 
 def _call_each_kernel(X: Array, y: Array) -> None:

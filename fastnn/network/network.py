@@ -17,7 +17,7 @@ from fastnn.kernels.equations import activation as activations
 from fastnn.kernels.equations.loss import columns_size
 from fastnn.kernels.forward.rows import OUTPUTS, Predict, predict
 from fastnn.kernels.forward.sparse import SparseRows, predict_sparse
-from fastnn.kernels.layout import ACTIVATION, ROW_BLOCK, Layout, aligned_zeros, line_elements, pack, unpack, width
+from fastnn.kernels.layout import ROW_BLOCK, Layout, aligned_zeros, line_elements, pack, unpack, width
 from fastnn.network.samples import (
     Samples,
     as_class_indices,
@@ -96,7 +96,7 @@ class Network:
         )
         self.activation = _check_activation(activation, len(matrices) - 1)
         for layer, name in enumerate(self.activations, start=1):
-            self.layout.table[layer, ACTIVATION] = activations.CODES[name]
+            self.layout.layers["activation"][layer] = activations.CODES[name]
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {', '.join(OUTPUTS)}, got {output!r}.")
         self.output = output
@@ -281,9 +281,9 @@ class Network:
     def _launch(self, given: Array, X: Any, p: Array, operations: float, n_threads: int | None) -> None:
         """Fill `p` for rows as a kernel takes them."""
         threads = threads_for(operations, n_threads=n_threads)
-        table, part_size = self._scoring
+        layers, part_size = self._scoring
         memory = borrow(threads * part_size, self.dtype)
-        args = Predict(self.params, table, X, p.reshape(-1), memory, part_size, p.shape[0], OUTPUTS[self.output])
+        args = Predict(self.params, layers, X, p.reshape(-1), memory, part_size, p.shape[0], OUTPUTS[self.output])
         plain_kernel, sparse_kernel = _normalised_kernels() if self.layout.normalised else (predict, predict_sparse)
         kernel = plain_kernel if type(X) is np.ndarray else sparse_kernel
         parts = launch(kernel, args, threads, self.dtype)
@@ -477,9 +477,9 @@ class Network:
     def _prepare_scoring(self) -> None:
         # Now, not when it is first asked for: `functools.cached_property` has a lock in Python 3.11, one for all
         # instances, and a child that was forked while another thread held it waited for ever.
-        table, size = self.layout.workspace(ROW_BLOCK, training=False)
-        # The table of one block of rows, and the numbers of memory that each part needs (see `Predict`).
-        self._scoring = table, size + columns_size(self.n_classes) + line_elements(self.dtype)
+        layers, size = self.layout.workspace(ROW_BLOCK, training=False)
+        # The layers in the memory of one block of rows, and the numbers of memory that each part needs (see `Predict`).
+        self._scoring = layers, size + columns_size(self.n_classes) + line_elements(self.dtype)
         self._row_shape = (self.n_features,)
 
     def __setstate__(self, state: dict[str, Any]) -> None:

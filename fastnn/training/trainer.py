@@ -538,7 +538,7 @@ class _Slices:
             seed=seed,
             first_epoch=trainer.epochs_done,
             params=net.params,
-            table=memory.table,
+            layers=memory.layers,
             extras=() if regular else self._extras(samples, batch_size),
             solver=solvers.CODES[options.kernel],
             state=trainer._state,

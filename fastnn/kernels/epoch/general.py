@@ -64,22 +64,7 @@ from fastnn.kernels.equations.shuffle import mix, random_bits
 from fastnn.kernels.equations.solver import CODES, add_penalty, shrink, solver_step
 from fastnn.kernels.forward.rows import OUTPUTS, SOFTMAX, Net, forward_rows, product
 from fastnn.kernels.forward.sparse import Panels, SparseRows, sparse_product, sparse_weight_gradient, transpose_sparse
-from fastnn.kernels.layout import (
-    A_START,
-    ACTIVATION,
-    B_START,
-    DELTA_START,
-    END,
-    LINES,
-    ROW_BLOCK,
-    SLOPE_START,
-    STRIDE,
-    W_START,
-    Layout,
-    N,
-    aligned_zeros,
-    line_elements,
-)
+from fastnn.kernels.layout import ROW_BLOCK, Layout, aligned_zeros, line_elements
 from fastnn.kernels.simd.tile import LINE_BYTES, PANEL_LINES, ROWS, Init, Left, LeftColumns, Out, Right, fma, tile
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import instance, share
@@ -129,11 +114,11 @@ def dropping(run: Run, number: int, first: int, rows: int) -> Dropping:
 @jit
 def keep_slopes(net: Net, layer: int, buffer: Array, block: Dropping) -> None:
     """F2 and dropout of a hidden layer, with their common derivative."""
-    table = net.table
-    stride, n = table[layer, STRIDE], table[layer, N]
-    start, slope = table[layer, A_START] + block.first * stride, table[layer, SLOPE_START] + block.first * stride
+    layers = net.layers
+    stride, n = layers[layer].stride, layers[layer].n
+    start, slope = layers[layer].a_at + block.first * stride, layers[layer].slope_at + block.first * stride
     size = block.rows * stride
-    activate_keeping(table[layer, ACTIVATION], buffer[start : start + size], buffer[slope : slope + size])
+    activate_keeping(layers[layer].activation, buffer[start : start + size], buffer[slope : slope + size])
     if block.dropout > 0:
         # Another stream for each layer, none of them the shuffle's.
         key = mix(block.key + np.uint64(layer))
@@ -157,7 +142,7 @@ def drop(a: Array, slope: Array, key: np.uint64, index: int, dropout: float) -> 
 @jit
 def stored_slope(run: Run, layer: int, here: slice, first: int) -> None:
     """The second factor of B4, as the forward pass wrote it down."""
-    start = run.table[layer, SLOPE_START] + first * run.table[layer, STRIDE]
+    start = run.layers[layer].slope_at + first * run.layers[layer].stride
     delta = run.buffer[here]
     slope = run.buffer[start : start + delta.size]
     for i in range(delta.size):
@@ -167,17 +152,17 @@ def stored_slope(run: Run, layer: int, here: slice, first: int) -> None:
 @jit
 def bias_gradient_of_plain(run: Run, batch: Batch, layer: int, gradient: Array) -> None:
     """B3."""
-    sum_rows(run.buffer[run.table[layer, DELTA_START] :], run.table[layer, STRIDE], batch.n, gradient)
+    sum_rows(run.buffer[run.layers[layer].delta_at :], run.layers[layer].stride, batch.n, gradient)
 
 
 @jit
 def smoothed_softmax(run: Run, batch: Batch, first: int, rows: int, columns: Array) -> None:
     """F3, F4 and B1 where a target is ``1 - s`` of its class and ``s / n_classes`` of each."""
-    table, buffer = run.table, run.buffer
-    output = table.shape[0] - 1
-    n_classes, stride = table[output, N], table[output, STRIDE]
+    layers, buffer = run.layers, run.buffer
+    output = layers.size - 1
+    n_classes, stride = layers[output].n, layers[output].stride
     wide = side_by_side(rows, buffer.itemsize)
-    start = table[output, A_START] + first * stride
+    start = layers[output].a_at + first * stride
     logits = buffer[start : start + rows * stride]
     losses, targets = run.losses[first : first + rows], run.targets[first : first + rows]
     dtype = buffer.dtype.type
@@ -209,10 +194,10 @@ def separate_outputs(run: Run, batch: Batch, first: int, rows: int) -> None:
     logistic  loss = sum_j log(1 + exp(z_j)) - y_j z_j;  delta = 1 / (1 + exp(-z)) - y
     identity  loss = sum_j (z_j - y_j)**2 / 2;           delta = z - y
     """
-    table, buffer = run.table, run.buffer
-    output = table.shape[0] - 1
-    n_outputs, stride = table[output, N], table[output, STRIDE]
-    start = table[output, A_START] + first * stride
+    layers, buffer = run.layers, run.buffer
+    output = layers.size - 1
+    n_outputs, stride = layers[output].n, layers[output].stride
+    start = layers[output].a_at + first * stride
     dtype = buffer.dtype.type
     one, half = dtype(1), dtype(0.5)
     own, every = dtype(1 - run.extras.label_smoothing), dtype(run.extras.label_smoothing / 2)
@@ -237,24 +222,24 @@ def separate_outputs(run: Run, batch: Batch, first: int, rows: int) -> None:
 @jit
 def output_rows(run: Run, batch: Batch, first: int, rows: int, columns: Array) -> None:
     """The loss and the delta of the batch's rows from `first` on; the delta takes the place of the logits."""
-    table, buffer = run.table, run.buffer
-    output = table.shape[0] - 1
-    stride = table[output, STRIDE]
+    layers, buffer = run.layers, run.buffer
+    output = layers.size - 1
+    stride = layers[output].stride
     if run.extras.output == SOFTMAX:
         smoothed_softmax(run, batch, first, rows, columns)
     else:
         separate_outputs(run, batch, first, rows)
-    start = table[output, A_START] + first * stride
+    start = layers[output].a_at + first * stride
     if run.sample_weight.size:
         for i in range(rows):
             weight = run.sample_weight[sample_of(run, batch, first + i)]
             run.losses[first + i] *= weight
-            delta = buffer[start + i * stride : start + i * stride + table[output, N]]
+            delta = buffer[start + i * stride : start + i * stride + layers[output].n]
             for j in range(delta.size):
                 delta[j] *= weight
     for i in range(rows):
         here = start + i * stride
-        divide(buffer[here : here + table[output, N]], buffer.dtype.type(run.numbers[TOTAL_WEIGHT]))
+        divide(buffer[here : here + layers[output].n], buffer.dtype.type(run.numbers[TOTAL_WEIGHT]))
 
 
 @jit
@@ -295,7 +280,7 @@ def _rows_phase(run: Run, number: int, part: int, parts: int, worker: int) -> No
     for i in range(first, last, ROW_BLOCK):
         rows = min(ROW_BLOCK, last - i)
         block = dropping(run, number, i, rows)
-        _forward(Net(run.params, run.table), _inputs(run, batch, i, rows), run.buffer, block)
+        _forward(Net(run.params, run.layers), _inputs(run, batch, i, rows), run.buffer, block)
         output_rows(run, batch, i, rows, columns)
         _backward(run, block)
     if run.numbers[ALPHA] > 0:
@@ -326,16 +311,16 @@ def weights_of_rows(run: Run, batch: Batch, inputs: Left, layer: int, part: int,
 
     Into `Run.grads` where gradients are clipped; otherwise U1 follows at once, while a tile is in L1.
     """
-    params, table, buffer = run.params, run.table, run.buffer
+    params, layers, buffer = run.params, run.layers, run.buffer
     line, clipped = LINE_BYTES // params.itemsize, is_clipped(run)
     scratch = run.scratch[scratch_place(run, worker)]
-    n_in = table[layer - 1, N]
+    n_in = layers[layer - 1].n
     first, last = share(n_in, feature_unit(params.itemsize), part, parts)
-    for panel in range(0, table[layer, LINES], PANEL_LINES):
-        n_lines = min(PANEL_LINES, table[layer, LINES] - panel)
+    for panel in range(0, layers[layer].lines, PANEL_LINES):
+        n_lines = min(PANEL_LINES, layers[layer].lines - panel)
         wide = n_lines * line
-        delta = Right(buffer, table[layer, DELTA_START] + panel * line, table[layer, STRIDE])
-        weights = table[layer, W_START] + panel * line * n_in
+        delta = Right(buffer, layers[layer].delta_at + panel * line, layers[layer].stride)
+        weights = layers[layer].w_at + panel * line * n_in
         for k in range(first, last, ROWS):
             rows = min(ROWS, last - k)
             here = slice(weights + k * wide, weights + (k + rows) * wide)
@@ -360,7 +345,7 @@ def weights_of_plain(run: Run, batch: Batch, layer: int, part: int, parts: int, 
     """`weights_of_rows` where the inputs are plain rows."""
     inputs = input_rows(run, batch, 0)
     if layer > 1:
-        inputs = Left(run.buffer, run.table[layer - 1, A_START], run.table[layer - 1, STRIDE], 1)
+        inputs = Left(run.buffer, run.layers[layer - 1].a_at, run.layers[layer - 1].stride, 1)
     weights_of_rows(run, batch, inputs, layer, part, parts, worker)
 
 
@@ -368,16 +353,16 @@ def weights_of_plain(run: Run, batch: Batch, layer: int, part: int, parts: int, 
 def weights_of_sparse(run: Run, batch: Batch, layer: int, part: int, parts: int, worker: int) -> None:
     """The same where the first layer's inputs are sparse."""
     if layer > 1:
-        hidden = Left(run.buffer, run.table[layer - 1, A_START], run.table[layer - 1, STRIDE], 1)
+        hidden = Left(run.buffer, run.layers[layer - 1].a_at, run.layers[layer - 1].stride, 1)
         weights_of_rows(run, batch, hidden, layer, part, parts, worker)
         return
-    params, table, buffer = run.params, run.table, run.buffer
+    params, layers, buffer = run.params, run.layers, run.buffer
     line, clipped = LINE_BYTES // params.itemsize, is_clipped(run)
     scratch = run.scratch[scratch_place(run, worker)]
-    n_in, n_lines = table[0, N], table[1, LINES]
+    n_in, n_lines = layers[0].n, layers[1].lines
     first, last = share(n_in, feature_unit(params.itemsize), part, parts)
     transpose_sparse(SparseRows(run.X, run.order, batch.first), batch.n, first, last, run.extras.transposed)
-    delta = Panels(buffer, table[1, DELTA_START], PANEL_LINES * line, table[1, STRIDE])
+    delta = Panels(buffer, layers[1].delta_at, PANEL_LINES * line, layers[1].stride)
     # Whose gradient is 0 stays as it is, unless something else moves it.
     idle = run.solver == _SGD and decay_of(run) == 0 and kept_by_decay(run) == 1 and not clipped
     for k in range(first, last, ROWS):
@@ -387,7 +372,7 @@ def weights_of_sparse(run: Run, batch: Batch, layer: int, part: int, parts: int,
             continue
         for panel in range(0, n_lines, PANEL_LINES):
             wide = min(PANEL_LINES, n_lines - panel) * line
-            start = table[1, W_START] + panel * line * n_in + k * wide
+            start = layers[1].w_at + panel * line * n_in + k * wide
             here = slice(start, start + rows * wide)
             gradient = scratch[rows * panel * line : rows * (panel * line + wide)]
             if clipped:
@@ -398,14 +383,14 @@ def weights_of_sparse(run: Run, batch: Batch, layer: int, part: int, parts: int,
 
 def _features_phase(run: Run, number: int, part: int, parts: int, worker: int) -> None:
     # B2 and B3 for this part's features of every layer, and U1 unless gradients are clipped.
-    batch, table, clipped = batch_of(run, number), run.table, is_clipped(run)
-    for layer in range(1, table.shape[0]):
+    batch, layers, clipped = batch_of(run, number), run.layers, is_clipped(run)
+    for layer in range(1, layers.size):
         _weights(run, batch, layer, part, parts, worker)
         if layer > 1 and not clipped:
-            first, last = share(table[layer - 1, N], feature_unit(run.params.itemsize), part, parts)
+            first, last = share(layers[layer - 1].n, feature_unit(run.params.itemsize), part, parts)
             transpose(run, layer, first, last - first)
         if part == layer % parts:
-            here = slice(table[layer, B_START], table[layer, END])
+            here = slice(layers[layer].b_at, layers[layer].end)
             gradient = run.grads[here] if clipped else run.scratch[scratch_place(run, worker)][: here.stop - here.start]
             _bias_gradient(run, batch, layer, gradient)
             if not clipped:
@@ -439,16 +424,16 @@ def squares_phase(run: Run, part: int, parts: int, worker: int) -> None:
 @jit
 def step_phase(run: Run, part: int, parts: int) -> None:
     """U1 for this part's features of every layer, by the gradient made no longer than `clip_norm`."""
-    params, grads, table = run.params, run.grads, run.table
+    params, grads, layers = run.params, run.grads, run.layers
     line = LINE_BYTES // params.itemsize
     norm, clip = np.sqrt(ordered_sum(run.extras.squares)), run.extras.clip_norm
     scale = params.dtype.type(clip / norm if norm > clip else 1.0)
-    for layer in range(1, table.shape[0]):
-        n_in = table[layer - 1, N]
+    for layer in range(1, layers.size):
+        n_in = layers[layer - 1].n
         first, last = share(n_in, feature_unit(params.itemsize), part, parts)
-        for panel in range(0, table[layer, LINES], PANEL_LINES):
-            wide = min(PANEL_LINES, table[layer, LINES] - panel) * line
-            weights = table[layer, W_START] + panel * line * n_in
+        for panel in range(0, layers[layer].lines, PANEL_LINES):
+            wide = min(PANEL_LINES, layers[layer].lines - panel) * line
+            weights = layers[layer].w_at + panel * line * n_in
             here = slice(weights + first * wide, weights + last * wide)
             if scale < 1:
                 shrink(grads[here], scale)
@@ -456,7 +441,7 @@ def step_phase(run: Run, part: int, parts: int) -> None:
         if layer > 1:
             transpose(run, layer, first, last - first)
         if part == layer % parts:
-            here = slice(table[layer, B_START], table[layer, END])
+            here = slice(layers[layer].b_at, layers[layer].end)
             if scale < 1:
                 shrink(grads[here], scale)
             step(run, here, grads[here], params.dtype.type(1))
@@ -465,8 +450,8 @@ def step_phase(run: Run, part: int, parts: int) -> None:
 @jit
 def begin(run: Run, phase: int) -> None:
     """What comes before the first phase, as in `epoch`."""
-    for layer in range(2, run.table.shape[0]):
-        transpose(run, layer, 0, run.table[layer - 1, N])
+    for layer in range(2, run.layers.size):
+        transpose(run, layer, 0, run.layers[layer - 1].n)
     start_batch(run, phase // PHASES)
 
 
@@ -544,13 +529,13 @@ def with_extras(inputs: Inputs, hidden: Hidden) -> Method:
 
     def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
         dtype = layout.dtype
-        table, size = layout.workspace(batch_size, training=True, slopes=True, inputs=not inputs.sparse)
+        layers, size = layout.workspace(batch_size, training=True, slopes=True, inputs=not inputs.sparse)
         line = line_elements(dtype)
-        block = ROWS * max(PANEL_LINES, int(table[1, LINES]) if inputs.sparse else 0) * line
-        biases = int((table[1:, END] - table[1:, B_START]).max())
+        block = ROWS * max(PANEL_LINES, int(layers[1]["lines"]) if inputs.sparse else 0) * line
+        biases = int((layers["end"] - layers["b_at"])[1:].max())
         scratch_size = max(block, SQUARES_STRIPES, biases, columns_size(layout.sizes[-1]))
         scratch = aligned_zeros(n_threads * scratch_size, dtype)
-        return Memory(table, aligned_zeros(size, dtype), aligned_zeros(layout.n_params, dtype), scratch, scratch_size)
+        return Memory(layers, aligned_zeros(size, dtype), aligned_zeros(layout.n_params, dtype), scratch, scratch_size)
 
     forward, backward = forward_rows(hidden.keep, inputs.product), backward_rows(hidden.slope)
     # The first names the kernel, on disk too.

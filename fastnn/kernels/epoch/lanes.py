@@ -46,19 +46,7 @@ from fastnn.kernels.equations.loss import (
 )
 from fastnn.kernels.equations.solver import add_penalty, shrink, solver_step
 from fastnn.kernels.forward.rows import Net, forward_columns
-from fastnn.kernels.layout import (
-    A_START,
-    ACTIVATION,
-    B_START,
-    DELTA_START,
-    LINES,
-    W_START,
-    Layout,
-    N,
-    aligned_zeros,
-    line_elements,
-    width,
-)
+from fastnn.kernels.layout import Layout, aligned_zeros, line_elements, width
 from fastnn.kernels.simd.tile import (
     LINE_BYTES,
     PANEL_LINES,
@@ -81,15 +69,15 @@ _BLOCK_BYTES = 128 << 10
 
 
 @register_jitable  # type: ignore[untyped-decorator]
-def block_samples(table: NDArray[np.int64], itemsize: int) -> int:
+def block_samples(layers: NDArray[np.void], itemsize: int) -> int:
     """Samples of a block: as many as stay in L2, but at least 64 and at most a group; a function of the layer sizes.
 
     An epoch of 4-32-16-4 takes 391 µs with blocks of 64, 342 with 128, 314 with 256; of 2-3-2 with 200 samples 1.1 µs
     with one block, 1.3 with four.
     """
     units = 0
-    for layer in range(table.shape[0]):
-        units += 2 * table[layer, N] + 2
+    for layer in range(layers.size):
+        units += 2 * layers[layer]["n"] + 2
     samples = GROUP
     while samples > 64 and samples * units * itemsize > _BLOCK_BYTES:
         samples //= 2
@@ -107,12 +95,12 @@ _forward = forward_columns(activate, nothing)
 @jit
 def backward_columns(net: Net, buffer: Array, wide: int, grads: Array) -> None:
     """B2, B3 and B4 down all layers; the gradients are added to `grads`, which lie as the parameters do."""
-    table = net.table
+    layers = net.layers
     line = LINE_BYTES // buffer.itemsize
     n_rows, n_columns = dot_shape(SHAPE.vector_bytes // buffer.itemsize)
-    for layer in range(table.shape[0] - 1, 0, -1):
-        n_in, n_out, stride = table[layer - 1, N], table[layer, N], table[layer, LINES] * line
-        below, delta, W = table[layer - 1, A_START], table[layer, DELTA_START], table[layer, W_START]
+    for layer in range(layers.size - 1, 0, -1):
+        n_in, n_out, stride = layers[layer - 1].n, layers[layer].n, layers[layer].lines * line
+        below, delta, W = layers[layer - 1].a_at, layers[layer].delta_at, layers[layer].w_at
         # The row after the last feature is of ones, and the biases lie where another row of W would.
         for k in range(0, n_in + 1, n_rows):
             for j in range(0, n_out, n_columns):
@@ -123,7 +111,7 @@ def backward_columns(net: Net, buffer: Array, wide: int, grads: Array) -> None:
                     wide // line,
                 )
         if layer > 1:
-            above = table[layer - 1, DELTA_START]
+            above = layers[layer - 1].delta_at
             for i in range(0, wide, PANEL_LINES * line):
                 n_lines = min(PANEL_LINES, (wide - i) // line)
                 for k in range(0, n_in, ROWS):
@@ -135,7 +123,7 @@ def backward_columns(net: Net, buffer: Array, wide: int, grads: Array) -> None:
                         n_out,
                     )
             multiply_by_derivative(
-                table[layer - 1, ACTIVATION],
+                layers[layer - 1].activation,
                 buffer[above : above + n_in * wide],
                 buffer[below : below + n_in * wide],
             )
@@ -144,7 +132,7 @@ def backward_columns(net: Net, buffer: Array, wide: int, grads: Array) -> None:
 @jit
 def take_columns(run: Run, batch: Batch, first: int, n: int, columns: Array) -> None:
     """The inputs of the batch's `n` samples from `first` on, side by side; zeros up to a whole line."""
-    n_in, line = run.table[0, N], LINE_BYTES // columns.itemsize
+    n_in, line = run.layers[0].n, LINE_BYTES // columns.itemsize
     wide = (n + line - 1) // line * line
     if run.shuffled:
         for i in range(n):
@@ -166,20 +154,20 @@ def take_columns(run: Run, batch: Batch, first: int, n: int, columns: Array) -> 
 @jit
 def block_of_batch(run: Run, number: int, first: int, n: int, buffer: Array, grads: Array) -> None:
     """Everything from the inputs to the gradients for the `n` samples of batch `number` from `first` on."""
-    table, batch = run.table, batch_of(run, number)
-    output = table.shape[0] - 1
-    n_classes = table[output, N]
+    layers, batch = run.layers, batch_of(run, number)
+    output = layers.size - 1
+    n_classes = layers[output].n
     line = LINE_BYTES // buffer.itemsize
     wide = (n + line - 1) // line * line
     losses, targets = run.losses[first : first + n], run.targets[first : first + n]
-    inputs, logits = buffer[table[0, A_START] :], buffer[table[output, A_START] :]
+    inputs, logits = buffer[layers[0].a_at :], buffer[layers[output].a_at :]
     take_targets(run, batch, first, targets)
     take_columns(run, batch, first, n, inputs)
     for layer in range(output):
-        ones = table[layer, A_START] + table[layer, N] * wide
+        ones = layers[layer].a_at + layers[layer].n * wide
         for i in range(wide):
             buffer[ones + i] = 1
-    net = Net(run.params, table)
+    net = Net(run.params, layers)
     _forward(net, buffer, wide, 0)
     logits_of_targets(logits, wide, n_classes, targets, losses)
     softmax_columns(logits, wide, n_classes)
@@ -215,7 +203,7 @@ def train_narrow_chunk(run: Run, number: int, group: int, groups: int, worker: i
     for p in range(size):
         grads[p] = 0
     buffer = run.buffer[worker * run.scratch_size : (worker + 1) * run.scratch_size]
-    last, samples = min(batch.n, (group + 1) * GROUP), block_samples(run.table, grads.itemsize)
+    last, samples = min(batch.n, (group + 1) * GROUP), block_samples(run.layers, grads.itemsize)
     for first in range(group * GROUP, last, samples):
         block_of_batch(run, number, first, min(samples, last - first), buffer, grads)
 
@@ -239,7 +227,7 @@ def between(run: Run, number: int, last: int) -> bool:
 @jit
 def take_step(run: Run, number: int) -> None:
     """U1 with the sum of the groups' gradients."""
-    params, table = run.params, run.table
+    params, layers = run.params, run.layers
     size = params.size
     grads = run.grads[:size]
     n_groups = (batch_of(run, number).n + GROUP - 1) // GROUP
@@ -249,8 +237,8 @@ def take_step(run: Run, number: int) -> None:
             grads[p] += other[p]
     decay = params.dtype.type(run.numbers[ALPHA] / run.numbers[TOTAL_WEIGHT])
     kept = kept_by_decay(run)
-    for layer in range(1, table.shape[0]):
-        weights = slice(table[layer, W_START], table[layer, B_START])
+    for layer in range(1, layers.size):
+        weights = slice(layers[layer].w_at, layers[layer].b_at)
         if decay > 0:
             add_penalty(grads[weights], params[weights], decay)
         if kept < 1:
@@ -266,11 +254,11 @@ def groups(batch_size: int) -> int:
 def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
     """What `IN_LANES` works in: gradients for each group, columns for each thread."""
     dtype = layout.dtype
-    table, size = layout.columns(block_samples(layout.table, dtype.itemsize), training=True)
+    layers, size = layout.columns(block_samples(layout.layers, dtype.itemsize), training=True)
     size = width(max(size, SQUARES_STRIPES), dtype)
     grads = aligned_zeros(groups(batch_size) * layout.n_params, dtype)
     buffer, scratch = (aligned_zeros(n_threads * size, dtype) for _ in range(2))
-    return Memory(table, buffer, grads, scratch, size)
+    return Memory(layers, buffer, grads, scratch, size)
 
 
 IN_LANES = Method(

@@ -69,7 +69,7 @@ def _train_members(args: Members, part: int, parts: int) -> None:
             run.first_epoch,
             _extras_of(run.extras, part, workers),
             run.params[member * n : (member + 1) * n],
-            run.table,
+            run.layers,
             run.solver,
             run.state[member * state : (member + 1) * state],
             run.numbers[member * numbers : (member + 1) * numbers],

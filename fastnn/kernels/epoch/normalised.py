@@ -32,17 +32,6 @@ from fastnn.kernels.epoch.panels import Batch, Run
 from fastnn.kernels.equations.layer import sum_rows
 from fastnn.kernels.forward.rows import Net, forward_rows, plain_rows, predict_rows, score_layer, strange_rows
 from fastnn.kernels.forward.sparse import sparse_inputs, sparse_product, strange_entries
-from fastnn.kernels.layout import (
-    A_START,
-    B_START,
-    GAIN_START,
-    LINES,
-    SCALE_START,
-    SLOPE_START,
-    STRIDE,
-    ZHAT_START,
-    N,
-)
 from fastnn.kernels.simd.tile import LINE_BYTES, Lines, fma, line_dot, line_sum
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel
@@ -81,10 +70,10 @@ def gain_and_shift(z_hat: Array, gain: Array, b: Array) -> None:
 @jit
 def score_normalised(net: Net, layer: int, buffer: Array, block: Any) -> None:
     """Normalisation and F2 where the network scores."""
-    table = net.table
-    n, b, gain = table[layer, N], table[layer, B_START], table[layer, GAIN_START]
+    layers = net.layers
+    n, b, gain = layers[layer].n, layers[layer].b_at, layers[layer].gain_at
     for i in range(block.rows):
-        start = table[layer, A_START] + i * table[layer, STRIDE]
+        start = layers[layer].a_at + i * layers[layer].stride
         normalise(buffer, start, n)
         gain_and_shift(buffer[start : start + n], net.params[gain : gain + n], net.params[b : b + n])
     score_layer(net, layer, buffer, block)
@@ -93,12 +82,12 @@ def score_normalised(net: Net, layer: int, buffer: Array, block: Any) -> None:
 @jit
 def keep_normalised(net: Net, layer: int, buffer: Array, block: Dropping) -> None:
     """The same, and dropout, where the network learns: `z_hat` and its factor are kept, and the slopes."""
-    table = net.table
-    n, b, gain = table[layer, N], table[layer, B_START], table[layer, GAIN_START]
+    layers = net.layers
+    n, b, gain = layers[layer].n, layers[layer].b_at, layers[layer].gain_at
     for row in range(block.first, block.first + block.rows):
-        start = table[layer, A_START] + row * table[layer, STRIDE]
-        kept = table[layer, ZHAT_START] + row * table[layer, STRIDE]
-        buffer[table[layer, SCALE_START] + row] = normalise(buffer, start, n)
+        start = layers[layer].a_at + row * layers[layer].stride
+        kept = layers[layer].z_hat_at + row * layers[layer].stride
+        buffer[layers[layer].scale_at + row] = normalise(buffer, start, n)
         z_hat = buffer[start : start + n]
         copy(z_hat, buffer[kept : kept + n])
         gain_and_shift(z_hat, net.params[gain : gain + n], net.params[b : b + n])
@@ -111,19 +100,19 @@ def normalised_slope(run: Run, layer: int, here: slice, first: int) -> None:
 
     `d` takes the place of the slopes, ``d * z_hat`` that of `z_hat`: their sums over the samples are gradients.
     """
-    table, buffer = run.table, run.buffer
-    n, stride, g = table[layer, N], table[layer, STRIDE], table[layer, GAIN_START]
-    slope, kept = table[layer, SLOPE_START] + first * stride, table[layer, ZHAT_START] + first * stride
+    layers, buffer = run.layers, run.buffer
+    n, stride, g = layers[layer].n, layers[layer].stride, layers[layer].gain_at
+    slope, kept = layers[layer].slope_at + first * stride, layers[layer].z_hat_at + first * stride
     delta = buffer[here]
     d, z_hat = buffer[slope : slope + delta.size], buffer[kept : kept + delta.size]
-    gain, scales = run.params[g : g + n], buffer[table[layer, SCALE_START] + first :]
+    gain, scales = run.params[g : g + n], buffer[layers[layer].scale_at + first :]
     for i in range(delta.size):  # the padding, too, where slopes aren't 0 and deltas are
         d[i] *= delta[i]
     for i in range(delta.size // stride):
         row = slice(i * stride, i * stride + n)
         times_gain(delta[row], d[row], gain)
-        deltas = Lines(buffer, here.start + i * stride, table[layer, LINES])
-        z_hats = Lines(buffer, kept + i * stride, table[layer, LINES])
+        deltas = Lines(buffer, here.start + i * stride, layers[layer].lines)
+        z_hats = Lines(buffer, kept + i * stride, layers[layer].lines)
         units = buffer.dtype.type(n)
         project(delta[row], z_hat[row], line_sum(deltas) / units, line_dot(deltas, z_hats) / units, scales[i])
     for i in range(delta.size):
@@ -147,13 +136,13 @@ def project(delta: Array, z_hat: Array, mean: float, along: float, scale: float)
 @jit
 def bias_and_gain_gradients(run: Run, batch: Batch, layer: int, gradient: Array) -> None:
     """B3, and after it, of a hidden layer, `grad_gain`."""
-    table, half = run.table, gradient.size // 2
-    if layer == table.shape[0] - 1:
+    layers, half = run.layers, gradient.size // 2
+    if layer == layers.size - 1:
         bias_gradient_of_plain(run, batch, layer, gradient)
         return
-    stride = table[layer, STRIDE]
-    sum_rows(run.buffer[table[layer, SLOPE_START] :], stride, batch.n, gradient[:half])
-    sum_rows(run.buffer[table[layer, ZHAT_START] :], stride, batch.n, gradient[half:])
+    stride = layers[layer].stride
+    sum_rows(run.buffer[layers[layer].slope_at :], stride, batch.n, gradient[:half])
+    sum_rows(run.buffer[layers[layer].z_hat_at :], stride, batch.n, gradient[half:])
 
 
 _LAYERS = Hidden(keep_normalised, normalised_slope, bias_and_gain_gradients)

@@ -39,23 +39,7 @@ from fastnn.kernels.equations.loss import (
 from fastnn.kernels.equations.shuffle import shuffle
 from fastnn.kernels.equations.solver import CODES, Rates, add_penalty, shrink, solver_step
 from fastnn.kernels.forward.rows import Block, Net, forward_rows
-from fastnn.kernels.layout import (
-    A_START,
-    ACTIVATION,
-    B_START,
-    DELTA_START,
-    LINES,
-    ROW_BLOCK,
-    STRIDE,
-    W_START,
-    WT_START,
-    Layout,
-    N,
-    aligned_zeros,
-    line_elements,
-    place,
-    several,
-)
+from fastnn.kernels.layout import ROW_BLOCK, Layout, aligned_zeros, line_elements, place, several
 from fastnn.kernels.simd.tile import (
     LINE_BYTES,
     PANEL_LINES,
@@ -110,7 +94,7 @@ class Run(NamedTuple):
     extras: Any
     # The network (see `Net`).
     params: Array
-    table: NDArray[np.int64]
+    layers: NDArray[np.void]
     # The solver: its code, its state (see `solver_step`), and its numbers: rates, and for Adam the powers of the betas.
     solver: int
     state: Array
@@ -142,7 +126,7 @@ CHUNKS = 2
 class Memory(NamedTuple):
     """The parts of a `Run` that are memory to work in."""
 
-    table: NDArray[np.int64]
+    layers: NDArray[np.void]
     buffer: Array
     grads: Array
     scratch: Array
@@ -151,7 +135,7 @@ class Memory(NamedTuple):
     def times(self, n: int) -> Memory:
         """As much for each of `n` threads that work by themselves, whose parts begin on a line."""
         buffer, grads, scratch = (several(part, n) for part in (self.buffer, self.grads, self.scratch))
-        return Memory(self.table, buffer, grads, scratch, self.scratch_size)
+        return Memory(self.layers, buffer, grads, scratch, self.scratch_size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,11 +181,11 @@ def batch_of(run: Run, number: int) -> Batch:
 @jit
 def input_rows(run: Run, batch: Batch, row: int) -> Left:
     """The batch's inputs from `row` on: gathered rows where the epoch is shuffled, otherwise X itself."""
-    table = run.table
+    layers = run.layers
     if run.shuffled:
-        stride = table[0, STRIDE]
-        return Left(run.buffer, table[0, A_START] + row * stride, stride, 1)
-    n_in = table[0, N]
+        stride = layers[0].stride
+        return Left(run.buffer, layers[0].a_at + row * stride, stride, 1)
+    n_in = layers[0].n
     return Left(run.X, (batch.first + row) * n_in, n_in, 1)
 
 
@@ -228,7 +212,7 @@ def take_targets(run: Run, batch: Batch, first: int, targets: Array) -> None:
 @jit
 def gather(run: Run, batch: Batch, first: int, rows: int) -> None:
     """Copy the inputs of the batch's rows from `first` on next to each other."""
-    n_in = run.table[0, N]
+    n_in = run.layers[0].n
     for i in range(first, first + rows):
         target = input_rows(run, batch, i).start
         source = sample_of(run, batch, i) * n_in
@@ -238,11 +222,11 @@ def gather(run: Run, batch: Batch, first: int, rows: int) -> None:
 @jit
 def output_rows(run: Run, batch: Batch, first: int, rows: int, columns: Array) -> None:
     """F3, F4 and B1 for the batch's rows from `first` on; the delta takes the place of the logits."""
-    table, buffer = run.table, run.buffer
-    output = table.shape[0] - 1
-    n_classes, stride = table[output, N], table[output, STRIDE]
+    layers, buffer = run.layers, run.buffer
+    output = layers.size - 1
+    n_classes, stride = layers[output].n, layers[output].stride
     wide = side_by_side(rows, buffer.itemsize)
-    start = table[output, A_START] + first * stride
+    start = layers[output].a_at + first * stride
     logits = buffer[start : start + rows * stride]
     losses, targets = run.losses[first : first + rows], run.targets[first : first + rows]
     take_targets(run, batch, first, targets)
@@ -265,17 +249,17 @@ def output_rows(run: Run, batch: Batch, first: int, rows: int, columns: Array) -
 @jit
 def train_layer(net: Net, layer: int, buffer: Array, block: Block) -> None:
     """F2 where the network learns."""
-    start, stride = net.table[layer, A_START], net.table[layer, STRIDE]
+    start, stride = net.layers[layer].a_at, net.layers[layer].stride
     here = slice(start + block.first * stride, start + (block.first + block.rows) * stride)
-    activate(net.table[layer, ACTIVATION], buffer[here])
+    activate(net.layers[layer].activation, buffer[here])
 
 
 @jit
 def slope_of_output(run: Run, layer: int, here: slice, first: int) -> None:
     """The second factor of B4, of a plain activation."""
-    start = run.table[layer, A_START] + first * run.table[layer, STRIDE]
+    start = run.layers[layer].a_at + first * run.layers[layer].stride
     delta = run.buffer[here]
-    multiply_by_derivative(run.table[layer, ACTIVATION], delta, run.buffer[start : start + delta.size])
+    multiply_by_derivative(run.layers[layer].activation, delta, run.buffer[start : start + delta.size])
 
 
 def _slope(run: Run, layer: int, here: slice, first: int) -> None:
@@ -283,16 +267,16 @@ def _slope(run: Run, layer: int, here: slice, first: int) -> None:
 
 
 def _backward_rows(run: Run, block: Any) -> None:
-    table, buffer, first, rows = run.table, run.buffer, block.first, block.rows
-    for layer in range(table.shape[0] - 1, 1, -1):
-        above, stride = table[layer, STRIDE], table[layer - 1, STRIDE]
-        start = table[layer - 1, DELTA_START] + first * stride
+    layers, buffer, first, rows = run.layers, run.buffer, block.first, block.rows
+    for layer in range(layers.size - 1, 1, -1):
+        above, stride = layers[layer].stride, layers[layer - 1].stride
+        start = layers[layer - 1].delta_at + first * stride
         multiply(
-            Out(buffer, start, stride, rows, table[layer - 1, LINES]),
-            Left(buffer, table[layer, DELTA_START] + first * above, above, 1),
-            Matrix(buffer, table[layer, WT_START], 0),
+            Out(buffer, start, stride, rows, layers[layer - 1].lines),
+            Left(buffer, layers[layer].delta_at + first * above, above, 1),
+            Matrix(buffer, layers[layer].wt_at, 0),
             Init(buffer, 0),
-            table[layer, N],
+            layers[layer].n,
         )
         _slope(run, layer - 1, slice(start, start + rows * stride), first)
 
@@ -320,7 +304,7 @@ def rows_phase(run: Run, number: int, part: int, parts: int, worker: int) -> Non
         if run.shuffled:
             gather(run, batch, i, rows)
         block = Block(i, rows)
-        _forward(Net(run.params, run.table), input_rows(run, batch, i), run.buffer, block)
+        _forward(Net(run.params, run.layers), input_rows(run, batch, i), run.buffer, block)
         output_rows(run, batch, i, rows, columns)
         _backward(run, block)
     if run.numbers[ALPHA] > 0:
@@ -330,11 +314,11 @@ def rows_phase(run: Run, number: int, part: int, parts: int, worker: int) -> Non
 @jit
 def squares_of_weights(run: Run, part: int, parts: int, worker: int) -> None:
     """This part's share of ``sum W**2``, one number for each block of a layer's packed weights."""
-    table = run.table
+    layers = run.layers
     stripes = run.scratch[worker * run.scratch_size : worker * run.scratch_size + SQUARES_STRIPES]
     offset = 0
-    for layer in range(1, table.shape[0]):
-        weights = run.params[table[layer, W_START] : table[layer, B_START]]
+    for layer in range(1, layers.size):
+        weights = run.params[layers[layer].w_at : layers[layer].b_at]
         n_blocks = (weights.size + SQUARES_BLOCK - 1) // SQUARES_BLOCK
         first, last = share(n_blocks, 1, part, parts)
         for block in range(first, last):
@@ -362,14 +346,14 @@ def transpose(run: Run, layer: int, k: int, rows: int) -> None:
 
     `k` is a whole number of vectors, or the transposed panels' columns from `k` on would lie across two.
     """
-    params, buffer, table = run.params, run.buffer, run.table
+    params, buffer, layers = run.params, run.buffer, run.layers
     line, lanes = LINE_BYTES // params.itemsize, lanes_of(params.itemsize)
-    n_in, n_out = table[layer - 1, N], table[layer, N]
+    n_in, n_out = layers[layer - 1].n, layers[layer].n
     for i in range(k, k + rows, lanes):
-        target = table[layer, WT_START] + place(0, i, n_out, n_in, line)
+        target = layers[layer].wt_at + place(0, i, n_out, n_in, line)
         step = place(1, i, n_out, n_in, line) - place(0, i, n_out, n_in, line)
         for j in range(0, n_out, lanes):
-            source = table[layer, W_START] + place(i, j, n_in, n_out, line)
+            source = layers[layer].w_at + place(i, j, n_in, n_out, line)
             wide = place(1, j, n_in, n_out, line) - place(0, j, n_in, n_out, line)
             transpose_block(
                 Rows(buffer, target + j * step, step, n_out - j), Rows(params, source, wide, min(lanes, n_in - i))
@@ -407,7 +391,7 @@ class Ahead(NamedTuple):
 @jit
 def ahead(run: Run, number: int, part: int, parts: int) -> Ahead:
     """This part's share of the inputs of the batch after batch `number`; none where it begins an epoch."""
-    batch, n_in = batch_of(run, number), run.table[0, N]
+    batch, n_in = batch_of(run, number), run.layers[0].n
     following = batch.first + batch.n
     first, last = share(min(run.batch_size, run.y.size - following), 1, part, parts)
     piece = PREFETCHED_LINES * LINE_BYTES // run.X.itemsize
@@ -420,7 +404,7 @@ def prefetch_pieces(run: Run, wanted: Ahead, row: int, piece: int, n: int) -> tu
     for _ in range(n):
         if row < wanted.rows:
             sample = run.order[wanted.first + row] if run.shuffled else wanted.first + row
-            prefetch(run.X, sample * run.table[0, N] + piece * (PREFETCHED_LINES * LINE_BYTES // run.X.itemsize))
+            prefetch(run.X, sample * run.layers[0].n + piece * (PREFETCHED_LINES * LINE_BYTES // run.X.itemsize))
             piece += 1
             if piece == wanted.pieces:
                 row, piece = row + 1, 0
@@ -431,7 +415,7 @@ def prefetch_pieces(run: Run, wanted: Ahead, row: int, piece: int, n: int) -> tu
 def features_phase(run: Run, number: int, part: int, parts: int, worker: int) -> None:
     """B2, B3 and U1 for this part's features of every layer: each tile of gradients is used while it is in L1."""
     batch = batch_of(run, number)
-    params, table, buffer = run.params, run.table, run.buffer
+    params, layers, buffer = run.params, run.layers, run.buffer
     scratch = run.scratch[worker * run.scratch_size : (worker + 1) * run.scratch_size]
     slot_1, slot_2 = run.state[: params.size], run.state[params.size :]
     line = LINE_BYTES // params.itemsize
@@ -441,19 +425,19 @@ def features_phase(run: Run, number: int, part: int, parts: int, worker: int) ->
     in_registers = run.solver == _SGD and decay == 0
     wanted = ahead(run, number, part, parts)
     row = piece = 0
-    for layer in range(1, table.shape[0]):
-        n_in, stride = table[layer - 1, N], table[layer, STRIDE]
+    for layer in range(1, layers.size):
+        n_in, stride = layers[layer - 1].n, layers[layer].stride
         inputs = input_rows(run, batch, 0)
         if layer > 1:
-            inputs = Left(buffer, table[layer - 1, A_START], table[layer - 1, STRIDE], 1)
+            inputs = Left(buffer, layers[layer - 1].a_at, layers[layer - 1].stride, 1)
         first, last = share(n_in, feature_unit(params.itemsize), part, parts)
-        n_tiles = max(1, (table[layer, LINES] + 1) // PANEL_LINES * ((last - first + ROWS - 1) // ROWS))
+        n_tiles = max(1, (layers[layer].lines + 1) // PANEL_LINES * ((last - first + ROWS - 1) // ROWS))
         pieces_a_tile = (wanted.rows * wanted.pieces + n_tiles - 1) // n_tiles if layer == 1 else 0
-        for panel in range(0, table[layer, LINES], PANEL_LINES):
-            n_lines = min(PANEL_LINES, table[layer, LINES] - panel)
+        for panel in range(0, layers[layer].lines, PANEL_LINES):
+            n_lines = min(PANEL_LINES, layers[layer].lines - panel)
             wide = n_lines * line
-            delta = Right(buffer, table[layer, DELTA_START] + panel * line, stride)
-            weights = table[layer, W_START] + panel * line * n_in
+            delta = Right(buffer, layers[layer].delta_at + panel * line, stride)
+            weights = layers[layer].w_at + panel * line * n_in
             for k in range(first, last, ROWS):
                 rows = min(ROWS, last - k)
                 features = LeftColumns(inputs.data, inputs.start + k, inputs.row)
@@ -473,9 +457,9 @@ def features_phase(run: Run, number: int, part: int, parts: int, worker: int) ->
         if layer > 1:
             transpose(run, layer, first, last - first)
         if part == layer % parts:
-            n = table[layer, LINES] * line
-            sum_rows(buffer[table[layer, DELTA_START] :], stride, batch.n, scratch[:n])
-            here = slice(table[layer, B_START], table[layer, B_START] + n)
+            n = layers[layer].lines * line
+            sum_rows(buffer[layers[layer].delta_at :], stride, batch.n, scratch[:n])
+            here = slice(layers[layer].b_at, layers[layer].b_at + n)
             solver_step(run.solver, params[here], scratch, slot_1[here], slot_2[here], rates)
 
 
@@ -539,8 +523,8 @@ def finish_batch(run: Run, number: int) -> bool:
 @jit
 def begin(run: Run, phase: int) -> None:
     """Bring the transposed weights up to date (they are derived, and nothing relies on an earlier run's)."""
-    for layer in range(2, run.table.shape[0]):
-        transpose(run, layer, 0, run.table[layer - 1, N])
+    for layer in range(2, run.layers.size):
+        transpose(run, layer, 0, run.layers[layer - 1].n)
     start_batch(run, phase // PHASES)
 
 
@@ -572,11 +556,11 @@ def between(run: Run, phase: int, last: int) -> bool:
 def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
     """What `by_panels` works in."""
     dtype = layout.dtype
-    table, size = layout.workspace(batch_size, training=True)
+    layers, size = layout.workspace(batch_size, training=True)
     tile_size = ROWS * PANEL_LINES * line_elements(dtype)
-    scratch_size = max(tile_size, SQUARES_STRIPES, int(table[:, STRIDE].max()), columns_size(layout.sizes[-1]))
+    scratch_size = max(tile_size, SQUARES_STRIPES, int(layers["stride"].max()), columns_size(layout.sizes[-1]))
     scratch = aligned_zeros(n_threads * scratch_size, dtype)
-    return Memory(table, aligned_zeros(size, dtype), np.zeros(0, dtype), scratch, scratch_size)
+    return Memory(layers, aligned_zeros(size, dtype), np.zeros(0, dtype), scratch, scratch_size)
 
 
 BY_PANELS = Method(

@@ -12,7 +12,7 @@ from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.equations.activation import IDENTITY, LOGISTIC, activate, activate_any
 from fastnn.kernels.equations.layer import Matrix, multiply
 from fastnn.kernels.equations.loss import columns_size, side_by_side, softmax_columns, to_columns, to_rows
-from fastnn.kernels.layout import A_START, ACTIVATION, B_START, INIT_START, LINES, ROW_BLOCK, STRIDE, W_START, N
+from fastnn.kernels.layout import ROW_BLOCK
 from fastnn.kernels.simd.tile import (
     LINE_BYTES,
     PANEL_LINES,
@@ -33,14 +33,14 @@ class Net(NamedTuple):
     """A network as compiled code sees it: the parameters, and where they lie (see `Layout`)."""
 
     params: Array
-    table: NDArray[np.int64]
+    layers: NDArray[np.void]
 
 
 @jit
 def score_layer(net: Net, layer: int, buffer: Array, block: Any) -> None:
     """F2 where the network scores: the first rows of the buffer."""
-    start = net.table[layer, A_START]
-    activate_any(net.table[layer, ACTIVATION], buffer[start : start + block.rows * net.table[layer, STRIDE]])
+    start = net.layers[layer].a_at
+    activate_any(net.layers[layer].activation, buffer[start : start + block.rows * net.layers[layer].stride])
 
 
 class Block(NamedTuple):
@@ -53,24 +53,24 @@ class Block(NamedTuple):
 @jit
 def outputs_of(net: Net, layer: int, buffer: Array, block: Any) -> Out:
     """Where the block's rows of a layer's outputs lie."""
-    stride = net.table[layer, STRIDE]
-    return Out(buffer, net.table[layer, A_START] + block.first * stride, stride, block.rows, net.table[layer, LINES])
+    stride = net.layers[layer].stride
+    return Out(buffer, net.layers[layer].a_at + block.first * stride, stride, block.rows, net.layers[layer].lines)
 
 
 @jit
 def product(net: Net, layer: int, inputs: Left, buffer: Array, block: Any) -> None:
     """F1 of a layer, from the layer before or, of the first one, from the inputs."""
-    table = net.table
+    layers = net.layers
     left = inputs
     if layer > 1:
-        stride = table[layer - 1, STRIDE]
-        left = Left(buffer, table[layer - 1, A_START] + block.first * stride, stride, 1)
+        stride = layers[layer - 1].stride
+        left = Left(buffer, layers[layer - 1].a_at + block.first * stride, stride, 1)
     multiply(
         outputs_of(net, layer, buffer, block),
         left,
-        Matrix(net.params, table[layer, W_START], 0),
-        Init(net.params, table[layer, INIT_START]),
-        table[layer - 1, N],
+        Matrix(net.params, layers[layer].w_at, 0),
+        Init(net.params, layers[layer].init_at),
+        layers[layer - 1].n,
     )
 
 
@@ -82,7 +82,7 @@ def _hidden(net: Net, layer: int, buffer: Array, block: Any) -> None: ...
 
 
 def _forward_rows(net: Net, inputs: Any, buffer: Array, block: Any) -> None:
-    output = net.table.shape[0] - 1
+    output = net.layers.size - 1
     for layer in range(1, output + 1):
         _product(net, layer, inputs, buffer, block)
         if layer < output:
@@ -108,16 +108,16 @@ def _between(other: Any, number: int) -> None: ...
 
 
 def _forward_columns(net: Net, buffer: Array, wide: int, other: Any) -> None:
-    table, number = net.table, 0
-    output = table.shape[0] - 1
+    layers, number = net.layers, 0
+    output = layers.size - 1
     line = LINE_BYTES // buffer.itemsize
     panel = PANEL_LINES * line
     for layer in range(1, output + 1):
-        n_in, n_out, padded = table[layer - 1, N], table[layer, N], table[layer, LINES] * line
-        below, here, b = table[layer - 1, A_START], table[layer, A_START], table[layer, B_START]
+        n_in, n_out, padded = layers[layer - 1].n, layers[layer].n, layers[layer].lines * line
+        below, here, b = layers[layer - 1].a_at, layers[layer].a_at, layers[layer].b_at
         for first in range(0, n_out, panel):
             last = min(first + panel, n_out)
-            W, stride = table[layer, W_START] + first * n_in, min(panel, padded - first)
+            W, stride = layers[layer].w_at + first * n_in, min(panel, padded - first)
             for i in range(0, wide, panel):
                 n_lines = min(PANEL_LINES, (wide - i) // line)
                 for j in range(first, last, ROWS):
@@ -131,7 +131,7 @@ def _forward_columns(net: Net, buffer: Array, wide: int, other: Any) -> None:
                     _between(other, number)
                     number += 1
         if layer < output:
-            _activate(table[layer, ACTIVATION], buffer[here : here + n_out * wide])
+            _activate(layers[layer].activation, buffer[here : here + n_out * wide])
 
 
 def forward_columns(
@@ -157,7 +157,7 @@ class Predict(NamedTuple):
     """
 
     params: Array
-    table: NDArray[np.int64]
+    layers: NDArray[np.void]
     X: Any
     results: Array
     memory: Array
@@ -184,14 +184,14 @@ def count_strangers(numbers: Array) -> int:
 @jit
 def plain_rows(args: Predict, first: int) -> Left:
     """The inputs from a row on."""
-    n_in = args.table[0, N]
+    n_in = args.layers[0].n
     return Left(args.X, first * n_in, n_in, 1)
 
 
 @jit
 def strange_rows(args: Predict, first: int, rows: int) -> int:
     """How many of the inputs aren't finite."""
-    n_in = args.table[0, N]
+    n_in = args.layers[0].n
     return count_strangers(args.X[first * n_in : (first + rows) * n_in])
 
 
@@ -207,9 +207,9 @@ def _score(net: Net, inputs: Any, buffer: Array, block: Any) -> None: ...
 
 
 def _predict_rows(args: Predict, part: int, parts: int) -> None:
-    table, memory = args.table, args.memory[part * args.part_size : (part + 1) * args.part_size]
-    output = table.shape[0] - 1
-    n_out, stride = table[output, N], table[output, STRIDE]
+    layers, memory = args.layers, args.memory[part * args.part_size : (part + 1) * args.part_size]
+    output = layers.size - 1
+    n_out, stride = layers[output].n, layers[output].stride
     line = LINE_BYTES // memory.itemsize
     columns = memory[args.part_size - line - columns_size(n_out) :]
     strangers = 0
@@ -217,8 +217,8 @@ def _predict_rows(args: Predict, part: int, parts: int) -> None:
     for i in range(first, last, ROW_BLOCK):
         rows = min(ROW_BLOCK, last - i)
         strangers += _strange(args, i, rows)
-        _score(Net(args.params, table), _inputs(args, i), memory, Block(0, rows))
-        start = table[output, A_START]
+        _score(Net(args.params, layers), _inputs(args, i), memory, Block(0, rows))
+        start = layers[output].a_at
         logits = memory[start : start + rows * stride]
         results = args.results[i * n_out : (i + rows) * n_out]
         if args.output == SOFTMAX:

@@ -24,7 +24,6 @@ from fastnn.kernels.forward.rows import (
     product,
     score_layer,
 )
-from fastnn.kernels.layout import INIT_START, W_START, N
 from fastnn.kernels.simd.tile import (
     LINE_BYTES,
     PANEL_LINES,
@@ -112,10 +111,10 @@ def sparse_product(net: Net, layer: int, inputs: SparseRows, buffer: Array, bloc
         product(net, layer, Left(buffer, 0, 0, 1), buffer, block)
         return
     out, wide = outputs_of(net, layer, buffer, block), PANEL_LINES * (LINE_BYTES // buffer.itemsize)
-    W = Panels(net.params, net.table[1, W_START], wide * net.table[0, N], 0)
+    W = Panels(net.params, net.layers[1].w_at, wide * net.layers[0].n, 0)
     for row in range(out.rows):
         here = Out(buffer, out.start + row * out.stride, wide, 1, out.lines)
-        sum_of_rows(here, entries_of(inputs, row), W, Init(net.params, net.table[1, INIT_START]))
+        sum_of_rows(here, entries_of(inputs, row), W, Init(net.params, net.layers[1].init_at))
 
 
 class Transposed(NamedTuple):

@@ -17,7 +17,6 @@ from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.equations.activation import activate_any
 from fastnn.kernels.equations.loss import side_by_side, softmax_columns, to_rows
 from fastnn.kernels.forward.rows import Block, Net, count_strangers, forward_columns
-from fastnn.kernels.layout import A_START, N
 from fastnn.kernels.simd.tile import LINE_BYTES, PANEL_LINES, ROWS, float_bits, prefetch
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel, share
@@ -217,7 +216,7 @@ class TableScoring(NamedTuple):
     """
 
     params: Array
-    table: NDArray[np.int64]
+    layers: NDArray[np.void]
     rows: Table
     results: Array
     apart: int
@@ -231,13 +230,13 @@ _forward = forward_columns(activate_any, prefetch_columns)
 @jit
 def score_table_rows(args: TableScoring, part: int, parts: int) -> None:
     """F1 to F3 for this part's rows."""
-    table, memory = args.table, args.memory[part * args.part_size : (part + 1) * args.part_size]
-    output = table.shape[0] - 1
-    n_out, line = table[output, N], LINE_BYTES // memory.itemsize
-    inputs, outputs = memory[table[0, A_START] :], memory[table[output, A_START] :]
+    layers, memory = args.layers, args.memory[part * args.part_size : (part + 1) * args.part_size]
+    output = layers.size - 1
+    n_out, line = layers[output].n, LINE_BYTES // memory.itemsize
+    inputs, outputs = memory[layers[0].a_at :], memory[layers[output].a_at :]
     strangers = n_tiles = 0
     for layer in range(1, output + 1):
-        n_tiles += (table[layer, N] + ROWS - 1) // ROWS * (BLOCK // (PANEL_LINES * line))
+        n_tiles += (layers[layer].n + ROWS - 1) // ROWS * (BLOCK // (PANEL_LINES * line))
     at_once = (args.rows.offsets.size + n_tiles - 1) // n_tiles
     first, last = share(args.rows.bad.size, BLOCK, part, parts)
     for start in range(first, last, BLOCK):
@@ -246,7 +245,7 @@ def score_table_rows(args: TableScoring, part: int, parts: int) -> None:
         encode_block(args.rows, part, Block(start, n), inputs, wide)
         # Between the tiles, for the first-level cache waits for few lines at once: 53 ns a row instead of 56.
         ahead = Ahead(args.rows.singles[0], args.rows.offsets, args.rows.first + start + BLOCK, at_once)
-        _forward(Net(args.params, table), memory, wide, ahead)
+        _forward(Net(args.params, layers), memory, wide, ahead)
         softmax_columns(outputs, wide, n_out)
         for j in range(n_out):
             place, column = j * args.apart + start, outputs[j * wide : j * wide + n]
