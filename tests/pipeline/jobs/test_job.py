@@ -15,7 +15,8 @@ import pytest
 from breast_cancer import TABLE
 
 from fastnn.files.modelfile import ModelFileError
-from fastnn.pipeline import DataError, Model, SchemaError, job
+from fastnn.pipeline import DataError, Model, SchemaError
+from fastnn.pipeline.jobs import job
 from fastnn.pipeline.jobs.job import DriftError, Job, JobOptions, Scored, n_rows
 from fastnn.pipeline.learning.train import Plan, prepare
 from fastnn.training.trainer import TrainOptions
