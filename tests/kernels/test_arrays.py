@@ -34,7 +34,7 @@ from numba import types
 import fastnn
 from fastnn import kernels
 from fastnn.kernels.arrays import flat
-from fastnn.kernels.simd.tile import LINE_BYTES
+from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.pipeline import Model, Schema
 from fastnn.pipeline.columns.preprocess import Preprocessor
 

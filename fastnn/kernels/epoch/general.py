@@ -65,7 +65,10 @@ from fastnn.kernels.equations.solver import CODES, add_penalty, shrink, solver_s
 from fastnn.kernels.forward.rows import OUTPUTS, SOFTMAX, Net, forward_rows, product
 from fastnn.kernels.forward.sparse import Panels, SparseRows, sparse_product, sparse_weight_gradient, transpose_sparse
 from fastnn.kernels.layout import ROW_BLOCK, Layout, aligned_zeros, line_elements
-from fastnn.kernels.simd.tile import LINE_BYTES, PANEL_LINES, ROWS, Init, Left, LeftColumns, Out, Right, fma, tile
+from fastnn.kernels.simd.numbers import fma
+from fastnn.kernels.simd.operands import Init, Left, LeftColumns, Out, Right
+from fastnn.kernels.simd.products import tile
+from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import instance, share
 

@@ -32,7 +32,10 @@ from fastnn.kernels.epoch.panels import Batch, Run
 from fastnn.kernels.equations.layer import sum_rows
 from fastnn.kernels.forward.rows import Net, forward_rows, plain_rows, predict_rows, score_layer, strange_rows
 from fastnn.kernels.forward.sparse import sparse_inputs, sparse_product, strange_entries
-from fastnn.kernels.simd.tile import LINE_BYTES, Lines, fma, line_dot, line_sum
+from fastnn.kernels.simd.numbers import fma
+from fastnn.kernels.simd.operands import Lines
+from fastnn.kernels.simd.shape import LINE_BYTES
+from fastnn.kernels.simd.sums import line_dot, line_sum
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel
 

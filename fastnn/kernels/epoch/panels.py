@@ -40,24 +40,11 @@ from fastnn.kernels.equations.shuffle import shuffle
 from fastnn.kernels.equations.solver import CODES, Rates, add_penalty, shrink, solver_step
 from fastnn.kernels.forward.rows import Block, Net, forward_rows
 from fastnn.kernels.layout import ROW_BLOCK, Layout, aligned_zeros, line_elements, place, several
-from fastnn.kernels.simd.tile import (
-    LINE_BYTES,
-    PANEL_LINES,
-    PREFETCHED_LINES,
-    ROWS,
-    Init,
-    Left,
-    LeftColumns,
-    Out,
-    Right,
-    Rows,
-    fma,
-    lanes_of,
-    prefetch,
-    tile,
-    tile_step,
-    transpose_block,
-)
+from fastnn.kernels.simd.moves import PREFETCHED_LINES, prefetch, transpose_block
+from fastnn.kernels.simd.numbers import fma
+from fastnn.kernels.simd.operands import Init, Left, LeftColumns, Out, Right, Rows
+from fastnn.kernels.simd.products import tile, tile_step
+from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS, lanes_of
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import Kernel, instance, share
 

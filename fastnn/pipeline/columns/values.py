@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array, borrow, give_back
-from fastnn.kernels.simd.tile import LINE_BYTES
+from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.pipeline.columns.arrays import arrow_of, numbers_in, words_of
 
 # Of integers with holes Arrow makes float64, as NumPy does when they are staged: the nearest beyond 2**53.
