@@ -26,6 +26,6 @@ def test_each_former_name_gives_the_classes_of_today() -> None:
 
 def test_a_pickle_by_the_former_name_loads() -> None:
     options = TrainOptions(step_size=0.25)
-    former = pickle.dumps(options, protocol=0).replace(b"cfastnn.training.trainer\n", b"cfastnn.trainer\n")
+    former = pickle.dumps(options, protocol=0).replace(b"cfastnn.training.options\n", b"cfastnn.trainer\n")
     assert b"fastnn.training" not in former
     assert pickle.loads(former) == options

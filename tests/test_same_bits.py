@@ -162,8 +162,8 @@ def test_calls_of_compiled_code_may_be_cut_anywhere(solver, width, monkeypatch):
     whole = train(6)
     assert train(6, stopping=Stopping(n_iter_no_change=np.inf)) == whole
     assert train(1, 2, 3) == whole
-    monkeypatch.setattr("fastnn.training.trainer._SECONDS_PER_CALL", 0.0)
-    monkeypatch.setattr("fastnn.training.trainer._SECONDS_PER_TRIAL", 0.0)
+    monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_CALL", 0.0)
+    monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_TRIAL", 0.0)
     assert train(6) == whole
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +40,6 @@ class Stopping:
         What has to improve. The weights of the best epoch on held-out samples are kept: `restore_best` puts them back.
     """
 
-    # What the rule has seen so far, in numbers.
-    SEEN: ClassVar[tuple[str, ...]] = ("best", "idle", "best_score")
-
     def __init__(
         self,
         tol: float = 1e-4,
@@ -56,7 +54,7 @@ class Stopping:
         self.validation = validation
         self.watch = watch
         self.stopped = False
-        self.idle = 0
+        self.idle: float = 0
         # The least value so far of what is watched (a score's negative), and the best epoch's score.
         self.best = np.inf
         self.best_score = -np.inf
@@ -91,7 +89,21 @@ class Stopping:
     def go_on_from(self, earlier: Stopping) -> None:
         """Take over what the rule of an earlier fit has seen, if it watched the same."""
         if earlier.watch == self.watch:
-            vars(self).update({name: getattr(earlier, name) for name in self.SEEN}, best_params=earlier.best_params)
+            self.best, self.idle, self.best_score = earlier.best, earlier.idle, earlier.best_score
+            self.best_params = earlier.best_params
+
+    def memory(self) -> dict[str, list[float]]:
+        """What the rule has seen so far, in numbers; `best_params` comes on top."""
+        return {"seen": [self.best, self.idle, self.best_score], "stopped": [self.stopped]}
+
+    def restore(self, memory: Mapping[str, NDArray[np.float64]], best_params: NDArray[Any] | None) -> None:
+        """Take over what `memory` gave, and the best parameters of that time.
+
+        Raises a KeyError, an IndexError or a ValueError, before anything is changed, if something is missing.
+        """
+        best, idle, best_score = memory["seen"].tolist()
+        self.stopped = bool(memory["stopped"][0])
+        self.best, self.idle, self.best_score, self.best_params = best, idle, best_score, best_params
 
     def settings(self) -> str:
         """What the rule goes by, in words that tell two rules apart."""

@@ -7,7 +7,7 @@ from fastnn import MLPClassifier, MLPRegressor
 from fastnn.kernels.epoch.general import WITH_EXTRAS
 from fastnn.kernels.epoch.lanes import IN_LANES
 from fastnn.kernels.epoch.panels import BY_PANELS
-from fastnn.training.trainer import _Slices
+from fastnn.training.calls import Calls
 
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Got `batch_size` less than 1 or larger")
 
@@ -127,12 +127,12 @@ def test_weights_of_validation_samples(task):
 @each_task
 def test_the_tasks_use_the_kernels_that_they_are_for(task, monkeypatch):
     used = []
-    init = _Slices.__init__
+    init = Calls.__init__
 
     def noting(self, *arguments):
         init(self, *arguments)
         used.append(self.method)
 
-    monkeypatch.setattr(_Slices, "__init__", noting)
+    monkeypatch.setattr(Calls, "__init__", noting)
     fitted(task, "adam", np.arange(N), max_iter=1)
     assert used == [TASKS[task][2]]

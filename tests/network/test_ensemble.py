@@ -51,7 +51,7 @@ def test_slices_do_not_show(monkeypatch: Any) -> None:
     """A call of compiled code may end in the middle of an epoch."""
     found = []
     for seconds in (0.1, 0.0):
-        monkeypatch.setattr("fastnn.training.trainer._SECONDS_PER_CALL", seconds)
+        monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_CALL", seconds)
         net = Ensemble.create(3, [20, 100, 5], seed=7)
         losses = fastnn.train(net, X, y, epochs=3, batch_size=64, seed=7).loss_curve
         found.append((losses, net.params.tobytes()))
@@ -92,7 +92,7 @@ def test_what_is_kept_of_a_divergence_is_of_the_same_epoch_in_all(monkeypatch: A
     """However many batches a call makes before one of them diverges."""
     found = []
     for seconds in (0.1, 0.0):
-        monkeypatch.setattr("fastnn.training.trainer._SECONDS_PER_CALL", seconds)
+        monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_CALL", seconds)
         calm, wild = Network.create([20, 100, 5], "relu", seed=7), Network.create([20, 100, 5], "relu", seed=8)
         wild.params *= 1e6
         net = Ensemble([calm, wild])

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from fastnn import MLPClassifier, ModelFileError, Network, TrainingDivergedError, modelfile, train
+from fastnn import MLPClassifier, ModelFileError, Network, TrainingDivergedError, train
+from fastnn.files import modelfile
 from fastnn.network.samples import Samples
 from fastnn.runtime import launch as launching
+from fastnn.training.calls import Calls
 from fastnn.training.checkpoint import Checkpoint, Progress, differing, fingerprint
+from fastnn.training.journal import Journal
 from fastnn.training.schedule import Schedule
 from fastnn.training.stopping import VALIDATION_LOSS, VALIDATION_SCORE, Stopping
-from fastnn.training.trainer import Trainer, TrainOptions, _Journal, _Slices
+from fastnn.training.trainer import Trainer, TrainOptions
 from fastnn.training.validation import Validation
 
 rng = np.random.default_rng(0)
@@ -47,7 +50,7 @@ def held_out(net):
 def all_of(net, epochs, rule):
     """Everything that a training leaves behind, in bytes."""
     best = None if rule is None or rule.best_params is None else rule.best_params.tobytes()
-    seen = None if rule is None else [getattr(rule, name) for name in rule.SEEN]
+    seen = None if rule is None else rule.memory()["seen"]
     return net.params.tobytes(), epochs, best, seen
 
 
@@ -176,7 +179,7 @@ def test_an_interrupted_training_goes_on_in_the_same_process(tmp_path, monkeypat
         return launching.launch(*launch)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt, match="interrupted in epoch"):
-        patch.setattr("fastnn.training.trainer.launch", press_and_launch)
+        patch.setattr("fastnn.training.calls.launch", press_and_launch)
         train(net, X, y, **arguments)
     curve = train(net, X, y, **arguments).loss_curve
     assert curve == train(whole, X, y, **{**arguments, "checkpoint": None}).loss_curve
@@ -218,11 +221,11 @@ def test_an_exception_at_a_bad_moment_keeps_the_checkpoint_before(tmp_path, monk
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         if moment == 1:  # after compiled code, before anybody knows what it has done
-            patch.setattr("fastnn.training.trainer.launch", raises_after(launching.launch, 8))
+            patch.setattr("fastnn.training.calls.launch", raises_after(launching.launch, 8))
         if moment == 2:
-            patch.setattr("fastnn.training.trainer._Journal.add", raises_after(_Journal.add, 8))
+            patch.setattr("fastnn.training.journal.Journal.add", raises_after(Journal.add, 8))
         if moment == 3:
-            patch.setattr("fastnn.training.trainer._Slices._count", raises_after(_Slices._count, 8))
+            patch.setattr("fastnn.training.calls.Calls._count", raises_after(Calls._count, 8))
         fit(disturbed=True)
     found = fit(disturbed=False)
     (tmp_path / "c").unlink()

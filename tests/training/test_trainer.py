@@ -211,8 +211,8 @@ def test_weights_that_overflow_on_held_out_samples_are_a_divergence():
 def calls(request, monkeypatch) -> None:
     """How many batches a call of compiled code runs."""
     if request.param != "long calls":
-        monkeypatch.setattr("fastnn.training.trainer._SECONDS_PER_CALL", 0.0)
-        monkeypatch.setattr("fastnn.training.trainer._SECONDS_PER_TRIAL", 0.0)
+        monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_CALL", 0.0)
+        monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_TRIAL", 0.0)
 
 
 def disturbed(options: TrainOptions, disturb: Callable[[Trainer], None]) -> Network:
@@ -242,9 +242,9 @@ def test_an_epoch_that_fails_leaves_no_trace(calls, solver, monkeypatch):
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("fastnn.training.trainer.launch", launch_and_interrupt)
-            patch.setattr("fastnn.training.trainer._SECONDS_PER_CALL", 0.0)  # the first call is one batch
-            patch.setattr("fastnn.training.trainer._SECONDS_PER_TRIAL", 0.0)
+            patch.setattr("fastnn.training.calls.launch", launch_and_interrupt)
+            patch.setattr("fastnn.training.calls._SECONDS_PER_CALL", 0.0)  # the first call is one batch
+            patch.setattr("fastnn.training.calls._SECONDS_PER_TRIAL", 0.0)
             list(trainer.epochs(Samples(X, y), 1))
 
     calm = disturbed(options, lambda trainer: None).params.tobytes()
@@ -373,9 +373,9 @@ def test_trainings_at_once_share_the_threads(monkeypatch, n_threads):
         used[threading.current_thread().name].append(threads)
         return launch(kernel, args, threads, dtype)
 
-    monkeypatch.setattr("fastnn.training.trainer.pace", lambda *_: AlwaysTwo())
-    monkeypatch.setattr("fastnn.training.trainer.usable_threads", lambda n_threads=None: 2)
-    monkeypatch.setattr("fastnn.training.trainer.launch", noting)
+    monkeypatch.setattr("fastnn.training.calls.pace", lambda *_: AlwaysTwo())
+    monkeypatch.setattr("fastnn.training.calls.usable_threads", lambda n_threads=None: 2)
+    monkeypatch.setattr("fastnn.training.calls.launch", noting)
     met, done = threading.Event(), threading.Event()
 
     def second(epoch):

@@ -147,7 +147,7 @@ def test_the_same_bits_on_any_threads_and_in_any_slices(output: str, dtype: type
     expected = None
     for n_threads in (1, min(2, MOST_THREADS), MOST_THREADS):
         for seconds in (0.1, 0.0):
-            monkeypatch.setattr("fastnn.training.trainer._SECONDS_PER_CALL", seconds)
+            monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_CALL", seconds)
             net = network("gelu", output, np.dtype(dtype).name)
             losses = trained(net, TARGETS[output], 5, WEIGHT, **options, n_threads=n_threads)
             found = losses, net.params.tobytes()

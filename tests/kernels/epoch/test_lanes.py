@@ -13,7 +13,7 @@ from fastnn.training.trainer import Trainer, TrainOptions
 
 def trained(way, sizes, n, dtype, monkeypatch, weights=None, **options):
     """Parameters and losses after three epochs."""
-    monkeypatch.setattr("fastnn.training.trainer.method", lambda sizes, dtype: way)
+    monkeypatch.setattr("fastnn.training.calls.method", lambda sizes, dtype: way)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, sizes[0])).astype(dtype)
     net = fastnn.Network.create(sizes, options.pop("activation", "tanh"), seed=1, dtype=dtype)

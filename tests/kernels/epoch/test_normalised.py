@@ -158,7 +158,7 @@ def test_the_same_bits_on_any_threads_in_any_slices_and_from_sparse_rows(
     forms: list[Any] = [rows] if dtype == np.float64 else [rows, scipy.sparse.csr_array(rows)]
     expected = None
     for n_threads, seconds, form in product((1, min(2, MOST_THREADS), MOST_THREADS), (0.1, 0.0), forms):
-        monkeypatch.setattr("fastnn.training.trainer._SECONDS_PER_CALL", seconds)
+        monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_CALL", seconds)
         net = network("gelu", dtype=dtype)
         losses = trained(net, Y, 5, WEIGHT, form, **options, n_threads=n_threads)
         assert_padding_is_zero(net)
