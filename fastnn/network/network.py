@@ -15,8 +15,10 @@ from fastnn.files.modelfile import ModelFileError
 from fastnn.kernels.arrays import FLOATS, borrow, flat, give_back
 from fastnn.kernels.equations import activation as activations
 from fastnn.kernels.equations.loss import columns_size
-from fastnn.kernels.forward.rows import OUTPUTS, Predict, predict
-from fastnn.kernels.forward.sparse import SparseRows, predict_sparse
+from fastnn.kernels.forward.programs import scoring_kernel
+from fastnn.kernels.forward.rows import OUTPUTS
+from fastnn.kernels.forward.scoring import Predict
+from fastnn.kernels.forward.sparse import SparseRows
 from fastnn.kernels.layout import ROW_BLOCK, Layout, aligned_zeros, line_elements, pack, unpack, width
 from fastnn.network.samples import (
     Samples,
@@ -30,8 +32,7 @@ from fastnn.network.samples import (
     plain,
     refuse_strangers,
 )
-from fastnn.runtime.compiler import late
-from fastnn.runtime.launch import Kernel, launch, threads_for
+from fastnn.runtime.launch import launch, threads_for
 
 Array = NDArray[Any]
 
@@ -284,8 +285,7 @@ class Network:
         layers, part_size = self._scoring
         memory = borrow(threads * part_size, self.dtype)
         args = Predict(self.params, layers, X, p.reshape(-1), memory, part_size, p.shape[0], OUTPUTS[self.output])
-        plain_kernel, sparse_kernel = _normalised_kernels() if self.layout.normalised else (predict, predict_sparse)
-        kernel = plain_kernel if type(X) is np.ndarray else sparse_kernel
+        kernel = scoring_kernel(self.layout.normalised, sparse=type(X) is not np.ndarray)
         parts = launch(kernel, args, threads, self.dtype)
         strange = memory[part_size - 1 : parts * part_size : part_size].any() if parts > 1 else memory[part_size - 1]
         give_back(memory)
@@ -495,13 +495,6 @@ class Network:
         further = "" if self.output == "softmax" else f", output={self.output!r}"
         further += ", layer_norm=True" if self.layout.normalised else ""
         return f"Network({sizes}, activation={self.activation!r}, dtype={self.dtype.name!r}{further})"
-
-
-@late
-def _normalised_kernels() -> tuple[Kernel, Kernel]:
-    from fastnn.kernels.epoch.normalised import predict_normalised, predict_sparse_normalised
-
-    return predict_normalised, predict_sparse_normalised
 
 
 def _check_parameters(weights: list[Array], biases: list[Array]) -> None:

@@ -11,7 +11,7 @@ from numpy.random import PCG64, Generator
 
 import fastnn
 from fastnn import Network
-from fastnn.kernels.forward.rows import predict
+from fastnn.kernels.forward.scoring import predict
 from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.runtime.launch import Kernel
 

@@ -8,16 +8,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.kernels.arrays import Array, copy
-from fastnn.kernels.equations.activation import IDENTITY, LOGISTIC, activate, activate_any
+from fastnn.kernels.arrays import Array
+from fastnn.kernels.equations.activation import IDENTITY, LOGISTIC, activate_any
 from fastnn.kernels.equations.layer import Matrix, multiply
-from fastnn.kernels.equations.loss import columns_size, side_by_side, softmax_columns, to_columns, to_rows
-from fastnn.kernels.layout import ROW_BLOCK
 from fastnn.kernels.simd.operands import Init, InitColumn, Left, LeftColumns, Out, Right
 from fastnn.kernels.simd.products import tile
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import instance, kernel, share
+from fastnn.runtime.launch import instance
+
+# Beside the codes of the activations.
+SOFTMAX = -1
+# The output's activations.
+OUTPUTS = {"softmax": SOFTMAX, "logistic": LOGISTIC, "identity": IDENTITY}
 
 
 class Net(NamedTuple):
@@ -135,106 +138,3 @@ def forward_columns(
     ``activation(code, a)`` is F2, and ``between(other, number)`` follows each tile.
     """
     return jit(instance(_forward_columns, _activate=activation, _between=between))
-
-
-class Predict(NamedTuple):
-    """What scoring reads and writes: a network (see `Net`), rows, `part_size` numbers of memory for each part.
-
-    The rows are plain ones, or sparse (see `sparse`).
-
-    `output` is the code of the output's activation, or ``SOFTMAX``.
-
-    The last of these becomes the number of the part's inputs and results that aren't finite.
-    """
-
-    params: Array
-    layers: NDArray[np.void]
-    X: Any
-    results: Array
-    memory: Array
-    part_size: int
-    n_rows: int
-    output: int
-
-
-# Beside the codes of the activations.
-SOFTMAX = -1
-# The output's activations.
-OUTPUTS = {"softmax": SOFTMAX, "logistic": LOGISTIC, "identity": IDENTITY}
-
-
-@jit
-def count_strangers(numbers: Array) -> int:
-    """How many of them aren't finite."""
-    strangers = 0
-    for i in range(numbers.size):
-        strangers += 0 if abs(numbers[i]) < np.inf else 1
-    return strangers
-
-
-@jit
-def plain_rows(args: Predict, first: int) -> Left:
-    """The inputs from a row on."""
-    n_in = args.layers[0].n
-    return Left(args.X, first * n_in, n_in, 1)
-
-
-@jit
-def strange_rows(args: Predict, first: int, rows: int) -> int:
-    """How many of the inputs aren't finite."""
-    n_in = args.layers[0].n
-    return count_strangers(args.X[first * n_in : (first + rows) * n_in])
-
-
-def _inputs(args: Predict, first: int) -> Any:
-    """Stand, with the next two, for what depends on the kind of rows, in the template below."""
-
-
-def _strange(args: Predict, first: int, rows: int) -> int:
-    return 0
-
-
-def _score(net: Net, inputs: Any, buffer: Array, block: Any) -> None: ...
-
-
-def _predict_rows(args: Predict, part: int, parts: int) -> None:
-    layers, memory = args.layers, args.memory[part * args.part_size : (part + 1) * args.part_size]
-    output = layers.size - 1
-    n_out, stride = layers[output].n, layers[output].stride
-    line = LINE_BYTES // memory.itemsize
-    columns = memory[args.part_size - line - columns_size(n_out) :]
-    strangers = 0
-    first, last = share(args.n_rows, ROWS, part, parts)
-    for i in range(first, last, ROW_BLOCK):
-        rows = min(ROW_BLOCK, last - i)
-        strangers += _strange(args, i, rows)
-        _score(Net(args.params, layers), _inputs(args, i), memory, Block(0, rows))
-        start = layers[output].a_at
-        logits = memory[start : start + rows * stride]
-        results = args.results[i * n_out : (i + rows) * n_out]
-        if args.output == SOFTMAX:
-            to_columns(logits, stride, rows, n_out, columns)
-            softmax_columns(columns, side_by_side(rows, memory.itemsize), n_out)
-            to_rows(columns, rows, n_out, results, n_out)
-        else:
-            for r in range(rows):
-                copy(logits[r * stride : r * stride + n_out], results[r * n_out : (r + 1) * n_out])
-            activate(args.output, results)
-        strangers += count_strangers(results)  # of finite inputs, too, where a sum overflows
-    memory[args.part_size - 1] = strangers
-
-
-def predict_rows(
-    inputs: Callable[[Predict, int], Any],
-    strange: Callable[[Predict, int, int], int],
-    score: Callable[[Net, Any, Array, Any], None],
-) -> Callable[[Predict, int, int], None]:
-    """The block body of F1 to F3: ``inputs(args, first)`` are those from a row on, for `score` (see `forward_rows`).
-
-    ``strange(args, first, rows)`` says how many of so many rows' inputs aren't finite.
-    """
-    name = f"{inputs.__name__}_{score.__name__}"
-    return jit(instance(_predict_rows, name, _inputs=inputs, _strange=strange, _score=score))
-
-
-predict = kernel(predict_rows(plain_rows, strange_rows, forward_rows(score_layer)))

@@ -14,21 +14,12 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array
-from fastnn.kernels.forward.rows import (
-    Net,
-    Predict,
-    count_strangers,
-    forward_rows,
-    outputs_of,
-    predict_rows,
-    product,
-    score_layer,
-)
+from fastnn.kernels.forward.rows import Net, outputs_of, product, score_layer
+from fastnn.kernels.forward.scoring import Inputs, Predict, count_non_finite, predict_rows
 from fastnn.kernels.simd.operands import Entries, Init, Left, Out, Right
 from fastnn.kernels.simd.products import sparse_tile
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROW_PANELS
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import kernel
 
 
 class Csr(NamedTuple):
@@ -212,10 +203,11 @@ def sparse_inputs(args: Predict, first: int) -> SparseRows:
 
 
 @jit
-def strange_entries(args: Predict, first: int, rows: int) -> int:
-    """How many of the inputs aren't finite."""
+def non_finite_entries(args: Predict, first: int, rows: int) -> int:
+    """The number of entries that aren't finite."""
     X = args.X.X
-    return count_strangers(X.values[X.starts[first] : X.starts[first + rows]])
+    return count_non_finite(X.values[X.starts[first] : X.starts[first + rows]])
 
 
-predict_sparse = kernel(predict_rows(sparse_inputs, strange_entries, forward_rows(score_layer, sparse_product)))
+SPARSE_ROWS = Inputs(sparse_inputs, non_finite_entries, sparse_product)
+predict_sparse = predict_rows("sparse", SPARSE_ROWS, score_layer)

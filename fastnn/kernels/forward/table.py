@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.equations.activation import activate_any
 from fastnn.kernels.equations.loss import side_by_side, softmax_columns, to_rows
-from fastnn.kernels.forward.rows import Block, Net, count_strangers, forward_columns
+from fastnn.kernels.forward.rows import Block, Net, forward_columns
+from fastnn.kernels.forward.scoring import count_non_finite
 from fastnn.kernels.simd.moves import prefetch
 from fastnn.kernels.simd.numbers import float_bits
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
@@ -236,7 +237,7 @@ def score_table_rows(args: TableScoring, part: int, parts: int) -> None:
     output = layers.size - 1
     n_out, line = layers[output].n, LINE_BYTES // memory.itemsize
     inputs, outputs = memory[layers[0].a_at :], memory[layers[output].a_at :]
-    strangers = n_tiles = 0
+    non_finite = n_tiles = 0
     for layer in range(1, output + 1):
         n_tiles += (layers[layer].n + ROWS - 1) // ROWS * (BLOCK // (PANEL_LINES * line))
     at_once = (args.rows.offsets.size + n_tiles - 1) // n_tiles
@@ -251,9 +252,9 @@ def score_table_rows(args: TableScoring, part: int, parts: int) -> None:
         softmax_columns(outputs, wide, n_out)
         for j in range(n_out):
             place, column = j * args.apart + start, outputs[j * wide : j * wide + n]
-            strangers += count_strangers(column)  # where a sum overflows
+            non_finite += count_non_finite(column)  # where a sum overflows
             copy(column, args.results[place : place + n])
-    memory[args.part_size - 1] = strangers
+    memory[args.part_size - 1] = non_finite
 
 
 score_table = kernel(score_table_rows)
