@@ -25,6 +25,7 @@ ROOMS = [
     "callbacks",
     "network",
     "files",
+    "kernels.programs",
     "kernels.epoch",
     "kernels.forward",
     "kernels.equations",
@@ -39,7 +40,7 @@ ROOMS = [
 FACADES = {
     "fastnn": "cli",
     "fastnn.pipeline": "pipeline.jobs",
-    "fastnn.kernels": "kernels.epoch",
+    "fastnn.kernels": "kernels.programs",
 }
 
 # Who may import what from outside, at the top of the file or within a function.

@@ -73,7 +73,7 @@ def _onnx() -> Any:
 
 @late
 def _epsilon() -> float:
-    from fastnn.kernels.epoch.normalised import EPSILON
+    from fastnn.kernels.forward.normalised import EPSILON
 
     return EPSILON
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastnn.kernels.equations import activation as activations
 from fastnn.kernels.forward.rows import OUTPUTS
-from fastnn.kernels.layout import ACTIVATION, Layout, aligned_zeros
+from fastnn.kernels.layout import Layout, aligned_zeros
 from fastnn.network import parameters
 from fastnn.network.description import built, describe
 from fastnn.network.scoring import Scoring
@@ -76,7 +76,7 @@ class Network(Trainable):
         )
         self.activation = parameters.check_activation(activation, len(matrices) - 1)
         for layer, name in enumerate(self.activations, start=1):
-            self.layout.table[layer, ACTIVATION] = activations.CODES[name]
+            self.layout.layers["activation"][layer] = activations.CODES[name]
         if output not in OUTPUTS:
             raise ValueError(f"output must be one of {', '.join(OUTPUTS)}, got {output!r}.")
         self.output = output

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import borrow, flat, give_back
 from fastnn.kernels.equations.loss import columns_size
-from fastnn.kernels.forward.rows import OUTPUTS, Predict, predict
-from fastnn.kernels.forward.sparse import SparseRows, predict_sparse
+from fastnn.kernels.forward.programs import scoring_kernel
+from fastnn.kernels.forward.rows import OUTPUTS
+from fastnn.kernels.forward.scoring import Predict
+from fastnn.kernels.forward.sparse import SparseRows
 from fastnn.kernels.layout import ROW_BLOCK, Layout, line_elements, width
 from fastnn.network.conversion import as_rows, as_sparse_rows, contiguous, is_sparse, refuse_non_finite
-from fastnn.runtime.compiler import late
-from fastnn.runtime.launch import Kernel, launch, threads_for
+from fastnn.runtime.launch import launch, threads_for
 
 Array = NDArray[Any]
 
@@ -40,8 +41,8 @@ class Scoring:
         self._row_shape = (self._n_features,)
         self._output = OUTPUTS[output]
         self._normalised = layout.normalised
-        # The offsets in the memory for one block of rows, and the size of the memory of each part (see `Predict`).
-        self._table, size = layout.workspace(ROW_BLOCK, training=False)
+        # The layers in the memory for one block of rows, and the size of the memory of each part (see `Predict`).
+        self._layers, size = layout.workspace(ROW_BLOCK, training=False)
         self._part_size = size + columns_size(self._n_outputs) + line_elements(self._dtype)
         # A multiplication and an addition for each parameter and row. Of the first layer's weights a sparse row reads
         # those of its entries only.
@@ -84,9 +85,8 @@ class Scoring:
         threads = threads_for(operations, n_threads=n_threads)
         part_size = self._part_size
         memory = borrow(threads * part_size, self._dtype)
-        args = Predict(params, self._table, rows, out.reshape(-1), memory, part_size, out.shape[0], self._output)
-        plain_kernel, sparse_kernel = _normalised_kernels() if self._normalised else (predict, predict_sparse)
-        kernel = plain_kernel if type(rows) is np.ndarray else sparse_kernel
+        args = Predict(params, self._layers, rows, out.reshape(-1), memory, part_size, out.shape[0], self._output)
+        kernel = scoring_kernel(self._normalised, sparse=type(rows) is not np.ndarray)
         parts = launch(kernel, args, threads, self._dtype)
         # Each part that has run ends its memory with the number of its inputs and results that aren't finite.
         last = part_size - 1
@@ -94,10 +94,3 @@ class Scoring:
         give_back(memory)
         if non_finite:
             refuse_non_finite(given, self._dtype)
-
-
-@late
-def _normalised_kernels() -> tuple[Kernel, Kernel]:
-    from fastnn.kernels.epoch.normalised import predict_normalised, predict_sparse_normalised
-
-    return predict_normalised, predict_sparse_normalised

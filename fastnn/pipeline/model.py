@@ -134,7 +134,7 @@ class Model:
                 f"columns must be a C-contiguous array of {dtype} with {net.n_classes} rows of at least "
                 f"{first + batch.num_rows} numbers."
             )
-        table, size = net.layout.columns(BLOCK, training=False)
+        layers, size = net.layout.columns(BLOCK, training=False)
         part_size = size + line_elements(dtype)  # the last number counts the results that aren't finite
         threads = threads_for(2.0 * batch.num_rows * net.params.size, n_threads)
         memory = borrow(threads * part_size, dtype)
@@ -142,7 +142,7 @@ class Model:
         for here, rows in self.preprocessor.tables(batch, dtype, bad, threads):
             place = slice(first + here.start, first + here.stop)
             results = flat(columns)[place.start :]
-            args = TableScoring(net.params, table, rows, results, n_rows, memory, part_size)
+            args = TableScoring(net.params, layers, rows, results, n_rows, memory, part_size)
             parts = launch(score_table, args, threads, dtype)
             if memory[part_size - 1 : parts * part_size : part_size].any():
                 overflow = True

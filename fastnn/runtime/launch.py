@@ -79,7 +79,7 @@ def share(n_items: int, unit: int, part: int, parts: int) -> tuple[int, int]:
     return min(first, n_items), min(last, n_items)
 
 
-def instance(template: Callable[..., Any], name: str = "", **bodies: Callable[..., Any]) -> Callable[..., Any]:
+def instance(template: Callable[..., Any], name: str = "", **bodies: Any) -> Callable[..., Any]:
     """A copy of a template with bodies of its own in the place of the functions of these names, and a name of its own.
 
     That begins with `name`, or with the first body's. It tells the twins' cache files apart (Numba's key has neither

@@ -8,7 +8,7 @@ import pytest
 import reference
 
 from fastnn import Network
-from fastnn.kernels.forward.rows import predict
+from fastnn.kernels.forward.scoring import predict
 from fastnn.runtime.launch import Kernel
 
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])
