@@ -292,9 +292,19 @@ def table_scores(model: Any) -> Any:
     return model.predict_proba(pa.table(TABLE))
 
 
+def plan() -> fastnn.pipeline.Plan:
+    """What to build of the table."""
+    return fastnn.pipeline.Plan(hidden=(9,), epochs=3)
+
+
+def train_table(plan: fastnn.pipeline.Plan) -> Any:
+    """Train on the table: a model, and how it came to be."""
+    return fastnn.pipeline.train_batches(pa.table(TABLE), "label", plan)
+
+
 def table_model() -> Any:
     """A model of the table."""
-    return fastnn.pipeline.train_batches(pa.table(TABLE), "label", fastnn.pipeline.Plan(hidden=(9,), epochs=3)).model
+    return train_table(plan()).model
 
 
 def streamed(path: Path, model: Any) -> Any:
@@ -348,6 +358,10 @@ def cases() -> Iterator[tuple[str, Case]]:
     Model = fastnn.pipeline.Model
     yield "table.safetensors", Case(partial(written, Model.save, table_model), Model.load, streamed, table_scores)
     yield "table.pickle", Case(partial(written, dump, table_model), unpickled, streamed, table_scores)
+    trained = partial(written, dump, lambda: train_table(plan()))
+    yield "table-trained.pickle", Case(trained, lambda path: unpickled(path).model, streamed, table_scores)
+    planned = partial(written, dump, plan)
+    yield "table-plan.pickle", Case(planned, lambda path: train_table(unpickled(path)).model, streamed, table_scores)
 
 
 CASES = dict(cases())
