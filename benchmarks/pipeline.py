@@ -51,14 +51,15 @@ SCORE = """
 import time
 import pyarrow as pa
 from fastnn.pipeline import Model, predict_batches
-from fastnn.pipeline.sinks import write_batches
-from fastnn.pipeline.sources import ahead, open_source
+from fastnn.pipeline.io.sinks import write_batches
+from fastnn.pipeline.io.opening import open_source
+from fastnn.pipeline.io.overlap import read_ahead
 model = Model.load(MODEL)
 source = open_source(FILES)
 list(predict_batches(model, [next(source.batches())], keep=["id"], output="proba"))  # compiles
 began = time.perf_counter()
 schema = pa.schema([("id", pa.int64()), *((f"probability_{i}", pa.float32()) for i in range(3))])
-rows = ahead(source.batches(["id", *(f"f{i}" for i in range(30))]), 1)
+rows = read_ahead(source.batches(["id", *(f"f{i}" for i in range(30))]), 1)
 batches = predict_batches(model, rows, keep=["id"], output="proba")
 write_batches(OUT, schema, batches)
 seconds = time.perf_counter() - began
@@ -67,8 +68,8 @@ seconds = time.perf_counter() - began
 TRAIN = """
 import time
 import numpy as np
-from fastnn.pipeline.train import Plan, prepare
-from fastnn.trainer import TrainOptions
+from fastnn.pipeline.learning.train import Plan, prepare
+from fastnn.training.trainer import TrainOptions
 plan = Plan((256, 128), epochs=1, validation=0.0, batch_size=256, options=TrainOptions("adam", 1e-3))
 training = prepare(FILES, "label", plan, ["id"])
 training.compile()
@@ -202,8 +203,8 @@ def score(folder: Path, rounds: int, rows: int, n_copies: int) -> None:
     """The scoring program beside pyarrow alone."""
     import pyarrow.parquet as pq
 
-    from fastnn.pipeline.train import Plan, prepare
-    from fastnn.trainer import TrainOptions
+    from fastnn.pipeline.learning.train import Plan, prepare
+    from fastnn.training.trainer import TrainOptions
 
     data, model, out = folder / f"rows-{rows}.parquet", folder / "score.model", folder / "out.parquet"
     if not data.exists():

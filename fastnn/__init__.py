@@ -2,17 +2,19 @@
 
 from typing import TYPE_CHECKING, Any
 
-from fastnn import kernels
-from fastnn.ensemble import Ensemble
-from fastnn.modelfile import ModelFileError
-from fastnn.network import Network
-from fastnn.trainer import History, TrainingDivergedError, train
+from fastnn import former_names, kernels
+from fastnn.files.modelfile import ModelFileError
+from fastnn.network.ensemble import Ensemble
+from fastnn.network.network import Network
+from fastnn.training.trainer import History, TrainingDivergedError, train
 
 if TYPE_CHECKING:
-    from fastnn.classifier import MLPClassifier
-    from fastnn.regressor import MLPRegressor
+    from fastnn.estimators.classifier import MLPClassifier
+    from fastnn.estimators.regressor import MLPRegressor
 
 __version__ = "0.1.0"
+
+former_names.register()
 
 __all__ = [
     "Ensemble",
@@ -31,11 +33,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # The estimators bring scikit-learn, which takes longer to import than everything else together.
     if name == "MLPClassifier":
-        from fastnn.classifier import MLPClassifier
+        from fastnn.estimators.classifier import MLPClassifier
 
         return MLPClassifier
     if name == "MLPRegressor":
-        from fastnn.regressor import MLPRegressor
+        from fastnn.estimators.regressor import MLPRegressor
 
         return MLPRegressor
     raise AttributeError(f"module 'fastnn' has no attribute {name!r}")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.atomic import check_replaceable, replacing
+from fastnn.files.atomic import check_replaceable, replacing
 
 
 def check_plotting(path: str | os.PathLike[str]) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn.ensemble import Ensemble
 from fastnn.kernels.arrays import Array
-from fastnn.kernels.table import (
+from fastnn.kernels.forward.table import (
     BLOCK,
     MOST_SINGLES,
     N_NUMBERS,
@@ -21,10 +20,11 @@ from fastnn.kernels.table import (
     encode,
     score_table,
 )
-from fastnn.network import Network
+from fastnn.network.ensemble import Ensemble
+from fastnn.network.network import Network
 from fastnn.runtime.launch import available_threads, launch
 from fastnn.runtime.region import region_address
-from fastnn.trainer import train
+from fastnn.training.trainer import train
 
 _FEW: dict[str, Any] = {"dropout": 0.5}
 _NARROW, _WIDE = [2, 2, 2], [2, 64, 2]

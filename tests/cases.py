@@ -16,11 +16,11 @@ import reference
 from numpy.typing import NDArray
 
 from fastnn import kernels
-from fastnn.kernels.ensemble import members_kernel
-from fastnn.kernels.epoch import BY_PANELS
-from fastnn.kernels.extras import FROM_SPARSE, WITH_EXTRAS
-from fastnn.kernels.narrow import IN_LANES
-from fastnn.kernels.normalise import NORMALISED
+from fastnn.kernels.epoch.general import FROM_SPARSE, WITH_EXTRAS
+from fastnn.kernels.epoch.lanes import IN_LANES
+from fastnn.kernels.epoch.members import members_kernel
+from fastnn.kernels.epoch.normalised import NORMALISED
+from fastnn.kernels.epoch.panels import BY_PANELS
 from fastnn.runtime import launch
 from fastnn.runtime.cost import Machine
 

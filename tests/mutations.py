@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fastnn import ModelFileError, Network, modelfile, train
-from fastnn.checkpoint import Checkpoint
+from fastnn.training.checkpoint import Checkpoint
 
 NUMBERS = [0, 1, -1, 2**31, 2**32, 2**63 - 1, 2**63, 2**64, 10**30, -(2**63), 0.5, 1e308]
 WORDS = ["", "x" * 1000, "float32", "network", "checkpoint", "pipeline"]

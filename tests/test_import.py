@@ -65,7 +65,7 @@ def test_networks_without_normalised_layers_bring_no_kernels_of_theirs(tmp_path)
     fastnn.train(net, X, np.array([0, 1]), epochs=1)
     net.predict(X)
     net.to_onnx(sys.argv[1])
-    assert "fastnn.kernels.normalise" not in sys.modules
+    assert "fastnn.kernels.epoch.normalised" not in sys.modules
     """
     run(code, str(tmp_path / "net.onnx"), warnings="default")
 

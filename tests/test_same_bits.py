@@ -10,10 +10,10 @@ import pytest
 from child import ALWAYS_PARALLEL, run
 
 import fastnn
+from fastnn.network.samples import Samples
 from fastnn.runtime.machine import host_features
-from fastnn.samples import Samples
-from fastnn.stopping import Stopping
-from fastnn.trainer import Trainer, TrainOptions
+from fastnn.training.stopping import Stopping
+from fastnn.training.trainer import Trainer, TrainOptions
 
 # Widths that are odd or one, in panels and in the lanes; batches of 101, 101, 1 rows, and of 700, 700, 3. Prints a hash
 # of weights, losses and probabilities for each number of threads (the argument) and each way to train.
@@ -23,9 +23,11 @@ WORK = (
 import hashlib, json, sys
 import numpy as np
 import fastnn
-from fastnn.kernels.epoch import BY_PANELS
-from fastnn.kernels.forward import predict
-from fastnn.kernels.narrow import IN_LANES
+from fastnn.kernels.epoch.panels import BY_PANELS
+from fastnn.kernels.forward.rows import predict
+from fastnn.kernels.epoch.lanes import IN_LANES
+from fastnn.network.samples import Samples
+from fastnn.training.trainer import TrainOptions, Trainer
 
 def work(n_threads):
     digests = {}
@@ -45,9 +47,9 @@ def work(n_threads):
             for sizes, n, batch_size in (([67, 131, 1, 33, 7], 203, 101), ([9, 31, 1, 17, 7], 1403, 700)):
                 net = fastnn.Network.create(sizes, activation, seed=5, dtype=dtype, layer_norm=normalised)
                 kept = dict(batch_size=batch_size, seed=3, n_threads=n_threads)
-                trainer = fastnn.trainer.Trainer(net, fastnn.trainer.TrainOptions(**{**kept, **options}))
+                trainer = Trainer(net, TrainOptions(**{**kept, **options}))
                 rows = np.ascontiguousarray(X[:n, : sizes[0]])
-                samples = fastnn.samples.Samples(rows, y[:n], weight[:n] if name == "adam" else None)
+                samples = Samples(rows, y[:n], weight[:n] if name == "adam" else None)
                 losses = [epoch.loss for epoch in trainer.epochs(samples, 4)]
                 parts = [*net.tensors().values(), np.array(losses), net.predict_proba(rows, n_threads=n_threads)]
                 assert all(np.isfinite(part).all() for part in parts)
@@ -160,8 +162,8 @@ def test_calls_of_compiled_code_may_be_cut_anywhere(solver, width, monkeypatch):
     whole = train(6)
     assert train(6, stopping=Stopping(n_iter_no_change=np.inf)) == whole
     assert train(1, 2, 3) == whole
-    monkeypatch.setattr("fastnn.trainer._SECONDS_PER_CALL", 0.0)
-    monkeypatch.setattr("fastnn.trainer._SECONDS_PER_TRIAL", 0.0)
+    monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_CALL", 0.0)
+    monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_TRIAL", 0.0)
     assert train(6) == whole
 
 

@@ -288,6 +288,7 @@ def estimators() -> Cases:
             yield f"{dtype} regressor {name}", fitted(reg, X, again)
         more: dict[str, tuple[dict[str, Any], Any, dict[str, Any]]] = {
             "weights": ({}, y, {"sample_weight": weight}),
+            "f1": ({"early_stopping": True, "scoring": "f1_macro", "n_threads": 2}, y, {}),
             "balanced": ({"class_weight": "balanced"}, y, {"sample_weight": weight}),
             "class weights": ({"class_weight": {0: 1, 1: 2, 2: 0.5, 3: 1}}, y, {}),
             "held out": ({"n_iter_no_change": 2, "tol": 0.1}, y, held_out),
@@ -307,7 +308,8 @@ def estimators() -> Cases:
         again = lambda model: model.set_params(learning_rate_init=0.01).partial_fit(X[:33], values[:33, 0])  # noqa: E731
         yield f"{dtype} regressor of one value", fitted(reg, X, again)
         theirs = fastnn.MLPClassifier(**fixed).fit(X, y).to_sklearn()
-        yield f"{dtype} to scikit-learn", {"weights": [theirs.coefs_, theirs.intercepts_]}
+        ours = fitted(fastnn.MLPClassifier.from_sklearn(theirs), X, lambda model: model.fit(X, y))
+        yield f"{dtype} to scikit-learn and back", {**ours, "their weights": [theirs.coefs_, theirs.intercepts_]}
 
 
 def checkpoints() -> Cases:

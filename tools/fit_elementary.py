@@ -1,4 +1,4 @@
-"""Fit the polynomials of `fastnn.kernels.elementary` and print the tables that stand there.
+"""Fit the polynomials of `fastnn.kernels.equations.elementary` and print the tables that stand there.
 
     python tools/fit_elementary.py           print the tables
     python tools/fit_elementary.py --check   compare them with the file; exit with 1 if they differ
@@ -19,7 +19,7 @@ import mpmath
 import numpy as np
 from mpmath import mp, mpf
 
-SOURCE = Path(__file__).parents[1] / "fastnn/kernels/elementary.py"
+SOURCE = Path(__file__).parents[1] / "fastnn/kernels/equations/elementary.py"
 GRID_POINTS = 1500
 mp.prec = 240
 

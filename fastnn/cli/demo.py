@@ -6,21 +6,20 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from fastnn.atomic import check_replaceable
+from fastnn.cli import arguments
 from fastnn.cli.terminal import COMPILING, said_when_slow, say, show
+from fastnn.files.atomic import check_replaceable
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from fastnn.network import Network
-    from fastnn.samples import Samples
-    from fastnn.trainer import TrainOptions
+    from fastnn.network.network import Network
+    from fastnn.network.samples import Samples
+    from fastnn.training.trainer import TrainOptions
 
-# scikit-learn's defaults, but for tanh and the number of epochs, which is enough for both to finish by themselves.
+# scikit-learn's defaults, except tanh and the number of epochs, which lets both train until they stop by themselves.
 _HIDDEN, _EPOCHS, _STEP_SIZE, _ALPHA, _BATCH_SIZE, _SEED = 100, 400, 1e-3, 1e-4, 200, 0
 
 
@@ -31,10 +30,7 @@ class _Digits:
     y_test: np.ndarray
 
 
-def demo(
-    out: Annotated[Path, typer.Option(help="The folder for the model and the plot.")] = Path(),
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
+def demo(out: arguments.DemoFolder = Path(), json: arguments.Json = False) -> None:
     """Train on scikit-learn's handwritten digits and compare with scikit-learn. Needs no files."""
     from fastnn.plot import plot_loss
 
@@ -81,7 +77,7 @@ def _load_digits() -> _Digits:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    from fastnn.samples import Samples
+    from fastnn.network.samples import Samples
 
     X, y = load_digits(return_X_y=True)
     X = (X / 16.0).astype(np.float32)  # pixels are 0 to 16
@@ -90,8 +86,8 @@ def _load_digits() -> _Digits:
 
 
 def _create(digits: _Digits) -> tuple[Network, TrainOptions]:
-    from fastnn.network import Network
-    from fastnn.trainer import TrainOptions
+    from fastnn.network.network import Network
+    from fastnn.training.trainer import TrainOptions
 
     sizes = [digits.X_test.shape[1], _HIDDEN, 10]
     network = Network.create(sizes, seed=_SEED, classes=range(10))
@@ -99,8 +95,8 @@ def _create(digits: _Digits) -> tuple[Network, TrainOptions]:
 
 
 def _compile(digits: _Digits) -> None:
-    """Run once what is timed later: compiling happens once per machine and is no part of training."""
-    from fastnn.trainer import Trainer
+    """Run once what is timed later, since compiling happens once per machine and isn't part of training."""
+    from fastnn.training.trainer import Trainer
 
     network, options = _create(digits)
     with said_when_slow(COMPILING):
@@ -110,8 +106,8 @@ def _compile(digits: _Digits) -> None:
 
 def _train(digits: _Digits) -> tuple[Network, list[float], float]:
     from fastnn.callbacks import ProgressBar, called
-    from fastnn.stopping import Stopping
-    from fastnn.trainer import Trainer
+    from fastnn.training.stopping import Stopping
+    from fastnn.training.trainer import Trainer
 
     network, options = _create(digits)
     losses = []

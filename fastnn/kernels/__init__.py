@@ -17,10 +17,10 @@ U1    W -= step * grad_W; b -= step * grad_b  `sgd_step`
 ====  ======================================  ===================
 """
 
-from fastnn.kernels.activation import tanh
-from fastnn.kernels.layer import bias_gradient, hidden_delta, linear, linear_tanh, weight_gradient
-from fastnn.kernels.loss import cross_entropy, output_delta, softmax
-from fastnn.kernels.solver import sgd_step
+from fastnn.kernels.equations.activation import tanh
+from fastnn.kernels.equations.layer import bias_gradient, hidden_delta, linear, linear_tanh, weight_gradient
+from fastnn.kernels.equations.loss import cross_entropy, output_delta, softmax
+from fastnn.kernels.equations.solver import sgd_step
 
 __all__ = [
     "bias_gradient",

@@ -7,9 +7,10 @@ except ModuleNotFoundError as error:
         "Tables need pyarrow, which isn't installed: pip install 'fastnn-numba[pipeline]'", name="pyarrow"
     ) from error
 
+from fastnn.pipeline.columns.schema import DataError, Schema, SchemaError
+from fastnn.pipeline.jobs.scoring import Scorer, predict_batches
+from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.train import train_batches
 from fastnn.pipeline.model import Model
-from fastnn.pipeline.schema import DataError, Schema, SchemaError
-from fastnn.pipeline.scoring import Scorer, predict_batches
-from fastnn.pipeline.train import Plan, train_batches
 
 __all__ = ["DataError", "Model", "Plan", "Schema", "SchemaError", "Scorer", "predict_batches", "train_batches"]

@@ -289,8 +289,11 @@ def test_a_fork_in_the_midst_of_training_may_go_on_with_it():
         "omp",
         """
 net = fastnn.Network.create([20, 33, 3], seed=0)
-options = fastnn.trainer.TrainOptions(n_threads=2, batch_size=64)
-epochs = fastnn.trainer.Trainer(net, options).epochs(fastnn.samples.Samples(X, y), 3, fastnn.stopping.Stopping())
+from fastnn.network.samples import Samples
+from fastnn.training.stopping import Stopping
+from fastnn.training.trainer import TrainOptions, Trainer
+options = TrainOptions(n_threads=2, batch_size=64)
+epochs = Trainer(net, options).epochs(Samples(X, y), 3, Stopping())
 next(epochs)
 assert launched() == 1
 child = os.fork()

@@ -1,0 +1,1 @@
+"""scikit-learn's interface: classifier, regressor, and what they share."""

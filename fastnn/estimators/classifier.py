@@ -1,0 +1,497 @@
+"""MLPClassifier: scikit-learn's interface. Validation, labels and fitted attributes; no arithmetic on samples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils import column_or_1d
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import (
+    _check_partial_fit_first_call,
+    check_classification_targets,
+    type_of_target,
+    unique_labels,
+)
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastnn.callbacks import Epoch
+from fastnn.estimators.base import BaseMLP, checkpoint_at
+from fastnn.network.network import Network
+from fastnn.network.samples import Samples, refuse_unusable
+
+Array = NDArray[Any]
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
+    """Multilayer perceptron classifier with scikit-learn's interface, trained and served by compiled kernels.
+
+    Every parameter means what it means in `sklearn.neural_network.MLPClassifier`, and has its default there, except
+    `activation`, which is the article's tanh, and four that were chosen by measurement, see docs/quality.md: `alpha`,
+    `learning_rate_init`, `early_stopping`, and what ``batch_size="auto"`` comes to. Others, such as `dtype` and
+    `n_threads`, come on top; ``solver="lbfgs"`` and `max_fun` don't exist. A binary problem has two softmax outputs
+    where scikit-learn has one logistic output. Where y has several labels a sample (a matrix of 0 and 1), each has a
+    logistic output.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or array_like of int, default=(100,)
+        Units of each hidden layer.
+    activation : str or sequence of str, default="tanh"
+        The hidden layers' activation, or one for each of them: "tanh", "relu", "logistic", "identity", "leaky_relu",
+        "gelu", "silu".
+    solver : {"sgd", "adam", "adamw"}, default="adam"
+    alpha : float, default=0.1
+        Strength of the L2 penalty, ``alpha / 2 * sum W**2``, divided by a batch's samples.
+    batch_size : int or "auto", default="auto"
+        Samples of a mini-batch; "auto" is a fiftieth of the samples, at least 32 and at most 200.
+    learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
+        The schedule of the step size: "invscaling" and "adaptive" for ``solver="sgd"``; "cosine" falls along half a
+        cosine to nothing over `max_iter` epochs, for any solver.
+    learning_rate_init : float, default=2e-3
+        The (first) step size.
+    power_t : float, default=0.5
+        The exponent of "invscaling".
+    warmup_epochs : int, default=0
+        Epochs in which the step size rises to `learning_rate_init`.
+    max_iter : int, default=200
+        Epochs at most.
+    shuffle : bool, default=True
+        A new order of the samples for each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Of the initial weights, the shuffle and the validation split.
+    tol : float, default=1e-4
+        An improvement below it is none.
+    verbose : bool, default=False
+        Print the loss of each epoch.
+    warm_start : bool, default=False
+        `fit` goes on from the weights of the last one.
+    momentum : float, default=0.9
+        For ``solver="sgd"``.
+    nesterovs_momentum : bool, default=True
+        For ``solver="sgd"`` with momentum.
+    early_stopping : bool or "auto", default="auto"
+        Stop when `scoring` improves no more on samples held out, and keep the best epoch's weights. "auto" does so in
+        `fit` with a validation set or at least 300 samples; never in `partial_fit`.
+    validation_fraction : float, default=0.1
+        The part of the samples that `early_stopping` holds out, unless `fit` is given a validation set.
+    scoring : str, callable or None, default="loss"
+        What `early_stopping` goes by: "loss", "accuracy" (None is that, too), or another of scikit-learn's scorers.
+    beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
+        For ``solver="adam"``.
+    n_iter_no_change : int or inf, default=10
+        Epochs without improvement after which training stops.
+    weight_decay : float, default=0.01
+        For ``solver="adamw"``: each step first takes ``step size * weight_decay`` of every weight away.
+    dropout : float, default=0.0
+        The probability that a hidden unit's output is left out of a training sample.
+    clip_norm : float or None, default=None
+        A batch's gradient is made no longer than this.
+    layer_norm : bool, default=False
+        Normalise each hidden layer before its activation, for each sample over the layer's units, with a gain for each
+        unit; its bias is added after that.
+    n_ensemble : int, default=1
+        More than one: so many networks are trained at once, which differ in their seed (that of `random_state`, the one
+        after it, ...), and the mean of their probabilities is given.
+    label_smoothing : float, default=0.0
+        This share of each target is spread over all classes.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the training loss, as in scikit-learn; they multiply the samples' own, also those of
+        samples held out of X.
+    dtype : {"float32", "float64"}, default="float32"
+        What is computed in.
+    n_threads : int or None, default=None
+        The most threads to use; None: all that the process may. The result is the same.
+
+    Attributes
+    ----------
+    network_ : fastnn.Network or fastnn.Ensemble
+        The trained network; ``network_.save(path)`` writes the model file.
+    classes_ : ndarray of shape (n_classes,)
+        The labels.
+    coefs_ : list of ndarray of shape (n_in, n_out)
+        The weights of each layer, read-only copies; missing in an ensemble, see ``network_.members``.
+    intercepts_ : list of ndarray of shape (n_out,)
+        The biases of each layer, read-only copies. Of normalised layers the gains are in ``network_.gains``.
+    loss_ : float
+        The last epoch's mean loss.
+    best_loss_ : float or None
+        The least loss of any epoch; None with `early_stopping`.
+    loss_curve_ : list of float
+        The mean loss of each epoch.
+    validation_loss_curve_ : list of float or None
+        The mean loss on the held-out samples after each epoch; None without such samples.
+    validation_scores_ : list of float or None
+        The score on them: the accuracy, unless `scoring` is something else than that and the loss.
+    best_validation_score_ : float or None
+        The best of them; where `early_stopping` goes by the loss, that of the epoch with the least loss.
+    n_iter_ : int
+        Epochs of the last `fit`.
+    t_ : int
+        Samples seen in training.
+    n_features_in_ : int
+        Features seen in `fit`.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X had names that are all strings.
+    n_layers_, n_outputs_ : int
+        Layers, the input included; outputs.
+    out_activation_ : str
+        "softmax".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastnn import MLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = MLPClassifier(random_state=0, max_iter=500).fit(X, y)
+    >>> clf.predict(X[:3])
+    array([0, 0, 0])
+    """
+
+    classes_: Array
+    _labels_a_sample: int  # the dimensions of y: 1, or 2 where a sample may have several labels
+
+    _default_scoring = "accuracy"
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        **BaseMLP._parameter_constraints,
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "tanh",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.1,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.002,
+        power_t: float = 0.5,
+        warmup_epochs: int = 0,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: Any = "auto",
+        validation_fraction: float = 0.1,
+        scoring: Any = "loss",
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        weight_decay: float = 0.01,
+        dropout: float = 0.0,
+        clip_norm: float | None = None,
+        layer_norm: bool = False,
+        n_ensemble: int = 1,
+        label_smoothing: float = 0.0,
+        class_weight: Any = None,
+        dtype: str = "float32",
+        n_threads: int | None = None,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            activation,
+            solver=solver,
+            alpha=alpha,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            learning_rate_init=learning_rate_init,
+            power_t=power_t,
+            warmup_epochs=warmup_epochs,
+            max_iter=max_iter,
+            shuffle=shuffle,
+            random_state=random_state,
+            tol=tol,
+            verbose=verbose,
+            warm_start=warm_start,
+            momentum=momentum,
+            nesterovs_momentum=nesterovs_momentum,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            scoring=scoring,
+            beta_1=beta_1,
+            beta_2=beta_2,
+            epsilon=epsilon,
+            n_iter_no_change=n_iter_no_change,
+            weight_decay=weight_decay,
+            dropout=dropout,
+            clip_norm=clip_norm,
+            layer_norm=layer_norm,
+            n_ensemble=n_ensemble,
+            dtype=dtype,
+            n_threads=n_threads,
+        )
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        *,
+        callbacks: Iterable[Callable[[Epoch], Any]] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
+    ) -> MLPClassifier:
+        """Train on samples X with labels y.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+        y : array_like of shape (n_samples,)
+            Integers, strings, booleans or floats.
+        sample_weight : array_like of shape (n_samples,), optional
+            Each sample's weight in the mean loss.
+        X_val : array_like or sparse matrix of shape (n_val, n_features), optional
+            Samples to measure the network by after each epoch: for `early_stopping` in the place of a part of X,
+            without it for the curves alone.
+        y_val : array_like of shape (n_val,), optional
+            Their labels, all among those of `y`.
+        sample_weight_val : array_like of shape (n_val,), optional
+            Their weights.
+        callbacks : iterable of callable, optional
+            Each is called with every finished `Epoch`; training stops when one returns something true (see
+            `fastnn.callbacks`). Those of scikit-learn's `set_callbacks` are called, too.
+        checkpoint : str or path-like, optional
+            A file to keep the progress in. A `fit` with the same data and parameters goes on from there, and ends in
+            the bytes of a `fit` that wasn't interrupted; without a `random_state` its seed is that of the file.
+        checkpoint_every : int, default=1
+            Epochs from one checkpoint to the next.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the loss or a weight stops being finite.
+        ModelFileError
+            If `checkpoint` is damaged, or holds the unfinished progress of another training.
+        TypeError, ValueError
+            If the data or a parameter doesn't fit.
+
+        Notes
+        -----
+        Ctrl-C ends training within a tenth of a second, with a warning: the estimator is fitted, its weights are those
+        of the last finished epoch (of the best one with `early_stopping`), and the checkpoint is written.
+        """
+        kept = checkpoint_at(checkpoint, checkpoint_every)
+        restart = not (self.warm_start and hasattr(self, "network_"))
+        samples = self._validate(X, y, sample_weight, restart)
+        held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
+        given = X, y, sample_weight
+        self._fit(samples, held_out, restart, self.max_iter, checkpoint=kept, callbacks=callbacks, given=given)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        classes: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> MLPClassifier:
+        """Train for one epoch, going on from where the last call ended: solver, schedule, shuffle and all.
+
+        With `early_stopping` the network has the weights of the best epoch so far; training goes on from the last one.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+        y : array_like of shape (n_samples,)
+        sample_weight : array_like of shape (n_samples,), optional
+        classes : array_like of shape (n_classes,), optional
+            All labels that any call's y may hold; needed in the first call.
+        X_val, y_val, sample_weight_val : optional
+            As in `fit`.
+
+        Returns
+        -------
+        self
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all of y at once: pass partial_fit the weights of sklearn.utils."
+                "class_weight.compute_class_weight('balanced', classes=classes, y=y), as a dict."
+            )
+        first_call = _check_partial_fit_first_call(self, classes)
+        restart = first_call or not hasattr(self, "network_")
+        samples = self._validate(X, y, sample_weight, restart=restart, known=True)
+        held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
+        self._fit(samples, held_out, restart, 1, stops=False)
+        return self
+
+    @classmethod
+    def from_sklearn(cls, fitted: Any) -> MLPClassifier:
+        """A classifier with the parameters, weights and records of scikit-learn's fitted `MLPClassifier`.
+
+        It predicts the same. Training goes on from the weights, with a new solver's state.
+
+        Parameters
+        ----------
+        fitted : sklearn.neural_network.MLPClassifier
+
+        Returns
+        -------
+        MLPClassifier
+            Of the dtype of the weights.
+        """
+        from fastnn.estimators.interchange import from_sklearn
+
+        clf: MLPClassifier = from_sklearn(cls, fitted)
+        return clf
+
+    def to_sklearn(self) -> Any:
+        """scikit-learn's fitted `MLPClassifier` with this one's parameters and weights.
+
+        Returns
+        -------
+        sklearn.neural_network.MLPClassifier
+
+        Raises
+        ------
+        ValueError
+            If scikit-learn doesn't have the activation, or the layers are normalised.
+        """
+        check_is_fitted(self, "network_")
+        from fastnn.estimators.interchange import to_sklearn
+
+        return to_sklearn(self)
+
+    def predict(self, X: Any) -> Array:
+        """The most probable label of each sample.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        p = self.predict_proba(X)
+        labels: Array = (p > 0.5).astype(np.int64) if self._multilabel() else self.classes_[p.argmax(axis=1)]
+        return labels
+
+    def predict_proba(self, X: Any) -> Array:
+        """Class probabilities (F1, F2, F3).
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes), of the network's dtype
+            Columns in the order of `classes_`.
+        """
+        return self._forward(X)
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Logarithms of the class probabilities.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_samples, n_classes)
+        """
+        with np.errstate(divide="ignore"):
+            log_p: Array = np.log(self.predict_proba(X))
+        return log_p
+
+    def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
+        """Checked samples; sets `classes_`, unless they are known."""
+        refuse_unusable(X)
+        X, y = validate_data(
+            self, X, y, accept_sparse="csr", multi_output=True, dtype=(np.float64, np.float32), reset=restart
+        )
+        check_classification_targets(y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        if type_of_target(y) == "multilabel-indicator":
+            y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
+            labels = np.arange(y.shape[1])
+        else:
+            y = column_or_1d(y, warn=True)
+            labels = unique_labels(y)
+        if not restart and y.ndim != self._labels_a_sample:
+            raise ValueError("y has several labels a sample in one call and one in another: fit anew.")
+        if y.ndim == 2 and (known or not restart) and len(labels) != len(self.classes_):
+            raise ValueError(f"y has {len(labels)} labels, {len(self.classes_)} were there before.")
+        self._labels_a_sample = y.ndim
+        if known:
+            if np.setdiff1d(labels, self.classes_).size:
+                raise ValueError(
+                    f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {labels}."
+                )
+        elif restart:
+            self.classes_ = labels
+        elif set(labels) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                f"Previously got {self.classes_}, `y` has {labels}"
+            )
+        return Samples(X, y, sample_weight)
+
+    def _outputs(self) -> dict[str, Any]:
+        output = "logistic" if self._labels_a_sample == 2 else "softmax"
+        return {"n_outputs": len(self.classes_), "output": output, "classes": self.classes_}
+
+    def adopt(self, network: Network, samples_seen: int, loss_curve: list[float]) -> None:
+        """Become fitted with a network that was trained elsewhere."""
+        self.n_features_in_ = network.n_features
+        if network.feature_names is not None:
+            self.feature_names_in_ = np.array(network.feature_names, object)
+        self.classes_ = np.asarray(network.classes)
+        self._labels_a_sample = 2 if network.output == "logistic" else 1
+        self._adopt(network, samples_seen, loss_curve)
+
+    def _multilabel(self) -> bool:
+        return self.network_.output == "logistic"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+    def _weighted(self, samples: Samples) -> Samples:
+        """The samples' weights times those of their classes."""
+        if self.class_weight is None:
+            return samples
+        if samples.y.ndim == 2:
+            raise ValueError("class_weight is for one class a sample: where y has several labels, pass sample_weight.")
+        of_classes = compute_class_weight(
+            self.class_weight, classes=self.classes_, y=samples.y, sample_weight=samples.sample_weight
+        )
+        weight = of_classes[np.searchsorted(self.classes_, samples.y)]
+        return replace(samples, sample_weight=weight * (1 if samples.sample_weight is None else samples.sample_weight))
+
+    def _strata(self, y: Array) -> Array | None:
+        return y if y.ndim == 1 and len(self.classes_) <= 2 else None  # of more classes some may be rare

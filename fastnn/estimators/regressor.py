@@ -1,0 +1,169 @@
+"""MLPRegressor: scikit-learn's interface to a network with values for outputs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.utils import column_or_1d
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from fastnn.callbacks import Epoch
+from fastnn.estimators.base import BaseMLP, checkpoint_at
+from fastnn.network.samples import Samples, refuse_unusable
+
+Array = NDArray[Any]
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
+    """Multilayer perceptron for regression with scikit-learn's interface, trained and served by compiled kernels.
+
+    The parameters and their defaults are those of `MLPClassifier`, without `label_smoothing` and `class_weight`; but
+    `alpha` is 1e-4, as in scikit-learn, since the loss has the scale of y. That is half the squared error, added over
+    the outputs: ``sum_j (f_j(x) - y_j)**2 / 2``. Of several outputs scikit-learn reports the mean; its gradients are
+    the same.
+
+    Attributes
+    ----------
+    network_ : fastnn.Network
+        The trained network; ``network_.save(path)`` writes the model file.
+    coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_loss_curve_, n_iter_, t_
+        As those of `MLPClassifier`.
+    validation_scores_ : list of float or None
+        R² on the held-out samples after each epoch, unless `scoring` is something else than that and the loss.
+    n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_
+        As those of `MLPClassifier`; "identity".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import MLPRegressor
+    >>> X = np.linspace(-1, 1, 200)[:, np.newaxis]
+    >>> reg = MLPRegressor(random_state=0, max_iter=500, learning_rate_init=0.01).fit(X, np.sin(3 * X[:, 0]))
+    >>> reg.score(X, np.sin(3 * X[:, 0])) > 0.99
+    True
+    """
+
+    _default_scoring = "r2"
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+        *,
+        callbacks: Iterable[Callable[[Epoch], Any]] = (),
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
+    ) -> MLPRegressor:
+        """Train on samples X with values y.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+        y : array_like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight, X_val, y_val, sample_weight_val, callbacks, checkpoint, checkpoint_every : optional
+            As those of `MLPClassifier.fit`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the loss or a weight stops being finite.
+        ModelFileError
+            If `checkpoint` is damaged, or holds the unfinished progress of another training.
+        TypeError, ValueError
+            If the data or a parameter doesn't fit.
+        """
+        kept = checkpoint_at(checkpoint, checkpoint_every)
+        restart = not (self.warm_start and hasattr(self, "network_"))
+        samples = self._validate(X, y, sample_weight, restart)
+        held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
+        given = X, y, sample_weight
+        self._fit(samples, held_out, restart, self.max_iter, checkpoint=kept, callbacks=callbacks, given=given)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> MLPRegressor:
+        """Train for one epoch, going on from where the last call ended: solver, schedule, shuffle and all.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+        y : array_like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight, X_val, y_val, sample_weight_val : optional
+            As those of `MLPClassifier.fit`.
+
+        Returns
+        -------
+        self
+        """
+        restart = not hasattr(self, "network_")
+        samples = self._validate(X, y, sample_weight, restart)
+        held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
+        self._fit(samples, held_out, restart, 1, stops=False)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """The values of each sample.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs), of the network's dtype
+            One-dimensional where the y of `fit` was.
+        """
+        values = self._forward(X)
+        return values.reshape(-1) if self._y_ndim == 1 else values
+
+    def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
+        """Checked samples, with a column of values for each output."""
+        refuse_unusable(X)
+        if hasattr(y, "toarray"):
+            y = y.toarray()
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            multi_output=True,
+            y_numeric=True,
+            dtype=(np.float64, np.float32),
+            reset=restart,
+        )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if restart:
+            self._y_ndim, self._n_values = y.ndim, 1 if y.ndim == 1 else y.shape[1]
+        columns = y.reshape(len(y), -1)
+        if columns.shape[1] != self._n_values:
+            raise ValueError(f"y has {columns.shape[1]} values a sample, {self._n_values} were there before.")
+        return Samples(X, columns, sample_weight)
+
+    def _outputs(self) -> dict[str, Any]:
+        return {"n_outputs": self._n_values, "output": "identity"}

@@ -1,0 +1,207 @@
+"""Model files: named arrays and a description, as safetensors, written atomically.
+
+The description is one JSON document in the file's metadata, with the format version, the version of fastnn that wrote
+it and a SHA-256 over everything else. This file knows nothing of networks: whoever saves decides what arrays and
+description mean.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn.files.atomic import replacing
+
+FORMAT_VERSION = 1
+
+# One metadata key for everything: safetensors writes several in an order that changes from process to process, and the
+# same model must give the same bytes.
+_METADATA_KEY = "fastnn"
+_DTYPES = frozenset(
+    ["float64", "float32", "float16", "bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))]
+)
+_LENGTH_BYTES = 8
+_LONGEST_HEADER = 100_000_000  # what the safetensors library itself accepts
+
+
+class ModelFileError(ValueError):
+    """A model file that can't be used; the message names the file and says what is wrong with it."""
+
+
+def save(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], description: dict[str, Any]) -> None:
+    """Write a model file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Replaced if it exists. The same arrays and description give the same bytes.
+    tensors : dict of str to ndarray
+        Arrays of any shape, empty ones included, of a float (16 to 64 bits), integer or bool dtype.
+    description : dict
+        Anything that JSON can say; no NaN, no infinity.
+
+    Raises
+    ------
+    TypeError
+        If a dtype can't be stored, or the description holds what JSON can't say.
+    ValueError
+        If the description holds NaN or infinity, or a tensor's name is empty, not printable or reserved.
+    OSError
+        If the file can't be written. The old file, if any, is untouched and no temporary one is left.
+    """
+    import safetensors.numpy  # `import fastnn` loads numpy and numba only
+
+    arrays = {name: _storable(name, array) for name, array in tensors.items()}
+    document = {"format_version": FORMAT_VERSION, "fastnn_version": _fastnn_version(), "description": description}
+    # Through JSON once, so that what is hashed is what a reader will see (tuples have become lists).
+    document = json.loads(_canonical(document))
+    document["sha256"] = _checksum(document, arrays)
+    content = safetensors.numpy.save(arrays, metadata={_METADATA_KEY: _canonical(document)})
+    with replacing(path) as file:
+        file.write(content)
+
+
+def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read a model file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A model file, of a network or of a pipeline.
+
+    Returns
+    -------
+    tensors : dict of str to ndarray
+        Arrays of one's own: the file may be replaced or removed afterwards.
+    description : dict
+        As it was given to `save`, with tuples as lists.
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such file, or it is anything else than an undamaged model file of a known format version.
+    """
+    import safetensors.numpy
+
+    header, body = _read(Path(path))
+    document, text = _document(path, header)
+    try:
+        tensors = {name: array.copy() for name, array in safetensors.numpy.load(header + body).items()}
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
+        raise ModelFileError(f"{path} is truncated or damaged: its tensors can't be read ({error}).") from None
+    stored = document.pop("sha256", None)
+    # Other spellings of the same JSON (1E5 for 1e5) are damage too: only the text that `save` writes is undamaged.
+    try:
+        undamaged = stored == _checksum(document, tensors) and text == _canonical({**document, "sha256": stored})
+    except ValueError:  # a NaN or an infinity, which `save` doesn't write
+        undamaged = False
+    if not undamaged:
+        raise ModelFileError(f"{path} is damaged: its SHA-256 doesn't match its content.")
+    description: dict[str, Any] = document["description"]
+    return tensors, description
+
+
+def _read(path: Path) -> tuple[bytes, bytes]:
+    """The file in two parts: length field and header, and the tensors' bytes."""
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ModelFileError(f"{path} is a folder, not a model file.")
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelFileError(f"{path} is no ordinary file: a model can't be read from it.")
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            start = file.read(_LENGTH_BYTES + 1)
+            _check_start(path, start, size)
+            header = start + file.read(int.from_bytes(start[:_LENGTH_BYTES], "little") - 1)
+            return header, file.read()
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: there is no such model file.") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else error  # ValueError: a NUL in the path
+        raise ModelFileError(f"{path} can't be read: {reason}.") from None
+
+
+def _check_start(path: Path, start: bytes, size: int) -> None:
+    """Compare the header's length with the file's before memory is spent on it."""
+    if size == 0:
+        raise ModelFileError(f"{path} is empty: it is no model file.")
+    # Even a safetensors file with nothing in it has a length and two braces.
+    if size < _LENGTH_BYTES + 2 or len(start) <= _LENGTH_BYTES:
+        raise ModelFileError(f"{path} is truncated or no model file: it has {size} bytes.")
+    if start[_LENGTH_BYTES:] != b"{":
+        raise ModelFileError(f"{path} is not a safetensors file, so it is no model file.")
+    length = int.from_bytes(start[:_LENGTH_BYTES], "little")
+    if not 2 <= length <= min(size - _LENGTH_BYTES, _LONGEST_HEADER):
+        raise ModelFileError(
+            f"{path} is truncated or not a safetensors file: it has {size} bytes, and its header claims {length}."
+        )
+
+
+def _document(path: str | os.PathLike[str], header: bytes) -> tuple[dict[str, Any], str]:
+    """The JSON document in the header's metadata, with the text that it was parsed from."""
+    try:
+        metadata = json.loads(header[_LENGTH_BYTES:]).get("__metadata__")
+    except (ValueError, RecursionError):
+        raise ModelFileError(f"{path} is damaged or not a safetensors file: its header is no JSON.") from None
+    text = metadata.get(_METADATA_KEY) if isinstance(metadata, dict) else None
+    if not isinstance(text, str):
+        raise ModelFileError(f"{path} is a safetensors file, but not one that fastnn made.")
+    try:
+        document = json.loads(text)
+        version = document["format_version"]
+        if version.__class__ is not int or version < 1 or not isinstance(document["description"], dict):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ModelFileError(f"{path} is damaged: its description can't be read.") from None
+    if version > FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path} has format version {version}, written by fastnn {document.get('fastnn_version')}; this "
+            f"fastnn reads versions up to {FORMAT_VERSION}: pip install --upgrade fastnn-numba"
+        )
+    return document, text
+
+
+def _storable(name: str, array: np.ndarray) -> np.ndarray:
+    """The array as safetensors wants it: C-contiguous, little-endian, its own memory order."""
+    # Not printable: such a name would be escaped, and an escape has more than one spelling.
+    if not name or name == "__metadata__" or not name.isprintable():
+        raise ValueError(f"A tensor can't be called {name!r}.")
+    array = np.asarray(array)
+    if array.dtype.name not in _DTYPES:
+        raise TypeError(f"Tensor {name!r} has dtype {array.dtype}, which a model file can't hold.")
+    # np.ascontiguousarray would make a 0-d array one-dimensional.
+    return np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+
+
+def _canonical(document: Any) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _checksum(document: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
+    """SHA-256 over the document and the tensors: names, dtypes, shapes, bytes."""
+    digest = hashlib.sha256(_canonical(document).encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(_canonical([name, array.dtype.name, array.shape]).encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+@functools.cache
+def _fastnn_version() -> str:
+    import importlib.metadata  # slow to import, and only a save needs it
+
+    try:
+        return importlib.metadata.version("fastnn-numba")
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree that isn't installed
+        return "unknown"

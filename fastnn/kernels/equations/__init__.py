@@ -1,0 +1,1 @@
+"""The equations and the mathematics in them: each formula stands here once."""

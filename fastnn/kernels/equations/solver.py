@@ -1,0 +1,130 @@
+"""The step against the gradient (U1), and its relatives: momentum, Nesterov, Adam.
+
+All work on stretches of flat vectors; `Rates` holds what a mini-batch fixes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.kernels.arrays import Array, check_shape, flat, operand
+from fastnn.kernels.simd.numbers import fma
+from fastnn.kernels.simd.shape import LINE_BYTES
+from fastnn.runtime.compiler import jit
+from fastnn.runtime.launch import kernel, launch, share, threads_for
+
+CODES = {"sgd": 0, "momentum": 1, "nesterov": 2, "adam": 3}
+_SGD, _MOMENTUM, _NESTEROV, _ADAM = CODES.values()
+
+# Numbers that a solver remembers for each parameter: none, the velocity, or Adam's two moments.
+SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}
+
+
+class Rates(NamedTuple):
+    """The numbers of one step, in the parameters' dtype; `step` is bias-corrected where the solver is Adam."""
+
+    step: float
+    momentum: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+
+
+@jit
+def step_down(param: Array, grad: Array, step: float) -> None:
+    """U1: ``param -= step * grad``."""
+    for i in range(param.size):
+        param[i] = fma(-step, grad[i], param[i])
+
+
+@jit
+def add_penalty(grad: Array, param: Array, decay: float) -> None:
+    """The L2 penalty's gradient: ``grad += decay * param``."""
+    for i in range(param.size):
+        grad[i] = fma(decay, param[i], grad[i])
+
+
+@jit
+def shrink(param: Array, part: float) -> None:
+    """AdamW's decay: ``param *= part``."""
+    for i in range(param.size):
+        param[i] *= part
+
+
+@jit
+def solver_step(solver: int, param: Array, grad: Array, slot_1: Array, slot_2: Array, rates: Rates) -> None:
+    """One step of any solver over a stretch of parameters, with as long a stretch of each slot that it has.
+
+    momentum  v = momentum * v - step * grad;  param += v
+    nesterov  v likewise;                      param += momentum * v - step * grad
+    adam      m = beta_1 m + (1 - beta_1) grad;  v = beta_2 v + (1 - beta_2) grad**2
+              param -= step * m / (sqrt(v) + epsilon)
+    """
+    if solver == _SGD:
+        step_down(param, grad, rates.step)
+    elif solver in (_MOMENTUM, _NESTEROV):
+        for i in range(param.size):
+            down = rates.step * grad[i]
+            v = fma(rates.momentum, slot_1[i], -down)
+            slot_1[i] = v
+            param[i] += fma(rates.momentum, v, -down) if solver == _NESTEROV else v
+    else:
+        one = param.dtype.type(1)
+        for i in range(param.size):
+            g = grad[i]
+            m = fma(rates.beta_1, slot_1[i], (one - rates.beta_1) * g)
+            v = fma(rates.beta_2, slot_2[i], (one - rates.beta_2) * g * g)
+            slot_1[i] = m
+            slot_2[i] = v
+            param[i] -= rates.step * m / (np.sqrt(v) + rates.epsilon)
+
+
+class SgdStep(NamedTuple):
+    """What U1 reads and writes."""
+
+    param: Array
+    grad: Array
+    step_size: float
+
+
+@jit
+def sgd_step_block(args: SgdStep, part: int, parts: int) -> None:
+    """U1 for this part's parameters."""
+    first, last = share(args.param.size, LINE_BYTES // args.param.itemsize, part, parts)
+    dtype = args.param.dtype.type
+    step_down(args.param[first:last], args.grad[first:last], dtype(args.step_size))
+
+
+_sgd_step = kernel(sgd_step_block)
+
+
+def sgd_step(param: Array, grad: Array, step_size: float) -> None:
+    """Step against the gradient (U1), in place: ``param -= step_size * grad``.
+
+    Parameters
+    ----------
+    param : ndarray of any shape, float32 or float64
+        Weights or biases; overwritten. Must be C-contiguous and writable.
+    grad : ndarray of the same shape and dtype
+    step_size : float
+
+    Raises
+    ------
+    TypeError
+        If a dtype is another one, or they differ.
+    ValueError
+        If the shapes differ, or `param` can't be written in place.
+    """
+    if not isinstance(param, np.ndarray):
+        raise TypeError(f"param must be an array, to be changed in place, got {type(param).__name__}.")
+    values = operand("param", param, 0)
+    if not param.flags.writeable or (param.size and not np.shares_memory(values, param)):
+        raise ValueError("param must be writable, C-contiguous and of native byte order, to be changed in place.")
+    grad = operand("grad", grad, 0, values.dtype)
+    check_shape("grad", grad, param.shape, "the shape of param")
+    if np.may_share_memory(values, grad):
+        grad = grad.copy()
+    if values.size:
+        launch(_sgd_step, SgdStep(flat(values), flat(grad), float(step_size)), threads=threads_for(2.0 * values.size))

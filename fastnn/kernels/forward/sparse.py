@@ -1,0 +1,222 @@
+"""Samples of which few numbers aren't 0: the first layer, forward and backward, in time that goes with those few.
+
+A sample is a row of a `Csr`. F1 of the first layer adds up the rows of W that the sample names, B2 the deltas of the
+samples that name a feature; all else is as it is with plain rows. The terms that are left out are 0, so the sums have
+the bits of the plain ones, but for the sign of a 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+from numpy.typing import NDArray
+
+from fastnn.kernels.arrays import Array
+from fastnn.kernels.forward.rows import (
+    Net,
+    Predict,
+    count_strangers,
+    forward_rows,
+    outputs_of,
+    predict_rows,
+    product,
+    score_layer,
+)
+from fastnn.kernels.layout import INIT_START, W_START, N
+from fastnn.kernels.simd.operands import Entries, Init, Left, Out, Right
+from fastnn.kernels.simd.products import sparse_tile
+from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROW_PANELS
+from fastnn.runtime.compiler import jit
+from fastnn.runtime.launch import kernel
+
+
+class Csr(NamedTuple):
+    """Compressed sparse rows: row i has ``values[s]`` in column ``columns[s]``, s from starts[i] to starts[i + 1] - 1.
+
+    The columns of a row are in order, and no two are the same.
+    """
+
+    values: Array
+    columns: NDArray[np.int32]
+    starts: NDArray[np.int64]
+
+
+class SparseRows(NamedTuple):
+    """Rows of a `Csr` one after the other from number `first` on: those that `order` names, or if it is empty all."""
+
+    X: Csr
+    order: NDArray[np.int64]
+    first: int
+
+
+@jit
+def entries_of(rows: SparseRows, row: int) -> Entries:
+    """Those of one row."""
+    i = rows.first + row
+    if rows.order.size:
+        i = rows.order[i]
+    start = rows.X.starts[i]
+    return Entries(rows.X.values, rows.X.columns, start, rows.X.starts[i + 1] - start)
+
+
+class Panels(NamedTuple):
+    """Rows of so many lines, kept by panels: those of two lines are `apart` elements apart, and so is what is left.
+
+    Row k of a panel is as wide as the panel (`stride` is 0), or `stride` elements after the one before.
+    """
+
+    data: Array
+    start: int
+    apart: int
+    stride: int
+
+
+@jit
+def sum_of_rows(out: Out, entries: Entries, right: Panels, init: Init) -> None:
+    """``out = init + x @ right`` for one sparse row x; the panels of `out` are ``out.stride`` elements apart."""
+    line = LINE_BYTES // out.data.itemsize
+    whole, wide = out.lines // PANEL_LINES, PANEL_LINES * line
+    for panel in range(0, whole, ROW_PANELS):
+        n_panels = min(ROW_PANELS, whole - panel)
+        sparse_tile(
+            Out(out.data, out.start + panel * out.stride, out.stride, 1, n_panels * PANEL_LINES),
+            entries,
+            Right(right.data, right.start + panel * right.apart, right.stride if right.stride else wide),
+            right.apart,
+            Init(init.data, init.start + panel * wide),
+        )
+    if whole * PANEL_LINES < out.lines:
+        sparse_tile(
+            Out(out.data, out.start + whole * out.stride, out.stride, 1, 1),
+            entries,
+            Right(right.data, right.start + whole * right.apart, right.stride if right.stride else line),
+            0,
+            Init(init.data, init.start + whole * wide),
+        )
+
+
+@jit
+def sparse_product(net: Net, layer: int, inputs: SparseRows, buffer: Array, block: Any) -> None:
+    """F1 of a layer: of the first one from sparse rows."""
+    if layer > 1:
+        product(net, layer, Left(buffer, 0, 0, 1), buffer, block)
+        return
+    out, wide = outputs_of(net, layer, buffer, block), PANEL_LINES * (LINE_BYTES // buffer.itemsize)
+    W = Panels(net.params, net.table[1, W_START], wide * net.table[0, N], 0)
+    for row in range(out.rows):
+        here = Out(buffer, out.start + row * out.stride, wide, 1, out.lines)
+        sum_of_rows(here, entries_of(inputs, row), W, Init(net.params, net.table[1, INIT_START]))
+
+
+class Transposed(NamedTuple):
+    """A batch by its features: feature k has ``values[s]`` in row ``rows[s]`` of the batch.
+
+    s goes from ``starts[k]`` on, in order of the rows, ``counts[k]`` times.
+    """
+
+    values: Array
+    rows: NDArray[np.int32]
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+
+@register_jitable  # type: ignore[untyped-decorator]
+def first_not_below(columns: Any, start: int, stop: int, column: int) -> int:
+    """The first place from `start` on whose column isn't below this one; `stop` if there is none."""
+    while start < stop:
+        middle = (start + stop) // 2
+        if columns[middle] < column:
+            start = middle + 1
+        else:
+            stop = middle
+    return start
+
+
+@jit
+def transpose_sparse(rows: SparseRows, n_rows: int, first: int, last: int, out: Transposed) -> None:
+    """The features `first` to `last` - 1 of so many rows, by feature.
+
+    Whoever owns other features may write them at once: where they begin is known from the columns before them.
+    """
+    columns = rows.X.columns
+    counts, starts = out.counts[first:last], out.starts[first:last]
+    for k in range(counts.size):
+        counts[k] = 0
+    end = 0
+    for i in range(n_rows):
+        entries = entries_of(rows, i)
+        stop = entries.start + entries.n
+        here = first_not_below(columns, entries.start, stop, first)
+        end += here - entries.start
+        while here < stop and columns[here] < last:
+            counts[columns[here] - first] += 1
+            here += 1
+    for k in range(counts.size):
+        end += counts[k]
+        starts[k] = end
+    # From the last row to the first: each entry goes before those that are there, and at last starts are starts.
+    for i in range(n_rows - 1, -1, -1):
+        entries = entries_of(rows, i)
+        stop = entries.start + entries.n
+        here = first_not_below(columns, entries.start, stop, first)
+        while here < stop and columns[here] < last:
+            k = columns[here] - first
+            starts[k] -= 1
+            out.rows[starts[k]] = i
+            out.values[starts[k]] = rows.X.values[here]
+            here += 1
+
+
+@jit
+def sparse_weight_gradient(batch: Transposed, k: int, out: Out, delta: Panels, zeros: Init) -> bool:
+    """B2 for the features from `k` on, as many as `out` has rows; False if no sample has any of them.
+
+    `out` has the features' blocks of all panels, one after the other, each as many rows as wide as the panel.
+    """
+    line = LINE_BYTES // out.data.itemsize
+    wide = PANEL_LINES * line
+    last = out.lines // PANEL_LINES * PANEL_LINES  # the lines of the panels before one of a single line
+    found = False
+    for r in range(out.rows):
+        start, n = batch.starts[k + r], batch.counts[k + r]
+        found = found or bool(n > 0)
+        entries = Entries(batch.values, batch.rows, start, n)
+        if last:
+            here = Out(out.data, out.start + r * wide, out.rows * wide, 1, last)
+            sum_of_rows(here, entries, delta, zeros)
+        if last < out.lines:
+            end = Panels(delta.data, delta.start + last * line, 0, delta.stride)
+            here = Out(out.data, out.start + out.rows * last * line + r * line, 0, 1, 1)
+            sum_of_rows(here, entries, end, zeros)
+    return found
+
+
+def transposed(X: Csr, batch_size: int, n_features: int, workers: int) -> Transposed:
+    """Memory for any batch of so many rows, or fewer; for as many at once as there are workers."""
+    lengths = np.diff(X.starts)
+    most = int(np.partition(lengths, -batch_size)[-batch_size:].sum()) if batch_size < lengths.size else X.values.size
+    entries, features = workers * most, workers * n_features
+    return Transposed(
+        np.empty(entries, X.values.dtype),
+        np.empty(entries, np.int32),
+        np.empty(features, np.int64),
+        np.empty(features, np.int64),
+    )
+
+
+@jit
+def sparse_inputs(args: Predict, first: int) -> SparseRows:
+    """The inputs from a row on."""
+    return SparseRows(args.X.X, args.X.order, first)
+
+
+@jit
+def strange_entries(args: Predict, first: int, rows: int) -> int:
+    """How many of the inputs aren't finite."""
+    X = args.X.X
+    return count_strangers(X.values[X.starts[first] : X.starts[first + rows]])
+
+
+predict_sparse = kernel(predict_rows(sparse_inputs, strange_entries, forward_rows(score_layer, sparse_product)))

@@ -1,0 +1,135 @@
+"""The class labels in a table's target column: the set of classes, and the class index of each row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fastnn.pipeline.columns.arrow import strings_to_arrow, to_arrow
+from fastnn.pipeline.columns.schema import DataError, SchemaError, is_text, listed
+
+# A column with more classes is an identifier by mistake, and would make a layer of as many outputs.
+MOST_CLASSES = 65_536
+
+
+class ClassLearner:
+    """Learns the classes of a target column, batch by batch.
+
+    Parameters
+    ----------
+    name : str
+        The column's name, for messages.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._known: pa.Array | None = None
+        self._rows = self._missing = 0
+
+    def update(self, labels: pa.Array) -> None:
+        """Add a batch of labels: strings, integers, booleans, or floats that are whole numbers.
+
+        Raises
+        ------
+        DataError
+            If labels of this type can't be classes, or an integer is too large.
+        """
+        missing = _missing(labels)
+        self._rows += len(labels)
+        self._missing += pc.sum(missing).as_py() or 0
+        found = pc.unique(_comparable(self.name, labels.filter(pc.invert(missing))))
+        self._known = found if self._known is None else pc.unique(pa.chunked_array([self._known, found]))
+        if len(self._known) > MOST_CLASSES:
+            raise DataError(f"The target {self.name!r} has more than {MOST_CLASSES} classes: is it an identifier?")
+
+    def finish(self) -> np.ndarray:
+        """The sorted classes, of dtype str, int64 or bool.
+
+        Raises
+        ------
+        DataError
+            If labels are missing, there are fewer than two classes, or a label ends in a NUL character.
+        """
+        if self._known is None or not self._rows:
+            raise DataError("There are no rows.")
+        _refuse_missing(self.name, self._missing, self._rows)
+        classes: np.ndarray = np.sort(self._known.to_numpy(zero_copy_only=False))
+        if pa.types.is_large_string(self._known.type):
+            lost = [label for label in classes if label.endswith("\0")]
+            if lost:  # since NumPy takes a NUL at the end for padding
+                raise DataError(f"The target {self.name!r} has a class {lost[0]!r}: a label can't end in a NUL.")
+            classes = classes.astype(np.str_)
+        if len(classes) < 2:
+            raise DataError(
+                f"The target {self.name!r} has one class only, {classes[0].item()!r}: there is nothing to learn."
+            )
+        return classes
+
+
+def class_indices(name: str, labels: pa.ChunkedArray, classes: np.ndarray) -> np.ndarray:
+    """The index of each row's label among `classes`.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+
+    Raises
+    ------
+    DataError
+        If a label is missing, or labels of this type can't be classes.
+    SchemaError
+        If the labels' type isn't that of the classes, or a label isn't among them.
+    """
+    if not len(labels):
+        raise DataError("There are no rows.")
+    _refuse_missing(name, pc.sum(_missing(labels)).as_py(), len(labels))
+    comparable = _comparable(name, labels)
+    known = arrow_labels(classes)
+    if comparable.type != known.type:
+        raise SchemaError(f"The target {name!r} is {labels.type}, but the model's classes are {known.type}.")
+    indices = pc.index_in(comparable, value_set=known)
+    if indices.null_count:
+        unknown = pc.unique(comparable.filter(indices.is_null())).to_pylist()
+        raise SchemaError(
+            f"The target {name!r} has labels that the model doesn't know: {listed(unknown)}. "
+            f"Its classes are {listed(classes.tolist())}."
+        )
+    return np.asarray(indices.to_numpy()).astype(np.int64)
+
+
+def arrow_labels(labels: np.ndarray) -> pa.Array:
+    """Labels as an Arrow array of large_string, int64 or bool."""
+    return strings_to_arrow(labels.tolist()) if labels.dtype.kind == "U" else to_arrow(labels)
+
+
+def _missing(labels: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Which labels are missing: null, NaN, or an empty string."""
+    type_ = labels.type.value_type if pa.types.is_dictionary(labels.type) else labels.type
+    if is_text(type_):
+        return pc.equal(labels.cast(pa.large_string()), "").fill_null(True)
+    return labels.cast(type_).is_null(nan_is_null=True)
+
+
+def _refuse_missing(name: str, n_missing: int, n_rows: int) -> None:
+    if n_missing:
+        rows = "1 row" if n_missing == 1 else f"{n_missing} rows"
+        raise DataError(f"The target {name!r} is missing in {rows} of {n_rows}.")
+
+
+def _comparable(name: str, labels: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Labels of which none is missing as large_string, int64 or bool."""
+    type_ = labels.type.value_type if pa.types.is_dictionary(labels.type) else labels.type
+    if is_text(type_):
+        return labels.cast(pa.large_string())
+    labels = labels.cast(type_)
+    if pa.types.is_boolean(type_):
+        return labels
+    if not (pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_null(type_)):
+        raise DataError(f"The target {name!r} is {type_}: its values can't be classes.")
+    try:
+        return labels.cast(pa.int64())
+    except pa.ArrowInvalid:
+        if pa.types.is_integer(type_):
+            raise DataError(f"The target {name!r} has labels above {2**63 - 1}, the largest int64.") from None
+        raise DataError(f"The target {name!r} isn't whole numbers, so they can't be classes ({type_}).") from None

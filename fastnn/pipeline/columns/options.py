@@ -1,0 +1,134 @@
+"""The options of single columns (how each is used, filled and encoded), given in a call or in a TOML file."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_args
+
+Kind = Literal["number", "category", "date", "boolean"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+_FOR_NUMBERS = ("impute", "standardise")
+_FOR_CATEGORIES = ("categories", "max_categories")
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """The options of one column. An option that is None has its default.
+
+    Parameters
+    ----------
+    kind : {"number", "category", "date", "boolean", "ignore"}, optional
+        How the column is used. The default follows from the column's type. Integers and booleans can be categories.
+    impute : {"mean", "median"}, optional
+        What replaces a missing number or date; by default the mean.
+    indicator : bool, optional
+        Whether an additional input says that the value is missing. By default there is one if the column had missing
+        values in training.
+    standardise : bool, optional
+        Whether numbers are scaled to a mean of 0 and a standard deviation of 1. By default all are except booleans.
+    categories : sequence of str, optional
+        The categories; by default the most frequent ones of the data.
+    max_categories : int, optional
+        The largest number of categories that have inputs of their own; by default 255.
+
+    Raises
+    ------
+    ValueError
+        If an option has another value.
+    """
+
+    kind: Kind | Literal["ignore"] | None = None
+    impute: Literal["mean", "median"] | None = None
+    indicator: bool | None = None
+    standardise: bool | None = None
+    categories: tuple[str, ...] | None = None
+    max_categories: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_word("kind", self.kind, (*KINDS, "ignore"))
+        _check_word("impute", self.impute, ("mean", "median"))
+        for name in ("indicator", "standardise"):
+            if not isinstance(getattr(self, name), bool | None):
+                raise ValueError(f"{name} must be true or false, got {getattr(self, name)!r}.")
+        if self.categories is not None:
+            listed = list(self.categories) if isinstance(self.categories, list | tuple) else []
+            if not listed or not all(isinstance(each, str) and each for each in listed):
+                raise ValueError(f"categories must be a list of words, got {self.categories!r}.")
+            if len(set(listed)) < len(listed):
+                raise ValueError("categories must differ from one another.")
+            object.__setattr__(self, "categories", tuple(listed))
+            if self.max_categories is not None:
+                raise ValueError("categories and max_categories exclude one another.")
+        if self.kind == "ignore" and any(value is not None for name, value in asdict(self).items() if name != "kind"):
+            raise ValueError("a column to ignore has no other options.")
+        most = self.max_categories
+        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+            raise ValueError(f"max_categories must be a whole number of at least 1, got {most!r}.")
+
+    def check_kind(self, kind: Kind) -> None:
+        """Raise a ValueError if there is an option that columns of this kind don't have."""
+        unfit = _FOR_NUMBERS if kind == "category" else _FOR_CATEGORIES
+        said = [name for name in unfit if asdict(self)[name] is not None]
+        if said:
+            raise ValueError(f"{said[0]} means nothing for a {kind}.")
+
+
+def column_options(columns: Mapping[str, ColumnOptions | Mapping[str, Any]]) -> dict[str, ColumnOptions]:
+    """The options of each column as `ColumnOptions`, from mappings with the names of its fields.
+
+    Raises
+    ------
+    ValueError
+        If an option doesn't exist or has a wrong value. The message names the column.
+    """
+    if not isinstance(columns, Mapping):
+        raise ValueError(f"columns must map names to options, got {columns!r}.")
+    return {name: _options(name, said) for name, said in columns.items()}
+
+
+def read_columns(path: str | os.PathLike[str]) -> dict[str, ColumnOptions]:
+    """The options in a TOML file that has a table for each column: ``[price]``, ``impute = "median"``.
+
+    Raises
+    ------
+    ValueError
+        If the file isn't one of this form. The message names the file.
+    OSError
+        If the file can't be read.
+    """
+    with open(path, "rb") as file:
+        try:
+            return column_options(tomllib.load(file))
+        except ValueError as error:  # TOML's errors and those of text that isn't UTF-8 are ValueErrors
+            raise ValueError(f"{path}: {error}") from None
+
+
+def hint(name: str, names: Collection[str]) -> str:
+    """A message's hint to the name that is most like `name`, or an empty string if none is."""
+    by_case = {each.casefold(): each for each in reversed(list(names))}
+    close = difflib.get_close_matches(name.casefold(), by_case, n=1)
+    return f" ({by_case[close[0]]!r} looks like it)" if close else ""
+
+
+def _options(name: str, said: ColumnOptions | Mapping[str, Any]) -> ColumnOptions:
+    if isinstance(said, ColumnOptions):
+        return said
+    if not isinstance(said, Mapping):
+        raise ValueError(f"Column {name!r}: expected options such as kind or impute, got {said!r}.")
+    known = [field.name for field in fields(ColumnOptions)]
+    for key in said:
+        if key not in known:
+            raise ValueError(f"Column {name!r}: there is no option {key!r}{hint(str(key), known)}: {', '.join(known)}.")
+    try:
+        return ColumnOptions(**said)
+    except ValueError as error:
+        raise ValueError(f"Column {name!r}: {error}") from None
+
+
+def _check_word(name: str, value: Any, words: tuple[str, ...]) -> None:
+    if value is not None and (not isinstance(value, str) or value not in words):
+        raise ValueError(f"{name} must be one of {', '.join(words)}, got {value!r}.")

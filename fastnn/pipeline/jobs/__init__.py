@@ -1,0 +1,1 @@
+"""Scoring of streams and files, and measures on labelled rows."""

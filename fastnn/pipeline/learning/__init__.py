@@ -1,0 +1,1 @@
+"""Training on tables, in memory and out of core."""

@@ -1,0 +1,253 @@
+"""From rows to a trained model: schema, split, preprocessing, network, epochs.
+
+One pass over the source learns the preprocessing and the classes (see `survey`). If the rows to train on fit into
+memory, they are read once more; otherwise they are read again for each epoch, buffer by buffer (see `parts`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fastnn.callbacks import Epoch
+from fastnn.network.network import Network
+from fastnn.network.samples import Samples
+from fastnn.pipeline.columns.labels import ClassLearner, class_indices
+from fastnn.pipeline.columns.options import ColumnOptions, column_options
+from fastnn.pipeline.columns.schema import DataError, Schema, check_names
+from fastnn.pipeline.columns.statistics import TableStatistics
+from fastnn.pipeline.io.opening import open_source
+from fastnn.pipeline.io.source import Source
+from fastnn.pipeline.learning.held_out import HeldOut
+from fastnn.pipeline.learning.parts import StreamedSamples
+from fastnn.pipeline.learning.plan import AUTO_BATCH, Plan
+from fastnn.pipeline.learning.survey import Survey, survey
+from fastnn.pipeline.model import Model
+from fastnn.training.checkpoint import Checkpoint
+from fastnn.training.stopping import VALIDATION_LOSS, Stopping
+from fastnn.training.trainer import Trainer, TrainOptions
+from fastnn.training.validation import Validation
+
+# The network's inputs may take this many bytes in memory; if they take more, one buffer takes this many. Three buffers
+# may be there at once: one is filled, one waits, and one is learnt from.
+_MEMORY_BYTES = 512 << 20
+_BUFFER_BYTES = 128 << 20
+# This many rows tell the accuracy to 0.1 %: more of them would measure neither loss nor accuracy much better.
+MOST_HELD_OUT = 200_000
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model and how it was trained.
+
+    Attributes
+    ----------
+    model : Model
+        The model, with the weights of the best epoch if rows were held out, otherwise of the last epoch.
+    epochs : list of Epoch
+        All epochs, whose validation score is the accuracy on the rows held out.
+    n_train, n_validation : int
+        How many rows were trained on and held out.
+    accuracy : float or None
+        The model's accuracy on the rows held out.
+    seconds : float
+        The time that the epochs took.
+    """
+
+    model: Model
+    epochs: list[Epoch]
+    n_train: int
+    n_validation: int
+    accuracy: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training that is ready to run, after the one pass over the source."""
+
+    model: Model
+    plan: Plan
+    options: TrainOptions
+    samples: Samples | StreamedSamples
+    n_train: int
+    validation: Validation | None
+
+    def compile(self) -> None:
+        """Compile every kernel that `run` needs, so that its time has no compiling in it.
+
+        The kernels are run on another network of the same size.
+        """
+        net = Network.create(self.model.network.sizes, self.plan.activation, dtype=self.plan.dtype)
+        n = min(self.options.batch_size, self.n_train)
+        some = Samples(np.zeros((n, net.n_features), net.dtype), np.zeros(n, np.int64))
+        if self.validation is not None:
+            net.predict_proba(self.validation.X)  # before a step, whose size is the user's and may be too large
+        list(Trainer(net, self.options).epochs(some, 1))
+
+    def run(self, report: Callable[[Epoch], object] | None = None, checkpoint: Checkpoint | None = None) -> Trained:
+        """Train.
+
+        Parameters
+        ----------
+        report : callable, optional
+            A function that is called with each epoch when it is done.
+        checkpoint : Checkpoint, optional
+            The file that keeps the progress, and from which the training goes on if it has some.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the loss stops being finite.
+        """
+        network, validation, stopping = self.model.network, self.validation, None
+        if validation is not None:
+            # The loss is watched because accuracy is too coarse: on fifty rows it stops rising long before the network
+            # has learnt, and the first of many epochs with equal accuracy would pass for the best.
+            stopping = Stopping(validation=validation, watch=VALIDATION_LOSS)
+        epochs = []
+        began = perf_counter()
+        trainer = Trainer(network, self.options)
+        with closing(trainer.epochs(self.samples, self.plan.epochs, stopping, checkpoint)) as trained:
+            for epoch in trained:
+                epochs.append(epoch)
+                if report is not None:
+                    report(epoch)
+        if stopping is not None:
+            stopping.restore_best(network)
+        seconds = perf_counter() - began
+        n_validation = 0 if validation is None else len(validation.targets)
+        accuracy = None if stopping is None else stopping.best_score
+        return Trained(self.model, epochs, self.n_train, n_validation, accuracy, seconds)
+
+
+def train_batches(
+    data: Any,
+    target: str,
+    plan: Plan | None = None,
+    *,
+    ignore: Collection[str] = (),
+    columns: Mapping[str, ColumnOptions | Mapping[str, Any]] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Trained:
+    """Train a model on rows that needn't fit in memory.
+
+    Parameters
+    ----------
+    data : path, list of paths, or anything that speaks Arrow
+        The rows, as `open_source` takes them. A stream, which can be read only once, is read into memory.
+    target : str
+        The column to learn: strings, integers, booleans, or floats that are whole numbers.
+    plan : Plan, optional
+        What to build, and how long to train it.
+    ignore : collection of str
+        Columns that are neither target nor feature.
+    columns : mapping, optional
+        How to use single columns whose use shouldn't follow from their types: for each name its `ColumnOptions`, or a
+        mapping of their fields.
+    checkpoint : path, optional
+        The file that keeps the progress. After a kill the same call goes on from there, and ends in the same bytes.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    DataError
+        If there are no rows, a column is missing or can't be used, or the target has missing values or only one class.
+    TrainingDivergedError
+        If the loss stops being finite.
+    """
+    training = prepare(data, target, plan or Plan(), ignore, columns)
+    return training.run(checkpoint=None if checkpoint is None else Checkpoint(checkpoint))
+
+
+def prepare(
+    data: Any,
+    target: str,
+    plan: Plan,
+    ignore: Collection[str] = (),
+    columns: Mapping[str, ColumnOptions | Mapping[str, Any]] | None = None,
+    advance: Callable[[int], object] = lambda rows: None,
+) -> Training:
+    """Learn the preprocessing and create the network.
+
+    Parameters
+    ----------
+    data, target, plan, ignore, columns
+        As for `train_batches`, with its errors; `data` may be an open `Source`, too.
+    advance : callable, optional
+        A function that is called now and then with the number of rows read since the last call.
+    """
+    source = data if isinstance(data, Source) else open_source(data)
+    if source.once:
+        source = open_source(pa.Table.from_batches(source.batches(), source.schema))
+    apart = [target, *ignore, *([] if plan.hold_out_by is None else [plan.hold_out_by])]
+    check_names(source.schema, apart)
+    n_rows = source.n_rows if source.n_rows is not None else _count(source, target)
+    if not n_rows:
+        raise DataError(f"{source.name}: there are no rows.")
+    said = column_options(columns or {})
+    schema = Schema.infer(source.schema, set(apart), said)
+    found = survey(source, _held_out(plan, n_rows), TableStatistics(schema, said), ClassLearner(target), advance)
+    network = Network.create(
+        [len(found.preprocessor.inputs), *plan.hidden, len(found.classes)],
+        activation=plan.activation,
+        seed=plan.options.seed,
+        dtype=plan.dtype,
+        classes=found.classes,
+        feature_names=found.preprocessor.inputs,
+    )
+    model = Model(schema, found.preprocessor, network, target)
+    options = replace(plan.options, batch_size=plan.batch_size or min(AUTO_BATCH, found.n_train))
+    return Training(
+        model=model,
+        plan=plan,
+        options=options,
+        samples=_samples(model, found, options, plan.buffer_rows),
+        n_train=found.n_train,
+        validation=_validation(model, found.held_out, options) if found.held_out.num_rows else None,
+    )
+
+
+def _count(source: Source, column: str) -> int:
+    return sum(batch.num_rows for batch in source.batches([column]))
+
+
+def _held_out(plan: Plan, n_rows: int) -> HeldOut:
+    """Which of so many rows are held out, and which of these the model is measured on."""
+    most, share, seed = MOST_HELD_OUT / n_rows, plan.validation, plan.options.seed
+    if plan.hold_out_by is None:
+        return HeldOut(min(share, most), seed)
+    # Ids are held out by their whole share, and only the rows measured on are limited: a smaller share of few ids might
+    # be no id at all, or half of the rows.
+    return HeldOut(share, seed, plan.hold_out_by, min(1.0, most / (share or 1.0)))
+
+
+def _samples(model: Model, found: Survey, options: TrainOptions, buffer_rows: int | None) -> Samples | StreamedSamples:
+    """The rows to train on as the network's samples: all at once if they fit into memory, otherwise in parts."""
+    row_bytes = model.network.n_features * model.network.dtype.itemsize
+    batch_size, rows = options.batch_size, buffer_rows or _BUFFER_BYTES // row_bytes
+    rows = max(1, rows // batch_size) * batch_size
+    fits = found.n_train <= rows or (not buffer_rows and found.n_train * row_bytes <= _MEMORY_BYTES)
+    seed = options.seed if options.shuffle else None
+    streamed = StreamedSamples(model, found.rows, found.n_train if fits else rows, seed)
+    return streamed.all() if fits else streamed
+
+
+def _validation(model: Model, table: pa.Table, options: TrainOptions) -> Validation:
+    indices = class_indices(model.target, table.column(model.target), model.classes)
+    X = np.empty((table.num_rows, model.network.n_features), model.network.dtype)
+    start = 0
+    for batch in table.to_batches():
+        model.preprocessor.transform(batch, model.network.dtype, out=X[start : start + batch.num_rows])
+        start += batch.num_rows
+    return Validation(model.network, Samples(X, model.classes[indices]), options.n_threads)

@@ -1,0 +1,1 @@
+"""Training: its options, the loop of epochs, and what happens between epochs."""

@@ -1,0 +1,308 @@
+"""The loop of epochs, and what happens between two of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from fastnn.callbacks import Epoch, called
+from fastnn.network.network import Network
+from fastnn.network.samples import Parts, Samples, SumsOverflowError
+from fastnn.training.calls import MOST_EPOCHS_A_CALL, Calls, TrainingDivergedError, interruption
+from fastnn.training.checkpoint import Checkpoint
+from fastnn.training.interrupts import held_back
+from fastnn.training.journal import Journal
+from fastnn.training.options import TrainOptions, check_whole
+from fastnn.training.state import TrainingState
+from fastnn.training.stopping import Stopping
+
+__all__ = ["History", "TrainOptions", "Trainer", "TrainingDivergedError", "train"]
+
+
+@dataclass(frozen=True)
+class History:
+    """What `train` returns.
+
+    Attributes
+    ----------
+    loss_curve : list of float
+        The mean loss of each epoch, in nats, each batch's measured before its step.
+    """
+
+    loss_curve: list[float] = field(default_factory=list)
+
+
+class Trainer(TrainingState):
+    """Trains one network, over as many calls as one likes: the solver's state lasts from one call to the next.
+
+    Parameters
+    ----------
+    net : Network
+        The network to train. Training changes its parameters in place.
+    options : TrainOptions
+    """
+
+    def epochs(
+        self,
+        samples: Samples | Parts,
+        n_epochs: int,
+        stopping: Stopping | None = None,
+        checkpoint: Checkpoint | None = None,
+        one_by_one: bool = False,
+    ) -> Generator[Epoch, None, None]:
+        """Train for `n_epochs` epochs, or until `stopping` says so; yields each epoch when it is done.
+
+        If you may stop iterating early, close the generator: while it is open, Ctrl-C is held back.
+
+        Parameters
+        ----------
+        samples : Samples or Parts
+        n_epochs : int
+        stopping : Stopping, optional
+        checkpoint : Checkpoint, optional
+            The file that keeps the progress. If it holds progress of this training, the training goes on from there, to
+            the same bits: the epochs that are done are yielded again, and then the others.
+        one_by_one : bool
+            Whether the network must have the weights of each epoch when that epoch is yielded. With a stopping rule it
+            has them anyway.
+
+        Yields
+        ------
+        Epoch
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the loss or a weight stops being finite. The network keeps its last finite weights.
+        KeyboardInterrupt
+            Between two calls of compiled code, a tenth of a second after Ctrl-C. The network has the weights of the
+            last epoch that was yielded, and the checkpoint is written.
+        ModelFileError
+            If the checkpoint's file is damaged, or holds the unfinished progress of another training.
+        """
+        if isinstance(samples, Samples):
+            samples = self.net.checked(samples)
+        # A stopping rule looks at the weights of each epoch. Without one, several short epochs share a call.
+        stride = MOST_EPOCHS_A_CALL if stopping is None and not one_by_one else 1
+        journal = None
+        if checkpoint is not None:
+            stride = min(stride, checkpoint.every)
+            journal = Journal(self, samples, stopping, checkpoint)
+            yield from journal.resume(n_epochs)
+            if journal.finished or len(journal.epochs) == n_epochs:
+                return
+        try:
+            yield from self._epochs(samples, n_epochs, stride, stopping, journal)
+        except KeyboardInterrupt:
+            if journal is not None:
+                journal.save()
+            raise
+
+    def _epochs(
+        self, samples: Samples | Parts, n_epochs: int, stride: int, stopping: Stopping | None, journal: Journal | None
+    ) -> Generator[Epoch, None, None]:
+        """Train from the journal's last epoch on; yields each epoch when the journal has noted it."""
+        done = 0 if journal is None else len(journal.epochs)
+        # Closed at once, whatever happens, since the generator holds Ctrl-C back.
+        with closing(self._run(samples, n_epochs - done, stride, done)) as losses:
+            for number, loss in enumerate(chain.from_iterable(losses), done + 1):
+                epoch = Epoch(number, loss) if stopping is None else self._judged(number, loss, stopping)
+                stopped = stopping is not None and stopping.stopped
+                if journal is not None:
+                    journal.add(epoch, finished=stopped or number == n_epochs)
+                yield epoch
+                if stopped:
+                    return
+
+    def losses(self, samples: Samples, n_epochs: int) -> Iterator[list[float]]:
+        """Train as `epochs` does; yields lists with the losses of the epochs that each call has finished."""
+        return self._run(self.net.checked(samples), n_epochs, MOST_EPOCHS_A_CALL, 0)
+
+    def _run(
+        self, samples: Samples | Parts, n_epochs: int, stride: int, counted: int
+    ) -> Generator[list[float], None, None]:
+        """Train; yields lists of the losses of finished epochs. See `Calls.run` for the parameters."""
+        with held_back() as interrupted:
+            if isinstance(samples, Samples):
+                yield from Calls(self, samples, n_epochs).run(interrupted, stride, counted)
+            else:
+                for _ in range(n_epochs):
+                    yield [self._epoch_of_parts(samples, interrupted)]
+
+    def _epoch_of_parts(self, samples: Parts, interrupted: Callable[[], bool]) -> float:
+        """Train for one epoch on samples that come in parts; returns the mean loss."""
+        before = self.snapshot()
+        number, seen = before.epochs_done, before.samples_seen
+        losses: list[float] = []
+        rows: list[int] = []
+        try:
+            # Closed at once, since a thread may be reading ahead.
+            with closing(samples.parts(number)) as parts:
+                for part in parts:
+                    calls = Calls(self, part, 1, part=len(rows))
+                    losses += chain.from_iterable(calls.run(interrupted, 1, 0))
+                    rows.append(len(part.y))
+                    # To the shuffle and to the schedule, all parts belong to one epoch.
+                    self.epochs_done, self.samples_seen = number, seen
+                    if interrupted():
+                        raise KeyboardInterrupt
+        except BaseException as error:
+            self.restore(before)
+            if isinstance(error, KeyboardInterrupt):
+                raise interruption(number) from None
+            raise
+        self.epochs_done, self.samples_seen = number + 1, seen + sum(rows)
+        return losses[0] if len(losses) == 1 else float(np.average(losses, weights=rows))
+
+    def _judged(self, number: int, loss: float, stopping: Stopping) -> Epoch:
+        """The epoch with the rule's measures. The rule may set the next step size, or end the training."""
+        try:
+            verdict = stopping.judge(self.net, loss)
+        except SumsOverflowError as error:
+            raise TrainingDivergedError(
+                f"training diverged in epoch {number}: its weights make sums of held-out samples that overflow. "
+                "Standardise X, or lower the step size."
+            ) from error
+        self.step_size = stopping.schedule.after_epoch(self.step_size, self.samples_seen, self.epochs_done)
+        if verdict.plateau:
+            lower = stopping.schedule.after_plateau(self.step_size)
+            if lower is None:
+                stopping.stopped = True
+            else:
+                self.step_size = lower
+        return Epoch(number, loss, verdict.validation_loss, verdict.validation_score)
+
+
+def train(
+    net: Network,
+    X: Any,
+    y: Any,
+    *,
+    epochs: int = 10,
+    batch_size: int = 256,
+    step_size: float = 0.1,
+    solver: str = "sgd",
+    shuffle: bool = True,
+    seed: int = 0,
+    momentum: float = 0.0,
+    nesterovs_momentum: bool = False,
+    alpha: float = 0.0,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
+    dropout: float = 0.0,
+    label_smoothing: float = 0.0,
+    clip_norm: float | None = None,
+    n_threads: int | None = None,
+    callbacks: Iterable[Callable[[Epoch], Any]] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 1,
+) -> History:
+    """Train a network in place by mini-batch gradient descent: the article's loop.
+
+    With ``solver="sgd"`` and no momentum: for each epoch and each mini-batch of it, drawn without replacement,
+    evaluate the gradient (F1 to F4, B1 to B4) and step against it (U1).
+
+    Parameters
+    ----------
+    net : Network
+        Changed in place.
+    X : array_like or sparse matrix of shape (n, n_features)
+        Converted to the network's dtype if need be. Sparse samples take less time, the fewer their entries are.
+    y : array_like of shape (n,)
+        Labels if the network has classes, otherwise class indices; of shape (n, n_outputs) where the output isn't
+        softmax.
+    epochs : int
+        Passes over the samples.
+    batch_size : int
+        Samples of a mini-batch; the last one of an epoch may be shorter. One that holds all rows isn't shuffled.
+    step_size : float
+    solver : {"sgd", "adam", "adamw"}
+    shuffle : bool
+        A new order for each epoch; otherwise the rows' own.
+    seed : int
+        Of the shuffle.
+    momentum : float
+        For ``solver="sgd"``.
+    nesterovs_momentum : bool
+        For ``solver="sgd"`` with momentum.
+    alpha : float
+        Strength of the L2 penalty, ``alpha / 2 * sum W**2``, divided by a batch's samples.
+    beta_1, beta_2, epsilon : float
+        For ``solver="adam"`` and "adamw".
+    weight_decay : float
+        For ``solver="adamw"``: each step first takes ``step_size * weight_decay`` of every weight away (not of biases).
+    dropout : float
+        The probability that a hidden unit's output is left out of a sample.
+    label_smoothing : float
+        This share of each target is spread over all classes.
+    clip_norm : float, optional
+        A batch's gradient is made no longer than this.
+    n_threads : int, optional
+        The most threads to use; by default all that the process may. The result is the same.
+    callbacks : iterable of callable, optional
+        Each is called with every finished `Epoch`; training stops when one returns something true (see
+        `fastnn.callbacks`).
+    checkpoint : str or path-like, optional
+        A file to keep the progress in. Called again with the same arguments after a kill, `train` goes on from there,
+        and ends in the bytes of a training that wasn't killed.
+    checkpoint_every : int
+        Epochs from one checkpoint to the next.
+
+    Returns
+    -------
+    History
+        With the mean loss of each epoch.
+
+    Raises
+    ------
+    TrainingDivergedError
+        If the loss or a weight stops being finite. The network keeps its last finite weights.
+    KeyboardInterrupt
+        A tenth of a second after Ctrl-C: the network has the weights of the last finished epoch.
+    ModelFileError
+        If `checkpoint` is damaged, or holds the unfinished progress of another training.
+    TypeError, ValueError
+        If an argument doesn't fit; the message says what to do.
+    """
+    epochs = check_whole("epochs", epochs, 0)
+    options = TrainOptions(
+        solver=solver,
+        step_size=step_size,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+        momentum=momentum,
+        nesterovs_momentum=nesterovs_momentum,
+        alpha=alpha,
+        beta_1=beta_1,
+        beta_2=beta_2,
+        epsilon=epsilon,
+        weight_decay=weight_decay,
+        dropout=dropout,
+        label_smoothing=label_smoothing,
+        clip_norm=clip_norm,
+        n_threads=n_threads,
+    )
+    trainer, samples = Trainer(net, options), Samples(X, y)
+    callbacks = list(callbacks)
+    if checkpoint is not None or callbacks:
+        kept = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
+        curve = []
+        with (
+            called(callbacks, epochs) as stops,
+            closing(trainer.epochs(samples, epochs, None, kept, one_by_one=bool(callbacks))) as finished,
+        ):
+            for epoch in finished:
+                curve.append(epoch.loss)
+                if stops(epoch):
+                    break
+        return History(curve)
+    return History(list(chain.from_iterable(trainer.losses(samples, epochs))))

@@ -1,0 +1,95 @@
+"""Held-out samples: the loss and the score that a network has on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastnn.network.network import Network
+from fastnn.network.samples import Samples, as_class_indices, as_targets
+
+Array = NDArray[Any]
+
+
+class Validation:
+    """Samples that a network isn't trained on, to be measured by.
+
+    Parameters
+    ----------
+    net : Network
+        Whose labels, or class indices, the samples have.
+    samples : Samples
+    n_threads : int, optional
+        The most threads to score with.
+    score : callable, optional
+        A score, more is better; by default the accuracy, or R² of a regression.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        samples: Samples,
+        n_threads: int | None = None,
+        score: Callable[[], float] | None = None,
+    ) -> None:
+        self.X, self.weight = samples.X, samples.sample_weight
+        n_rows = len(samples.y)
+        if net.output == "softmax":
+            self.targets = as_class_indices(samples.y, n_rows, net.n_classes, net.classes)
+        else:
+            self.targets = as_targets(
+                samples.y, (n_rows, net.n_classes), np.dtype(np.float64), net.output == "logistic"
+            )
+        self.n_threads = n_threads
+        self.score = score
+
+    def measure(self, net: Network) -> tuple[float, float]:
+        """The mean loss and the score: the accuracy (of all labels together), or R² of a regression."""
+        out = net.outputs(self.X, n_threads=self.n_threads)
+        loss, score = _MEASURES[net.output](out, self.targets, self.weight)
+        return loss, score if self.score is None else float(self.score())
+
+
+def _of_classes(p: Array, indices: Array, weight: Array | None) -> tuple[float, float]:
+    return mean_log_loss(p, indices, weight), _average(p.argmax(axis=1) == indices, weight)
+
+
+def _of_labels(p: Array, targets: Array, weight: Array | None) -> tuple[float, float]:
+    right = np.clip(np.where(targets > 0.5, p, 1 - p).astype(np.float64), np.finfo(p.dtype).eps, None)
+    return -_average(np.log(right).sum(axis=1), weight), _average(((p > 0.5) == targets).all(axis=1), weight)
+
+
+def _of_values(values: Array, targets: Array, weight: Array | None) -> tuple[float, float]:
+    squares = (values - targets) ** 2
+    spread = (targets - np.average(targets, axis=0, weights=weight)) ** 2
+    left, whole = np.average(squares, axis=0, weights=weight), np.average(spread, axis=0, weights=weight)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # As scikit-learn's r2_score: of a constant, 1 if it is hit and 0 otherwise.
+        r2 = np.where(whole > 0, 1 - left / whole, np.where(left > 0, 0.0, 1.0))
+    return _average(squares.sum(axis=1) / 2, weight), float(r2.mean())
+
+
+_MEASURES = {"softmax": _of_classes, "logistic": _of_labels, "identity": _of_values}
+
+
+def _average(values: Array, weight: Array | None) -> float:
+    return float(np.average(values, weights=weight))
+
+
+def mean_log_loss(p: Array, indices: Array, weight: Array | None = None) -> float:
+    """The mean of ``-log p`` of the right class (F4, from probabilities).
+
+    Parameters
+    ----------
+    p : ndarray of float, shape (n, n_classes)
+        Probabilities; none counts as less than the dtype's epsilon.
+    indices : ndarray of int, shape (n,)
+        The right classes' indices.
+    weight : ndarray of shape (n,), optional
+        Each sample's weight in the mean.
+    """
+    right = np.maximum(p[np.arange(len(indices)), indices], np.finfo(p.dtype).eps)
+    return float(-np.average(np.log(right.astype(np.float64)), weights=weight))

@@ -1,0 +1,128 @@
+"""F2 and its relatives: errors in ULP, and derivatives that fit the functions."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+import reference
+from cases import SIZES, assert_same_bits, each_dtype, needs_threads, run, same_bytes, ulps, wide
+
+from fastnn import kernels
+from fastnn.kernels.equations import activation
+
+each_activation = pytest.mark.parametrize("name", reference.ACTIVATIONS)
+
+
+def numbers(dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    """Of every magnitude that makes a difference to tanh, subnormal ones too, of both signs."""
+    rng = np.random.default_rng(shape)
+    return (rng.choice([-1.0, 1.0], shape) * 2.0 ** rng.uniform(-140, 6, shape)).astype(dtype)
+
+
+@each_dtype
+def test_tanh_error(dtype: type) -> None:
+    for shape in product(SIZES, repeat=2):
+        z = numbers(dtype, shape)
+        a = run("tanh", {"z": z})
+        assert a.shape == shape
+        assert a.dtype == dtype
+        assert (ulps(a, np.tanh(wide(z))) <= 4).all()
+    assert kernels.tanh(dtype(0.5)).shape == ()
+    assert kernels.tanh(numbers(dtype, (3, 0, 2, 5))).shape == (3, 0, 2, 5)
+
+
+@needs_threads
+@each_dtype
+def test_same_bits(dtype: type) -> None:
+    assert_same_bits("tanh", dtype)
+
+
+@each_dtype
+def test_an_element_depends_on_itself_only(dtype: type) -> None:
+    """Vector lanes, the loop's tail and the blocks of a long array give the same bits."""
+    z = numbers(dtype, (20_000,))
+    a = kernels.tanh(z)
+    for first in (0, 1, 31, 4095, 4096, 8191):
+        for size in (1, 7, 33, 4097):
+            assert same_bytes(kernels.tanh(z[first : first + size]), a[first : first + size])
+
+
+@each_dtype
+@each_activation
+def test_activate(name: str, dtype: type) -> None:
+    """Each activation, at its specials and at a sample, over stretches that end anywhere."""
+    function, _ = reference.ACTIVATIONS[name]
+    specials = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-30, -1e-30, 1000.0, -1000.0], dtype)
+    z = np.concatenate([specials, 30 * np.tanh(numbers(dtype, (500,)))])
+    with np.errstate(over="ignore"):
+        exact = function(wide(z))
+    for size in (0, 1, 7, 9, 33, z.size):
+        a = z[:size].copy()
+        activation.activate(activation.CODES[name], a)
+        assert (np.isnan(a) == np.isnan(z[:size])).all()
+        finite = np.isfinite(exact[:size])
+        # exp of the logistic function is one ULP, and so is its argument where it is large.
+        assert (ulps(a[finite], exact[:size][finite]) <= 4).all()
+        assert (a[~finite & ~np.isnan(a)] == exact[:size][~finite & ~np.isnan(a)]).all()
+
+
+@each_dtype
+@each_activation
+def test_multiply_by_derivative(name: str, dtype: type) -> None:
+    """The derivative, a function of what the activation put out."""
+    function, derivative = reference.ACTIVATIONS[name]
+    rng = np.random.default_rng(0)
+    z = rng.uniform(-3, 3, 501)  # further out, 1 - a**2 isn't exact enough in the oracle
+    a = function(z).astype(dtype)
+    delta = rng.standard_normal(501).astype(dtype)
+    product = delta.copy()
+    activation.multiply_by_derivative(activation.CODES[name], product, a)
+    assert (ulps(product, wide(delta) * derivative(wide(a))) <= 4).all()
+
+
+@each_activation
+def test_derivative_is_the_slope(name: str) -> None:
+    """What is multiplied is the derivative of what `activate` computes."""
+    code, h = activation.CODES[name], 1e-6
+    z = np.linspace(-4, 4, 100)  # without 0, where relu has none
+    above, a, below = z + h, z.copy(), z - h
+    for values in (above, a, below):
+        activation.activate(code, values)
+    slope = np.ones(100)
+    activation.multiply_by_derivative(code, slope, a)
+    assert np.allclose(slope, (above - below) / (2 * h), rtol=1e-8, atol=1e-9)
+
+
+@each_dtype
+@pytest.mark.parametrize("name", reference.STORED)
+def test_activations_that_store_their_slope(name: str, dtype: type) -> None:
+    z = np.concatenate([np.linspace(-12, 12, 2001), [0.0, -1e-30, 1e-30, -300.0, 300.0, -1e30, 1e30]]).astype(dtype)
+    a, kept, slope = z.copy(), z.copy(), np.empty_like(z)
+    activation.activate_any(activation.CODES[name], a)
+    activation.activate_keeping(activation.CODES[name], kept, slope)
+    assert same_bytes(a, kept)
+    exact = np.array(z, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = reference.STORED[name](exact)
+        nearby = 1e-6 * np.maximum(1, np.abs(exact))
+        expected_slope = (reference.STORED[name](exact + nearby) - reference.STORED[name](exact - nearby)) / (
+            2 * nearby
+        )
+    precision = np.finfo(dtype).eps
+    np.testing.assert_allclose(a, expected, rtol=20 * precision, atol=20 * precision)
+    inner = np.abs(z) < 100
+    np.testing.assert_allclose(slope[inner], expected_slope[inner], rtol=1e-5, atol=1e-5)
+    assert slope[z == 300] == 1 and abs(slope[z == -300]) < 1e-30
+
+
+@each_dtype
+@each_activation
+def test_a_slope_may_be_stored_of_any(name: str, dtype: type) -> None:
+    z = numbers(dtype, (300,))
+    a, kept, slope, by_output = z.copy(), z.copy(), np.empty_like(z), np.ones_like(z)
+    activation.activate(activation.CODES[name], a)
+    activation.activate_keeping(activation.CODES[name], kept, slope)
+    activation.multiply_by_derivative(activation.CODES[name], by_output, a)
+    assert same_bytes(a, kept) and same_bytes(slope, by_output)

@@ -1,0 +1,51 @@
+"""What all sources share: plain types, and errors of one line."""
+
+import pyarrow as pa
+import pytest
+
+from fastnn.pipeline.columns.schema import DataError
+from fastnn.pipeline.io.source import as_data_errors, plain_schema
+
+
+def test_a_plain_schema_has_names_and_types_alone():
+    schema = pa.schema(
+        [
+            pa.field("v", pa.string_view(), nullable=False, metadata={"a": "b"}),
+            pa.field("d", pa.dictionary(pa.int8(), pa.string_view(), ordered=True)),
+            pa.field("e", pa.dictionary(pa.int8(), pa.int64())),
+            pa.field("s", pa.string()),
+        ],
+        metadata={"pandas": "{}"},
+    )
+    plain = plain_schema(schema)
+    assert plain.equals(
+        pa.schema(
+            [
+                ("v", pa.large_string()),
+                ("d", pa.dictionary(pa.int8(), pa.large_string(), ordered=True)),
+                ("e", pa.dictionary(pa.int8(), pa.int64())),
+                ("s", pa.string()),
+            ]
+        ),
+        check_metadata=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "message"),
+    [
+        (pa.ArrowInvalid("bad row\n1,2,3"), DataError, "f can't be read: bad row"),
+        (pa.ArrowInvalid("x" * 1000), DataError, f"f can't be read: {'x' * 200}…"),
+        (OSError(5, "Input/output error"), DataError, "f can't be read: Input/output error."),
+        (OSError("no\nnumber"), DataError, "f can't be read: no"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), DataError, "f can't be read: it isn't UTF-8 text."),
+        (DataError("as it is"), DataError, "as it is"),
+        # These say nothing about the data.
+        (pa.ArrowMemoryError("malloc"), MemoryError, "malloc"),
+        (ValueError("a caller's own"), ValueError, "a caller's own"),
+    ],
+)
+def test_errors_have_one_line(error, raised, message):
+    with pytest.raises(raised) as caught, as_data_errors("f"):
+        raise error
+    assert str(caught.value) == message

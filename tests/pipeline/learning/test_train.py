@@ -1,0 +1,282 @@
+"""Training from sources: in memory and out of core, with and without a kill."""
+
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import fastnn
+from fastnn.files.modelfile import ModelFileError
+from fastnn.network.samples import Parts, Samples
+from fastnn.pipeline import DataError
+from fastnn.pipeline.learning.held_out import HeldOut
+from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.train import prepare, train_batches
+from fastnn.training.checkpoint import Checkpoint
+from fastnn.training.trainer import TrainOptions
+
+N_ROWS = 5000
+rng = np.random.default_rng(5)
+NUMBERS = rng.standard_normal((N_ROWS, 4)).astype(np.float32)
+LABELS = np.where(NUMBERS[:, 0] + NUMBERS[:, 1] * NUMBERS[:, 2] > 0, "yes", "no")
+TABLE = pa.table(
+    {
+        "id": np.arange(N_ROWS),
+        **{f"x{i}": pa.array(NUMBERS[:, i], mask=rng.random(N_ROWS) < 0.01 * i) for i in range(4)},
+        "word": rng.choice(["a", "b", "c"], N_ROWS),
+        "label": LABELS,
+    }
+)
+PLAN = Plan((16,), epochs=3, batch_size=50, options=TrainOptions("adam", 0.01))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    """The table as three files of several row groups."""
+    folder = tmp_path_factory.mktemp("files")
+    for i, (first, n) in enumerate([(0, 1700), (1700, 2300), (4000, 1000)]):
+        pq.write_table(TABLE.slice(first, n), folder / f"{i}.parquet", row_group_size=300)
+    return folder
+
+
+@pytest.fixture
+def small_runs(monkeypatch):
+    """A row group is a block of its own."""
+    monkeypatch.setattr("fastnn.pipeline.learning.parts._LEAST_RUN", 1)
+
+
+def bits(trained) -> bytes:
+    return trained.model.network.params.tobytes()
+
+
+@pytest.mark.parametrize("validation", [0.0, 0.2])
+def test_out_of_core_without_a_shuffle_is_fit_on_the_same_rows(files, validation):
+    """Whatever the buffer; and with the estimator's and the trainer's own arrays."""
+    plan = replace(PLAN, validation=validation, options=replace(PLAN.options, shuffle=False))
+    whole = train_batches(files, "label", plan, ignore=["id"])
+    for buffer_rows in (50, 649, 3000):
+        training = prepare(files, "label", replace(plan, buffer_rows=buffer_rows), ["id"])
+        assert isinstance(training.samples, Parts)
+        assert bits(training.run()) == bits(whole)
+    assert bits(train_batches(TABLE, "label", plan, ignore=["id"])) == bits(whole)
+
+    kept = ~HeldOut(validation, 0).among(TABLE.to_batches()[0], 0)
+    model = whole.model
+    X = model.preprocessor.transform(TABLE.filter(pa.array(kept)).combine_chunks().to_batches()[0], np.dtype("f4"))
+    net = fastnn.Network.create(model.network.sizes, classes=["no", "yes"])
+    fastnn.train(net, X, LABELS[kept], epochs=3, batch_size=50, step_size=0.01, solver="adam", shuffle=False)
+    assert validation or net.params.tobytes() == bits(whole)
+
+
+def test_one_buffer_of_all_rows_is_training_in_memory(files):
+    """With the shuffle, too."""
+    in_memory = prepare(files, "label", PLAN, ["id"])
+    assert isinstance(in_memory.samples, Samples)
+    exact = prepare(files, "label", replace(PLAN, buffer_rows=N_ROWS), ["id"])
+    assert bits(exact.run()) == bits(in_memory.run())
+
+
+def rows_of(training, epoch: int) -> list[bytes]:
+    assert isinstance(training.samples, Parts)
+    return [row.tobytes() for part in training.samples.parts(epoch) for row in part.X]
+
+
+def test_each_epoch_has_every_row_once_in_an_order_of_its_own(files, small_runs):
+    training = prepare(files, "label", replace(PLAN, buffer_rows=600, validation=0.1), ["id"])
+    first, second = rows_of(training, 0), rows_of(training, 1)
+    assert len(first) == training.n_train and first != second and sorted(first) == sorted(second)
+    assert rows_of(training, 0) == first
+    sizes = [len(part.y) for part in training.samples.parts(0)]
+    assert sizes[:-1] == [600] * (len(sizes) - 1) and 0 < sizes[-1] <= 600
+
+
+def test_it_learns_out_of_core(files, small_runs):
+    trained = train_batches(files, "label", replace(PLAN, epochs=20, buffer_rows=600), ignore=["id"])
+    assert trained.accuracy > 0.9
+    assert trained.n_train + trained.n_validation == N_ROWS
+
+
+def test_memory_holds_the_buffers_and_no_more(files, small_runs, monkeypatch):
+    """While one part is learnt from, one waits and one is filled."""
+    training = prepare(files, "label", replace(PLAN, buffer_rows=300, validation=0.0), ["id"])
+    made = []
+    buffer = training.samples._buffer
+    monkeypatch.setattr(training.samples, "_buffer", lambda: made.append(1) or buffer())
+    parts = training.samples.parts(0)
+    next(parts)
+    time.sleep(0.3)
+    assert len(made) <= 4
+    parts.close()
+
+
+def test_held_out_by_an_id(tmp_path):
+    table = TABLE.append_column("customer", pa.array([f"c{i % 100}" for i in range(N_ROWS)]))
+    plan = replace(PLAN, hold_out_by="customer", validation=0.3)
+    training = prepare(table, "label", plan, ["id"])
+    assert "customer" not in training.model.schema.names()
+    assert training.n_train % 50 == 0 and 0 < training.n_train < N_ROWS
+    pq.write_table(table, tmp_path / "t.parquet")
+    streamed = prepare(tmp_path / "t.parquet", "label", replace(plan, buffer_rows=600), ["id"])
+    assert streamed.n_train == training.n_train
+    with pytest.raises(DataError, match="no column 'nobody'"):
+        prepare(table, "label", replace(plan, hold_out_by="nobody"))
+
+
+def test_no_more_than_enough_rows_are_held_out(monkeypatch):
+    monkeypatch.setattr("fastnn.pipeline.learning.train.MOST_HELD_OUT", 100)
+    training = prepare(TABLE, "label", replace(PLAN, validation=0.5), ["id"])
+    assert 70 < N_ROWS - training.n_train < 130
+
+
+def test_ids_are_held_out_whole_though_few_of_their_rows_are_measured_by(monkeypatch):
+    monkeypatch.setattr("fastnn.pipeline.learning.train.MOST_HELD_OUT", 100)
+    table = TABLE.append_column("customer", pa.array(np.arange(N_ROWS) % 10))
+    training = prepare(table, "label", replace(PLAN, validation=0.3, hold_out_by="customer"), ["id"])
+    assert training.n_train % 500 == 0 and 0 < training.n_train < N_ROWS
+    assert 40 < len(training.validation.targets) < 250
+
+
+def test_what_cannot_be_ids():
+    table = TABLE.append_column("customer", pa.array([[1]] * N_ROWS))
+    with pytest.raises(DataError, match="can't be held out by a column of list"):
+        prepare(table, "label", replace(PLAN, hold_out_by="customer"), ["id"])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"validation": -0.1}, {"validation": np.nan}, {"buffer_rows": 0}, {"batch_size": -1}]
+)
+def test_plans_that_make_no_sense(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        replace(PLAN, **wrong)
+
+
+def test_the_index_of_a_data_frame_is_no_feature():
+    frame = TABLE.to_pandas()
+    model = train_batches(frame[frame["x0"] > 0], "label", PLAN, ignore=["id"]).model
+    assert model.schema.names() == ["x0", "x1", "x2", "x3", "word"]
+
+
+def test_small_row_groups_are_read_together(tmp_path):
+    pq.write_table(TABLE, tmp_path / "t.parquet", row_group_size=7)
+    training = prepare(tmp_path / "t.parquet", "label", replace(PLAN, buffer_rows=600), ["id"])
+    assert isinstance(training.samples, Parts) and len(training.samples._runs) == 1
+
+
+def test_another_target_is_another_training(files, tmp_path):
+    """Of the same classes and the same columns: its checkpoint isn't gone on from."""
+    table = TABLE.append_column("other", TABLE["label"].take(pa.array(np.arange(N_ROWS)[::-1])))
+    plan = replace(PLAN, validation=0.0, buffer_rows=600)
+    checkpoint = Checkpoint(tmp_path / "c")
+
+    def stop(epoch) -> None:
+        raise RuntimeError("stop")
+
+    pq.write_table(table, tmp_path / "t")
+    for data in (tmp_path / "t", table):
+        (tmp_path / "c").unlink(missing_ok=True)
+        with pytest.raises(RuntimeError, match="stop"):
+            prepare(data, "label", plan, ["id", "other"]).run(stop, checkpoint)
+        with pytest.raises(ModelFileError, match="unfinished training"):
+            train_batches(data, "other", plan, ignore=["id", "label"], checkpoint=tmp_path / "c")
+    changed = table.set_column(1, "x0", pa.array(NUMBERS[::-1, 0]))  # the same rows in number, columns and moments
+    with pytest.raises(ModelFileError, match="unfinished training"):
+        train_batches(changed, "label", plan, ignore=["id", "other"], checkpoint=tmp_path / "c")
+
+
+def test_files_that_change_while_they_are_read(tmp_path):
+    pq.write_table(TABLE, tmp_path / "t.parquet")
+    training = prepare(tmp_path / "t.parquet", "label", replace(PLAN, buffer_rows=600), ["id"])
+
+    def change(epoch) -> None:
+        pq.write_table(TABLE.slice(1), tmp_path / "t.parquet")
+
+    with pytest.raises(DataError, match="was changed while it was read"):
+        training.run(change)
+
+
+def test_blocks_with_too_much_text_are_rows_like_others(files, monkeypatch):
+    """All blocks' strings are large ones, the last one's aside."""
+    monkeypatch.setattr("fastnn.pipeline.learning.survey.BLOCK_ROWS", 600)
+    expected = train_batches(files, "label", PLAN, ignore=["id"])
+    monkeypatch.setattr("fastnn.pipeline.io.rebatch.MOST_TEXT_BYTES", 2900)
+    found = train_batches(files, "label", PLAN, ignore=["id"])
+    assert bits(found) == bits(expected) and found.accuracy == expected.accuracy
+
+
+def test_a_stream_is_read_into_memory():
+    reader = pa.RecordBatchReader.from_batches(TABLE.schema, TABLE.to_batches(max_chunksize=700))
+    plan = replace(PLAN, buffer_rows=600)
+    assert bits(train_batches(reader, "label", plan, ignore=["id"])) == bits(
+        train_batches(TABLE, "label", plan, ignore=["id"])
+    )
+
+
+def test_columns_are_used_as_said():
+    trained = train_batches(TABLE, "label", PLAN, columns={"id": {"kind": "ignore"}, "x3": {"impute": "median"}})
+    assert "id" not in trained.model.schema.names()
+
+
+def test_stopped_and_resumed_out_of_core(files, small_runs, tmp_path):
+    plan = replace(PLAN, epochs=6, buffer_rows=600)
+    calm = train_batches(files, "label", plan, ignore=["id"])
+    training = prepare(files, "label", plan, ["id"])
+
+    def stop(epoch) -> None:
+        if epoch.number == 3:
+            raise RuntimeError("stop")
+
+    checkpoint = Checkpoint(tmp_path / "c")
+    with pytest.raises(RuntimeError, match="stop"):
+        training.run(stop, checkpoint)
+    assert bits(train_batches(files, "label", plan, ignore=["id"], checkpoint=tmp_path / "c")) == bits(calm)
+    # Another buffer is another order: it doesn't go on from there.
+    (tmp_path / "d").write_bytes((tmp_path / "c").read_bytes())
+    again = train_batches(files, "label", replace(plan, buffer_rows=1200), ignore=["id"], checkpoint=tmp_path / "d")
+    assert bits(again) != bits(calm)
+
+
+def _killed_training_ends_the_same(files: Path, folder: Path, kills: int) -> None:
+    model = folder / "m"
+    command = [sys.executable, "-m", "fastnn.cli", "train", str(files), "--target", "label", "--ignore", "id"]
+    command += ["--hidden", "16", "--epochs", "40", "--buffer-rows", "600", "--batch-size", "50", "--resume"]
+
+    def run() -> subprocess.Popen:
+        return subprocess.Popen([*command, "--model", str(model)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    began = time.perf_counter()
+    assert run().wait() == 0
+    seconds = time.perf_counter() - began
+    calm = model.read_bytes()
+    random = np.random.default_rng(0)
+    done = 0
+    while done < kills:
+        model.unlink()
+        while True:  # until it is written
+            process = run()
+            try:
+                process.wait(random.uniform(0.3, 1.0) * seconds)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                done += 1
+            if model.exists():
+                assert model.read_bytes() == calm
+            if process.returncode == 0:
+                break
+        assert [path.name for path in folder.iterdir()] == ["m"]
+
+
+def test_a_killed_training_ends_in_the_same_bytes(files, tmp_path):
+    _killed_training_ends_the_same(files, tmp_path, 2)
+
+
+@pytest.mark.slow
+def test_a_training_killed_a_hundred_times_ends_in_the_same_bytes(files, tmp_path):
+    _killed_training_ends_the_same(files, tmp_path, 100)

@@ -1,0 +1,46 @@
+"""Held-out samples: the loss and the score that a network has on them."""
+
+import numpy as np
+import pytest
+import reference
+from sklearn.metrics import accuracy_score, log_loss
+
+from fastnn import Network
+from fastnn.network.samples import Samples
+from fastnn.training.validation import Validation, mean_log_loss
+
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(40, 5)), np.array(["a", "b", "c"])[np.arange(40) % 3]
+weight = rng.uniform(0, 2, 40)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("sample_weight", [None, weight])
+def test_loss_and_accuracy_are_scikit_learns(dtype, sample_weight):
+    net = Network.create([5, 7, 3], dtype=dtype, classes=["a", "b", "c"])
+    loss, score = Validation(net, Samples(X, y, sample_weight)).measure(net)
+    p = net.predict_proba(X).astype(np.float64)
+    assert loss == pytest.approx(log_loss(y, p / p.sum(axis=1, keepdims=True), sample_weight=sample_weight), rel=1e-6)
+    assert score == pytest.approx(accuracy_score(y, net.predict(X), sample_weight=sample_weight))
+
+
+def test_the_loss_is_f4():
+    net = Network.create([5, 3], dtype="float64")
+    indices = np.arange(40) % 3
+    z = reference.linear(X, net.weights[0], net.biases[0])
+    assert Validation(net, Samples(X, indices)).measure(net)[0] == pytest.approx(reference.cross_entropy(z, indices))
+
+
+def test_another_score_may_be_had():
+    net = Network.create([5, 3])
+    assert Validation(net, Samples(X, np.arange(40) % 3), score=lambda: 17).measure(net)[1] == 17.0
+
+
+def test_no_probability_is_so_small_that_its_logarithm_isnt_finite():
+    p = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32)
+    assert mean_log_loss(p, np.array([0, 0])) == pytest.approx(-np.log(np.finfo(np.float32).eps) / 2)
+
+
+def test_labels_that_the_network_does_not_have_are_refused():
+    with pytest.raises(ValueError, match="labels that the network doesn't have: z"):
+        Validation(Network.create([5, 3], classes=["a", "b", "c"]), Samples(X, np.full(40, "z")))
