@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.errors import check_boolean, check_whole
 from fastnn.runtime.launch import check_n_threads
 
 
@@ -67,7 +68,7 @@ class TrainOptions:
         object.__setattr__(self, "batch_size", check_whole("batch_size", self.batch_size, 1))
         object.__setattr__(self, "seed", check_whole("seed", self.seed, 0))
         for name in ("shuffle", "nesterovs_momentum"):
-            object.__setattr__(self, name, _check_boolean(name, getattr(self, name)))
+            object.__setattr__(self, name, check_boolean(name, getattr(self, name)))
         if self.seed >= 2**64:
             raise ValueError(f"seed must be below 2**64, got {self.seed}.")
         positive = {"step_size": self.step_size, "epsilon": self.epsilon}
@@ -96,20 +97,6 @@ class TrainOptions:
         if self.momentum == 0:
             return "sgd"
         return "nesterov" if self.nesterovs_momentum else "momentum"
-
-
-def _check_boolean(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}.")
-    return bool(value)
-
-
-def check_whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be a whole number, got {value!r}.")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}.")
-    return int(value)
 
 
 def _check_range(numbers: dict[str, Any], fits: Any, wanted: str) -> None:
