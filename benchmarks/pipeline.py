@@ -52,13 +52,14 @@ import time
 import pyarrow as pa
 from fastnn.pipeline import Model, predict_batches
 from fastnn.pipeline.io.sinks import write_batches
-from fastnn.pipeline.io.sources import ahead, open_source
+from fastnn.pipeline.io.opening import open_source
+from fastnn.pipeline.io.overlap import read_ahead
 model = Model.load(MODEL)
 source = open_source(FILES)
 list(predict_batches(model, [next(source.batches())], keep=["id"], output="proba"))  # compiles
 began = time.perf_counter()
 schema = pa.schema([("id", pa.int64()), *((f"probability_{i}", pa.float32()) for i in range(3))])
-rows = ahead(source.batches(["id", *(f"f{i}" for i in range(30))]), 1)
+rows = read_ahead(source.batches(["id", *(f"f{i}" for i in range(30))]), 1)
 batches = predict_batches(model, rows, keep=["id"], output="proba")
 write_batches(OUT, schema, batches)
 seconds = time.perf_counter() - began

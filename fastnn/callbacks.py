@@ -51,35 +51,53 @@ def called(callbacks: Iterable[Callable[[Epoch], Any]], n_epochs: int) -> Iterat
         yield lambda epoch: any([bool(callback(epoch)) for callback in each])
 
 
+class TerminalBar:
+    """A progress bar on the terminal that stderr is.
+
+    Parameters
+    ----------
+    total : int or None
+        The number at which the bar is full, if it is known.
+    before, after : str
+        What stands before and after the bar, as formats of Rich: ``{task.completed}``, ``{task.total}``, and
+        ``{task.fields[measures]}`` for what `update` is given.
+    """
+
+    def __init__(self, total: int | None, before: str, after: str = "") -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = [TextColumn(before), BarColumn(), *([TextColumn(after)] if after else []), TimeRemainingColumn()]
+        self._progress = Progress(*columns, console=Console(stderr=True))
+        self._task = self._progress.add_task("", total=total, measures="")
+        self._progress.start()
+
+    def update(self, completed: int, measures: str) -> None:
+        """Show how much is done."""
+        self._progress.update(self._task, completed=completed, measures=measures)
+
+    def stop(self) -> None:
+        """Leave the bar as it is."""
+        self._progress.stop()
+
+
 class ProgressBar:
     """A bar on a terminal, some lines in a log; on stderr."""
 
     def __init__(self) -> None:
-        self._bar: Any = None
-        self._task: Any = None
+        self._bar: TerminalBar | None = None
         self._total = 0
 
     def begin(self, n_epochs: int) -> None:
         """Show an empty bar."""
         self._total = n_epochs
         if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (
-                TextColumn("epoch {task.completed}/{task.total}"),
-                BarColumn(),
-                TextColumn("{task.fields[measures]}"),
-                TimeRemainingColumn(),
-            )
-            self._bar = Progress(*columns, console=Console(stderr=True))
-            self._task = self._bar.add_task("", total=n_epochs, measures="")
-            self._bar.start()
+            self._bar = TerminalBar(n_epochs, "epoch {task.completed}/{task.total}", "{task.fields[measures]}")
 
     def __call__(self, epoch: Epoch) -> None:
         """Show an epoch."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=epoch.number, measures=epoch.measures)
+            self._bar.update(epoch.number, epoch.measures)
         elif epoch.number == 1 or epoch.number % -(-self._total // _LINES_IN_A_LOG) == 0:
             print(f"epoch {epoch.number}/{self._total}  {epoch.measures}", file=sys.stderr, flush=True)
 

@@ -30,7 +30,7 @@ FORMER_NAMES = {
     "fastnn.modelfile": "fastnn.files.modelfile",
     "fastnn.pipeline.schema": "fastnn.pipeline.columns.schema",
     "fastnn.pipeline.labels": "fastnn.pipeline.columns.labels",
-    "fastnn.pipeline.preprocess": "fastnn.pipeline.columns.preprocess",
+    "fastnn.pipeline.preprocess": "fastnn.pipeline.columns.encoding",
     "fastnn.pipeline.statistics": "fastnn.pipeline.columns.statistics",
     "fastnn.pipeline.train": "fastnn.pipeline.learning.train",
     "fastnn.pipeline.scoring": "fastnn.pipeline.jobs.scoring",

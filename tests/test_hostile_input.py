@@ -1,7 +1,7 @@
 """Whatever a user passes: the same result as the same numbers in a plain array, or an error that says what to do.
 
 A part of it runs again in a build with bounds checks: the compiled loops' by Numba, the tile's by its own (see
-``kernels.tile``).
+``kernels.simd.operands``).
 """
 
 import os
@@ -146,22 +146,22 @@ def test_many_examples_with_bounds_checks():
     checked_build(MANY)
 
 
-@pytest.mark.parametrize("loop", ["tile.tile", "numba"])
+@pytest.mark.parametrize("loop", ["tile", "numba"])
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_the_bounds_checks_see(loop, n_threads, tmp_path):
     """Kernels that read one number too many."""
     body = {
-        "tile.tile": """
+        "tile": """
     line = 64 // a.itemsize
-    tile.tile(Out(a, 0, line, 1, 1), Left(a, a.size - 3, 1, 1), Right(a, 0, 0), Init(a, 0), 4)""",
+    tile(Out(a, 0, line, 1, 1), Left(a, a.size - 3, 1, 1), Right(a, 0, 0), Init(a, 0), 4)""",
         "numba": """
     a[a.size - part] = 1""",
     }[loop]
     code = f"""
 import subprocess, sys
 import numpy as np
-from fastnn.kernels.simd import tile
-from fastnn.kernels.simd.tile import Init, Left, Out, Right
+from fastnn.kernels.simd.operands import Init, Left, Out, Right
+from fastnn.kernels.simd.products import tile
 from fastnn.runtime import launch
 from fastnn.runtime.compiler import jit
 

@@ -19,7 +19,7 @@ import mpmath
 import numpy as np
 from mpmath import mp, mpf
 
-SOURCE = Path(__file__).parents[1] / "fastnn/kernels/elementary.py"
+SOURCE = Path(__file__).parents[1] / "fastnn/kernels/equations/elementary.py"
 GRID_POINTS = 1500
 mp.prec = 240
 

@@ -1,7 +1,8 @@
 """The command line: ``fastnn train | predict | evaluate | info | warmup | demo``.
 
-Results go to stdout, progress and errors to stderr. Every error is one line, with an exit code of its kind. Modules
-that take long to import are imported by the commands that need them, so that ``fastnn --help`` doesn't wait.
+Each command has a module of its name. Results go to stdout, progress and errors to stderr. Every error is one line, and
+its kind decides the exit code. Modules that take long to import are imported by the commands that need them, so that
+``fastnn --help`` doesn't wait.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from contextlib import suppress
 
 import typer
 
-from fastnn.cli import demo, machine, scoring, training
+from fastnn.cli import demo, evaluate, info, predict, train, warmup
 from fastnn.cli.terminal import complain
 from fastnn.training.interrupts import terminable
 
-# For Arrow, before it is loaded: of what threads free for each other its own choice, mimalloc, keeps 60 MB more.
+# Arrow reads these when it is loaded. Its default allocator, mimalloc, keeps 60 MB more of the memory that one thread
+# allocated and another freed.
 ARROW_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc", "JE_ARROW_MALLOC_CONF": "narenas:1"}
 
 FAILED, USAGE, MODEL_FILE, SCHEMA, DATA, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 5, 130, 143
@@ -30,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (training.train, scoring.predict, scoring.evaluate, machine.info, machine.warmup, demo.demo):
+for command in (train.train, predict.predict, evaluate.evaluate, info.info, warmup.warmup, demo.demo):
     app.command()(command)
 
 
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     if "pyarrow" not in sys.modules and platform.machine() == "x86_64" and sys.platform == "linux":
         os.environ.update({name: value for name, value in ARROW_MEMORY.items() if name not in os.environ})
-    # A cron job may have closed them; nothing that is printed then is worth dying for.
+    # A cron job may have closed stdout or stderr. What is printed then is lost, but the command does its work.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     try:
@@ -58,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code if arguments else USAGE
     except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain at exit that it can't flush.
+        # The program that read our output has gone. At exit Python would print an error because it can't flush.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
@@ -78,13 +80,13 @@ def _run(arguments: Sequence[str]) -> int:
             return error.code if isinstance(error.code, int) else FAILED
         except BrokenPipeError:
             raise
-        except Exception as error:  # the last resort too: a traceback helps nobody who types a command
+        except Exception as error:  # unforeseen errors, too: a traceback doesn't help a user who types a command
             complain(_message(error))
             return exit_code(error)
 
 
 def exit_code(error: Exception) -> int:
-    """The code of the process that an error ends."""
+    """The exit code for an error."""
     if hasattr(error, "format_message"):  # a usage error; where its class lives differs between versions of typer
         return USAGE
     return next((code for type_, code in _codes() if isinstance(error, type_)), FAILED)

@@ -6,10 +6,9 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from fastnn.cli import arguments
 from fastnn.cli.terminal import COMPILING, said_when_slow, say, show
 from fastnn.files.atomic import check_replaceable
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from fastnn.network.samples import Samples
     from fastnn.training.trainer import TrainOptions
 
-# scikit-learn's defaults, but for tanh and the number of epochs, which is enough for both to finish by themselves.
+# scikit-learn's defaults, except tanh and the number of epochs, which lets both train until they stop by themselves.
 _HIDDEN, _EPOCHS, _STEP_SIZE, _ALPHA, _BATCH_SIZE, _SEED = 100, 400, 1e-3, 1e-4, 200, 0
 
 
@@ -31,10 +30,7 @@ class _Digits:
     y_test: np.ndarray
 
 
-def demo(
-    out: Annotated[Path, typer.Option(help="The folder for the model and the plot.")] = Path(),
-    json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
-) -> None:
+def demo(out: arguments.DemoFolder = Path(), json: arguments.Json = False) -> None:
     """Train on scikit-learn's handwritten digits and compare with scikit-learn. Needs no files."""
     from fastnn.plot import plot_loss
 
@@ -99,7 +95,7 @@ def _create(digits: _Digits) -> tuple[Network, TrainOptions]:
 
 
 def _compile(digits: _Digits) -> None:
-    """Run once what is timed later: compiling happens once per machine and is no part of training."""
+    """Run once what is timed later, since compiling happens once per machine and isn't part of training."""
     from fastnn.training.trainer import Trainer
 
     network, options = _create(digits)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
+from fastnn.callbacks import TerminalBar
+
 COMPILING = "compiling (once per machine)"
 _MOMENT = 1.0  # seconds
 _LOG_SECONDS = 30.0
@@ -32,7 +34,7 @@ def show(summary: dict[str, Any], as_json: bool, text: str) -> None:
 
 @contextmanager
 def said_when_slow(what: str) -> Iterator[None]:
-    """Say what is going on in the ``with`` block, and at its end how long it took, if it takes more than a moment."""
+    """If the ``with`` block takes more than a moment, print what it does, and at its end how long it took."""
     began = perf_counter()
     timer = threading.Timer(_MOMENT, say, [f"{what} ..."])
     timer.start()
@@ -50,17 +52,17 @@ def said_when_slow(what: str) -> Iterator[None]:
 def progress(total: int | None) -> Iterator[Callable[[int], None]]:
     """Show how many rows are done, how many a second, and how long the others will take, on stderr.
 
-    On a terminal that is a bar; in a log a line now and then, and one at the end.
+    On a terminal there is a bar, in a log a line now and then, and one at the end.
 
     Parameters
     ----------
     total : int or None
-        The number of all rows, if it is known.
+        The number of all rows, if that is known.
 
     Yields
     ------
     callable
-        Takes the number of rows that were done since it was called before.
+        A function to call with the number of rows that were done since the last call.
     """
     with _bar(total) if sys.stderr.isatty() else _log(total) as advance:
         yield advance
@@ -68,20 +70,18 @@ def progress(total: int | None) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def _bar(total: int | None) -> Iterator[Callable[[int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    bar = TerminalBar(total, "{task.fields[measures]}")
+    began, done = perf_counter(), 0
 
-    columns = (TextColumn("{task.fields[measures]}"), BarColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=total, measures="")
-        began, done = perf_counter(), 0
+    def advance(rows: int) -> None:
+        nonlocal done
+        done += rows
+        bar.update(done, _measures(done, total, perf_counter() - began))
 
-        def advance(rows: int) -> None:
-            nonlocal done
-            done += rows
-            bar.update(task, completed=done, measures=_measures(done, total, perf_counter() - began))
-
+    try:
         yield advance
+    finally:
+        bar.stop()
 
 
 @contextmanager

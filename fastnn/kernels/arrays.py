@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.kernels.simd.tile import LINE_BYTES
+from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.runtime.compiler import jit
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))

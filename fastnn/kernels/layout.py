@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array, on_a_line
-from fastnn.kernels.simd.tile import LINE_BYTES, PANEL_LINES
+from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES
 from fastnn.runtime.compiler import jit
 
 # Rows that go through all layers together: whole tiles of 8 and of 6 rows, whole vectors of samples, and 96 rows of 784

@@ -9,7 +9,8 @@ except ModuleNotFoundError as error:
 
 from fastnn.pipeline.columns.schema import DataError, Schema, SchemaError
 from fastnn.pipeline.jobs.scoring import Scorer, predict_batches
-from fastnn.pipeline.learning.train import Plan, train_batches
+from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.train import train_batches
 from fastnn.pipeline.model import Model
 
 __all__ = ["DataError", "Model", "Plan", "Schema", "SchemaError", "Scorer", "predict_batches", "train_batches"]

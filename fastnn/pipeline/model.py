@@ -15,22 +15,22 @@ from fastnn.kernels.arrays import borrow, flat, give_back
 from fastnn.kernels.forward.table import BLOCK, TableScoring, score_table
 from fastnn.kernels.layout import line_elements
 from fastnn.network.network import Network
-from fastnn.pipeline.columns.preprocess import Preprocessor
+from fastnn.pipeline.columns.encoding import Preprocessor
 from fastnn.pipeline.columns.schema import DataError, Schema
 from fastnn.runtime.launch import launch, threads_for
 
 
 class Model:
-    """A network with everything that it takes to feed it a table.
+    """A network with everything that it needs to read a table.
 
     Parameters
     ----------
     schema : Schema
         The columns that the model reads.
     preprocessor : Preprocessor
-        What was learnt of them.
+        What was learnt of these columns.
     network : Network
-        With the classes' labels, and as many features as the preprocessor makes.
+        The network, which has the classes' labels, and as many features as the preprocessor makes.
     target : str
         The name of the column that was learnt.
 
@@ -70,12 +70,13 @@ class Model:
         Parameters
         ----------
         table : pyarrow.Table, pyarrow.RecordBatch or DataFrame
-            Anything that speaks Arrow (pandas, polars, DuckDB). Columns may stand in any order, others beside them.
+            Anything that speaks Arrow (pandas, polars, DuckDB). The columns may stand in any order, with others beside
+            them.
 
         Returns
         -------
         ndarray, shape (n, n_classes)
-            Of the network's dtype.
+            The probabilities, in the network's dtype.
 
         Raises
         ------
@@ -108,22 +109,22 @@ class Model:
         Parameters
         ----------
         batch : pyarrow.RecordBatch
-            Of n rows.
+            The n rows to score.
         columns : ndarray, C-contiguous, shape (n_classes, at least first + n)
-            Of the network's dtype.
+            Where the probabilities are written, in the network's dtype.
         first : int
             Where the batch's rows begin in `columns`.
         bad : ndarray of bool, shape (n,), optional
             Becomes True for rows that can't be scored; their probabilities mean nothing.
         n_threads : int, optional
-            The most threads to use; by default all that the process may.
+            The most threads to use; by default all that the process may use.
 
         Raises
         ------
         DataError
-            If a row can't be scored and there is no `bad`.
+            If a row can't be scored and `bad` wasn't given.
         ValueError
-            If `columns` doesn't fit.
+            If `columns` has another shape or dtype, or isn't contiguous.
         """
         net, dtype = self.network, self.network.dtype
         n_rows, fits = columns.shape[-1], columns.flags.carray and columns.dtype == dtype and columns.ndim == 2
@@ -133,7 +134,7 @@ class Model:
                 f"{first + batch.num_rows} numbers."
             )
         table, size = net.layout.columns(BLOCK, training=False)
-        part_size = size + line_elements(dtype)  # whose last number is the count of strange results
+        part_size = size + line_elements(dtype)  # the last number counts the results that aren't finite
         threads = threads_for(2.0 * batch.num_rows * net.params.size, n_threads)
         memory = borrow(threads * part_size, dtype)
         overflow = False
@@ -147,7 +148,7 @@ class Model:
                 if bad is not None:
                     bad[here] |= ~np.isfinite(columns[:, place]).all(axis=0)
         give_back(memory)
-        # Now, when the inputs are known to be good.
+        # This error comes last: an input that isn't finite has an error of its own, which comes first.
         if overflow and bad is None:
             raise DataError(f"Values are so large that the network's sums overflow {dtype}.")
 
@@ -173,7 +174,7 @@ class Model:
         Raises
         ------
         OSError
-            If it can't be written.
+            If the file can't be written.
         """
         tensors = {f"network.{name}": array for name, array in self.network.tensors().items()}
         tensors |= {f"preprocessing.{name}": array for name, array in self.preprocessor.tensors().items()}
@@ -198,7 +199,7 @@ class Model:
         Raises
         ------
         ModelFileError
-            If the file is anything else; of a bare network's file it names ``fastnn.Network.load``.
+            If the file is anything else. For a bare network's file, the message names ``fastnn.Network.load``.
         """
         tensors, description = modelfile.load(path)
         kind = description.get("kind")
@@ -209,7 +210,7 @@ class Model:
         if kind != "pipeline":
             raise ModelFileError(f"{path} holds no model for tables but {kind!r}.")
         try:
-            json.dumps(description, ensure_ascii=False).encode()  # JSON can say half a character, Arrow can't
+            json.dumps(description, ensure_ascii=False).encode()  # JSON can hold half of a surrogate pair, Arrow can't
             return cls(
                 Schema.from_description(description["schema"]),
                 Preprocessor.from_parts(_below("preprocessing.", tensors), description["preprocessing"]),

@@ -30,13 +30,13 @@ from cases import (
     threads,
 )
 from numba import types
+from tables import learnt
 
 import fastnn
 from fastnn import kernels
 from fastnn.kernels.arrays import flat
-from fastnn.kernels.simd.tile import LINE_BYTES
+from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.pipeline import Model, Schema
-from fastnn.pipeline.columns.preprocess import Preprocessor
 
 HERE = Path(__file__).parent
 # The forms that `out` may have: it must be writable.
@@ -276,10 +276,9 @@ def train_and_score_disguised(dtype: type) -> None:
     holes = pa.array([1.5, None] * 10, pa.float32())
     columns = {"single": X[:, 0].astype("f4"), "double": X[:, 1], "whole": y, "holes": holes, "word": ["a", "b"] * 10}
     table = pa.RecordBatch.from_pydict(columns)
-    schema = Schema.infer(table.schema)
-    preprocessor = Preprocessor.learn(schema, [table])
+    preprocessor = learnt(pa.Table.from_batches([table]))
     net = fastnn.Network.create([len(preprocessor.inputs), 4, 3], dtype=dtype, classes=[0, 1, 2])
-    model = Model(schema, preprocessor, net, "y")
+    model = Model(Schema.infer(table.schema), preprocessor, net, "y")
     for rows in (table, table.slice(1, 3), table.slice(0, 0)):
         preprocessor.transform(rows, np.dtype(dtype))
         model.predict_proba(rows)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastnn.kernels import layout
 from fastnn.kernels.layout import Layout
-from fastnn.kernels.simd.tile import LINE_BYTES
+from fastnn.kernels.simd.shape import LINE_BYTES
 
 # One line has 8 or 16 numbers, a panel twice as many.
 WIDTHS = st.integers(1, 70) | st.sampled_from([127, 512, 784, 1024])

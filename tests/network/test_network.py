@@ -12,7 +12,7 @@ from numpy.random import PCG64, Generator
 import fastnn
 from fastnn import Network
 from fastnn.kernels.forward.rows import predict
-from fastnn.kernels.simd.tile import LINE_BYTES
+from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.runtime.launch import Kernel
 
 each_dtype = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -13,11 +13,13 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from fastnn.files import modelfile
 from fastnn.files.modelfile import ModelFileError
 from fastnn.network.network import Network
-from fastnn.pipeline import DataError, Model, SchemaError, preprocess
-from fastnn.pipeline.io.sources import read_table
+from fastnn.pipeline import DataError, Model, SchemaError
+from fastnn.pipeline.columns import encoding
+from fastnn.pipeline.io.opening import read_table
 from fastnn.pipeline.jobs.evaluate import evaluate
 from fastnn.pipeline.learning.held_out import HeldOut
-from fastnn.pipeline.learning.train import Plan, Trained, prepare
+from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.train import Trained, prepare
 from fastnn.training.trainer import TrainOptions
 
 PLAN = Plan(hidden=(16,), epochs=30, options=TrainOptions("adam", step_size=1e-2))
@@ -84,7 +86,7 @@ def test_same_seed_same_bytes_however_the_table_is_cut(tmp_path):
 def test_blocks_do_not_change_the_bits(model, monkeypatch):
     whole = model.predict_proba(TABLE)
     for rows in (1, 200, 300):  # 128 are the fewest
-        monkeypatch.setattr(preprocess, "STAGED", rows)
+        monkeypatch.setattr(encoding, "CHUNK_NUMBERS", rows)
         assert model.predict_proba(TABLE).tobytes() == whole.tobytes()
 
 
@@ -101,7 +103,7 @@ def of_numbers(network: Network) -> Model:
     """A model of a column x that is taken as it is."""
     learnt = train(pa.table({"x": [-1.0, 1.0] * 50, "y": ["a", "b"] * 50}), "y", PLAN).model
     (column,) = learnt.preprocessor.columns
-    preprocessor = preprocess.Preprocessor((dataclasses.replace(column, centre=0.0, scale=1.0),))
+    preprocessor = encoding.Preprocessor((dataclasses.replace(column, centre=0.0, scale=1.0),))
     return Model(learnt.schema, preprocessor, network, "y")
 
 

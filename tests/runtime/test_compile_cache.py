@@ -142,7 +142,7 @@ def test_missing_code_and_strange_files_are_no_error(cache):
     ("edited", "more"),
     [
         (
-            "kernels/elementary.py",
+            "kernels/equations/elementary.py",
             """
             from numba.extending import register_jitable
             @register_jitable
@@ -151,7 +151,7 @@ def test_missing_code_and_strange_files_are_no_error(cache):
             """,
         ),
         (
-            "kernels/tile.py",
+            "kernels/simd/numbers.py",
             """
             @intrinsic
             def fma(typingctx, a, b, c):

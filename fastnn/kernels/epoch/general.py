@@ -80,7 +80,10 @@ from fastnn.kernels.layout import (
     aligned_zeros,
     line_elements,
 )
-from fastnn.kernels.simd.tile import LINE_BYTES, PANEL_LINES, ROWS, Init, Left, LeftColumns, Out, Right, fma, tile
+from fastnn.kernels.simd.numbers import fma
+from fastnn.kernels.simd.operands import Init, Left, LeftColumns, Out, Right
+from fastnn.kernels.simd.products import tile
+from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import instance, share
 

@@ -59,20 +59,10 @@ from fastnn.kernels.layout import (
     line_elements,
     width,
 )
-from fastnn.kernels.simd.tile import (
-    LINE_BYTES,
-    PANEL_LINES,
-    ROWS,
-    SHAPE,
-    InitColumn,
-    Left,
-    Out,
-    Right,
-    Rows,
-    dot_shape,
-    dots,
-    tile,
-)
+from fastnn.kernels.simd.operands import InitColumn, Left, Out, Right, Rows
+from fastnn.kernels.simd.products import tile
+from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS, SHAPE, dot_shape
+from fastnn.kernels.simd.sums import dots
 from fastnn.runtime.compiler import jit
 
 # Samples of a group, and bytes that a block may take: it should stay in L2, for its sums in `dots` to be long.

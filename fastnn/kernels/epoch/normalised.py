@@ -43,7 +43,10 @@ from fastnn.kernels.layout import (
     ZHAT_START,
     N,
 )
-from fastnn.kernels.simd.tile import LINE_BYTES, Lines, fma, line_dot, line_sum
+from fastnn.kernels.simd.numbers import fma
+from fastnn.kernels.simd.operands import Lines
+from fastnn.kernels.simd.shape import LINE_BYTES
+from fastnn.kernels.simd.sums import line_dot, line_sum
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel
 

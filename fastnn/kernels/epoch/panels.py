@@ -56,24 +56,11 @@ from fastnn.kernels.layout import (
     place,
     several,
 )
-from fastnn.kernels.simd.tile import (
-    LINE_BYTES,
-    PANEL_LINES,
-    PREFETCHED_LINES,
-    ROWS,
-    Init,
-    Left,
-    LeftColumns,
-    Out,
-    Right,
-    Rows,
-    fma,
-    lanes_of,
-    prefetch,
-    tile,
-    tile_step,
-    transpose_block,
-)
+from fastnn.kernels.simd.moves import PREFETCHED_LINES, prefetch, transpose_block
+from fastnn.kernels.simd.numbers import fma
+from fastnn.kernels.simd.operands import Init, Left, LeftColumns, Out, Right, Rows
+from fastnn.kernels.simd.products import tile, tile_step
+from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS, lanes_of
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import Kernel, instance, share
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from fastnn.kernels.arrays import Array, copy, deliver, destination, flat, operand
 from fastnn.kernels.equations.elementary import exp_of, tanh_of
-from fastnn.kernels.simd.tile import LINE_BYTES, fma
+from fastnn.kernels.simd.numbers import fma
+from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel, launch, share, threads_for
 

@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from fastnn.kernels.simd.tile import bits_float, float_bits, fma, polynomial
+from fastnn.kernels.simd.numbers import bits_float, float_bits, fma, polynomial
 
 # The tables down to _LN2_64 are printed by `python tools/fit_elementary.py`; its --check compares them.
 # _EXPM1_...: the polynomial p of expm1(x) = x + x**2 * p(x), for |x| <= ln(2)/2, the highest coefficient first.

@@ -13,21 +13,10 @@ import numpy as np
 from fastnn.kernels import layout
 from fastnn.kernels.arrays import Array, borrow, check_shape, copy, deliver, destination, flat, give_back, operand
 from fastnn.kernels.equations.activation import CODES, activate, multiply_by_derivative
-from fastnn.kernels.simd.tile import (
-    LINE_BYTES,
-    PANEL_LINES,
-    PREFETCHED_LINES,
-    ROW_PANELS,
-    ROWS,
-    Init,
-    Left,
-    LeftColumns,
-    Out,
-    Right,
-    prefetch,
-    row_tile,
-    tile,
-)
+from fastnn.kernels.simd.moves import PREFETCHED_LINES, prefetch
+from fastnn.kernels.simd.operands import Init, Left, LeftColumns, Out, Right
+from fastnn.kernels.simd.products import row_tile, tile
+from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROW_PANELS, ROWS
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel, launch, share, threads_for
 

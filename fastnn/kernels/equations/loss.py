@@ -10,7 +10,10 @@ from numba.extending import register_jitable
 from fastnn.kernels.arrays import Array, class_indices, copy, deliver, destination, flat, operand
 from fastnn.kernels.equations.elementary import exp_of, log_of
 from fastnn.kernels.layout import ROW_BLOCK
-from fastnn.kernels.simd.tile import Rows, fma, lanes_of, transpose_block
+from fastnn.kernels.simd.moves import transpose_block
+from fastnn.kernels.simd.numbers import fma
+from fastnn.kernels.simd.operands import Rows
+from fastnn.kernels.simd.shape import lanes_of
 from fastnn.runtime.compile_cache import keep_on_disk
 from fastnn.runtime.compiler import jit, jit_entry
 from fastnn.runtime.launch import kernel, launch, share, threads_for

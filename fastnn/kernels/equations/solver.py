@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn.kernels.arrays import Array, check_shape, flat, operand
-from fastnn.kernels.simd.tile import LINE_BYTES, fma
+from fastnn.kernels.simd.numbers import fma
+from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel, launch, share, threads_for
 

@@ -13,18 +13,9 @@ from fastnn.kernels.equations.activation import IDENTITY, LOGISTIC, activate, ac
 from fastnn.kernels.equations.layer import Matrix, multiply
 from fastnn.kernels.equations.loss import columns_size, side_by_side, softmax_columns, to_columns, to_rows
 from fastnn.kernels.layout import A_START, ACTIVATION, B_START, INIT_START, LINES, ROW_BLOCK, STRIDE, W_START, N
-from fastnn.kernels.simd.tile import (
-    LINE_BYTES,
-    PANEL_LINES,
-    ROWS,
-    Init,
-    InitColumn,
-    Left,
-    LeftColumns,
-    Out,
-    Right,
-    tile,
-)
+from fastnn.kernels.simd.operands import Init, InitColumn, Left, LeftColumns, Out, Right
+from fastnn.kernels.simd.products import tile
+from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import instance, kernel, share
 

@@ -25,17 +25,9 @@ from fastnn.kernels.forward.rows import (
     score_layer,
 )
 from fastnn.kernels.layout import INIT_START, W_START, N
-from fastnn.kernels.simd.tile import (
-    LINE_BYTES,
-    PANEL_LINES,
-    ROW_PANELS,
-    Entries,
-    Init,
-    Left,
-    Out,
-    Right,
-    sparse_tile,
-)
+from fastnn.kernels.simd.operands import Entries, Init, Left, Out, Right
+from fastnn.kernels.simd.products import sparse_tile
+from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROW_PANELS
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel
 

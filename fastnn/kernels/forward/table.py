@@ -18,7 +18,9 @@ from fastnn.kernels.equations.activation import activate_any
 from fastnn.kernels.equations.loss import side_by_side, softmax_columns, to_rows
 from fastnn.kernels.forward.rows import Block, Net, count_strangers, forward_columns
 from fastnn.kernels.layout import A_START, N
-from fastnn.kernels.simd.tile import LINE_BYTES, PANEL_LINES, ROWS, float_bits, prefetch
+from fastnn.kernels.simd.moves import prefetch
+from fastnn.kernels.simd.numbers import float_bits
+from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel, share
 

@@ -1,9 +1,10 @@
-"""Whether new data is distributed as training's was, column by column: the population stability index.
+"""The drift of new data: how far each column's distribution has moved from that in training.
 
-Of the shares p of training's rows and q of new rows in each bin it is ``sum((q - p) * ln(q / p))``: the divergence of
-Kullback and Leibler (1951) in both directions, which scorecards have used since Lewis (An Introduction to Credit
-Scoring, 1992). As usual bins are deciles, and a missing value has one of its own. The common reading: below 0.1 nothing
-has moved, up to 0.25 something, above that much has.
+Drift is measured by the population stability index ``sum((q - p) * ln(q / p))``, in which p and q are the shares of
+training's rows and of new rows in each bin. It is the divergence of Kullback and Leibler (1951) in both directions, and
+has been used for scorecards since Lewis (An Introduction to Credit Scoring, 1992). As usual, the bins are deciles;
+missing values have a bin of their own. The common reading: below 0.1 nothing has moved, between 0.1 and 0.25 the
+distribution has moved a little, and above 0.25 it has moved far.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import numpy as np
 import pyarrow as pa
 
 from fastnn.kernels.arrays import Array
-from fastnn.pipeline.columns.preprocess import LearntColumn, Preprocessor
-from fastnn.pipeline.columns.statistics import RowSample
+from fastnn.pipeline.columns.encoding import Preprocessor
+from fastnn.pipeline.columns.learnt import LearntColumn
+from fastnn.pipeline.columns.sample import RowSample
 from fastnn.pipeline.columns.values import take
 
-# The least share of a bin: an empty one would make the index infinite.
+# The smallest share that is used for a bin, because an empty bin would make the index infinite.
 _LEAST_SHARE = 1e-4
 
 
@@ -29,6 +31,7 @@ class ColumnDrift:
     Attributes
     ----------
     name : str
+        The column's name.
     psi : float
         The population stability index, at least 0.
     """
@@ -38,14 +41,14 @@ class ColumnDrift:
 
 
 class Drift:
-    """The drift of all columns, from a uniform sample of the new rows.
+    """Measures the drift of all columns on a uniform sample of the new rows.
 
-    A sample of 65,536 rows moves an index by about 2e-4; a thousand rows in all, by about 0.01.
+    With a sample of 65,536 rows, chance alone makes an index of about 2e-4; with a thousand rows, of about 0.01.
 
     Parameters
     ----------
     preprocessor : Preprocessor
-        With what training's rows were like.
+        The model's preprocessing, which has the shares of training's rows.
     """
 
     def __init__(self, preprocessor: Preprocessor) -> None:
@@ -53,13 +56,14 @@ class Drift:
         self._sample = RowSample(len(self._columns))
 
     def update(self, batch: pa.RecordBatch, first_row: int) -> None:
-        """Take rows into account that the schema has checked.
+        """Add rows.
 
         Parameters
         ----------
         batch : pyarrow.RecordBatch
+            Rows that the schema has checked.
         first_row : int
-            The position of its first row in the whole data. It decides which rows are sampled.
+            The position of the batch's first row in the whole data. Positions decide which rows are sampled.
         """
         rows, hashes = self._sample.select(batch.num_rows, first_row)
         if len(rows):

@@ -1,4 +1,4 @@
-"""Class labels in a table's column: which there are, and the class index of each row."""
+"""The class labels in a table's target column: the set of classes, and the class index of each row."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fastnn.pipeline.columns.arrays import arrow_of, words_of
-from fastnn.pipeline.columns.schema import DataError, SchemaError, listed
+from fastnn.pipeline.columns.arrow import strings_to_arrow, to_arrow
+from fastnn.pipeline.columns.schema import DataError, SchemaError, is_text, listed
 
-# More are an identifier by mistake, and a layer of that many outputs.
+# A column with more classes is an identifier by mistake, and would make a layer of as many outputs.
 MOST_CLASSES = 65_536
 
 
 class ClassLearner:
-    """The classes of a target column, learnt batch by batch.
+    """Learns the classes of a target column, batch by batch.
 
     Parameters
     ----------
@@ -28,12 +28,12 @@ class ClassLearner:
         self._rows = self._missing = 0
 
     def update(self, labels: pa.Array) -> None:
-        """Take a batch of labels into account: strings, integers, booleans, or floats that are whole numbers.
+        """Add a batch of labels: strings, integers, booleans, or floats that are whole numbers.
 
         Raises
         ------
         DataError
-            If the type can't name classes, or an integer is too large.
+            If labels of this type can't be classes, or an integer is too large.
         """
         missing = _missing(labels)
         self._rows += len(labels)
@@ -49,7 +49,7 @@ class ClassLearner:
         Raises
         ------
         DataError
-            If labels are missing, there are not two, or one ends in a NUL.
+            If labels are missing, there are fewer than two classes, or a label ends in a NUL character.
         """
         if self._known is None or not self._rows:
             raise DataError("There are no rows.")
@@ -57,7 +57,7 @@ class ClassLearner:
         classes: np.ndarray = np.sort(self._known.to_numpy(zero_copy_only=False))
         if pa.types.is_large_string(self._known.type):
             lost = [label for label in classes if label.endswith("\0")]
-            if lost:  # NumPy takes it for padding
+            if lost:  # since NumPy takes a NUL at the end for padding
                 raise DataError(f"The target {self.name!r} has a class {lost[0]!r}: a label can't end in a NUL.")
             classes = classes.astype(np.str_)
         if len(classes) < 2:
@@ -77,9 +77,9 @@ def class_indices(name: str, labels: pa.ChunkedArray, classes: np.ndarray) -> np
     Raises
     ------
     DataError
-        If a label is missing or the type can't name classes.
+        If a label is missing, or labels of this type can't be classes.
     SchemaError
-        If labels aren't of the classes' type, or among them.
+        If the labels' type isn't that of the classes, or a label isn't among them.
     """
     if not len(labels):
         raise DataError("There are no rows.")
@@ -90,23 +90,23 @@ def class_indices(name: str, labels: pa.ChunkedArray, classes: np.ndarray) -> np
         raise SchemaError(f"The target {name!r} is {labels.type}, but the model's classes are {known.type}.")
     indices = pc.index_in(comparable, value_set=known)
     if indices.null_count:
-        strangers = pc.unique(comparable.filter(indices.is_null())).to_pylist()
+        unknown = pc.unique(comparable.filter(indices.is_null())).to_pylist()
         raise SchemaError(
-            f"The target {name!r} has labels that the model doesn't know: {listed(strangers)}. "
+            f"The target {name!r} has labels that the model doesn't know: {listed(unknown)}. "
             f"Its classes are {listed(classes.tolist())}."
         )
     return np.asarray(indices.to_numpy()).astype(np.int64)
 
 
 def arrow_labels(labels: np.ndarray) -> pa.Array:
-    """Labels as Arrow has them: large_string, int64 or bool."""
-    return words_of(labels.tolist()) if labels.dtype.kind == "U" else arrow_of(labels)
+    """Labels as an Arrow array of large_string, int64 or bool."""
+    return strings_to_arrow(labels.tolist()) if labels.dtype.kind == "U" else to_arrow(labels)
 
 
 def _missing(labels: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which labels are missing: null, NaN, or text without a character."""
+    """Which labels are missing: null, NaN, or an empty string."""
     type_ = labels.type.value_type if pa.types.is_dictionary(labels.type) else labels.type
-    if _is_text(type_):
+    if is_text(type_):
         return pc.equal(labels.cast(pa.large_string()), "").fill_null(True)
     return labels.cast(type_).is_null(nan_is_null=True)
 
@@ -117,14 +117,10 @@ def _refuse_missing(name: str, n_missing: int, n_rows: int) -> None:
         raise DataError(f"The target {name!r} is missing in {rows} of {n_rows}.")
 
 
-def _is_text(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
-
-
 def _comparable(name: str, labels: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The labels, none of them missing, as large_string, int64 or bool."""
+    """Labels of which none is missing as large_string, int64 or bool."""
     type_ = labels.type.value_type if pa.types.is_dictionary(labels.type) else labels.type
-    if _is_text(type_):
+    if is_text(type_):
         return labels.cast(pa.large_string())
     labels = labels.cast(type_)
     if pa.types.is_boolean(type_):

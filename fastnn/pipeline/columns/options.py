@@ -1,4 +1,4 @@
-"""What a user says of single columns: how each is used, filled and encoded, in the call or in a TOML file."""
+"""The options of single columns (how each is used, filled and encoded), given in a call or in a TOML file."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ _FOR_CATEGORIES = ("categories", "max_categories")
 
 @dataclass(frozen=True)
 class ColumnOptions:
-    """What is said of one column; None where nothing is.
+    """The options of one column. An option that is None has its default.
 
     Parameters
     ----------
     kind : {"number", "category", "date", "boolean", "ignore"}, optional
-        By default what the column's type says. Integers and booleans may be categories.
+        How the column is used. The default follows from the column's type. Integers and booleans can be categories.
     impute : {"mean", "median"}, optional
-        What stands in for a missing number or date; by default the mean.
+        What replaces a missing number or date; by default the mean.
     indicator : bool, optional
-        Whether an input says that the value is missing; by default, if training had missing ones.
+        Whether an additional input says that the value is missing. By default there is one if the column had missing
+        values in training.
     standardise : bool, optional
-        Whether numbers are brought to a mean of 0 and a deviation of 1; by default all but booleans.
+        Whether numbers are scaled to a mean of 0 and a standard deviation of 1. By default all are except booleans.
     categories : sequence of str, optional
         The categories; by default the most frequent ones of the data.
     max_categories : int, optional
-        How many categories have inputs of their own, at most; by default 255.
+        The largest number of categories that have inputs of their own; by default 255.
 
     Raises
     ------
     ValueError
-        If a value isn't one of these.
+        If an option has another value.
     """
 
     kind: Kind | Literal["ignore"] | None = None
@@ -69,7 +70,7 @@ class ColumnOptions:
             raise ValueError(f"max_categories must be a whole number of at least 1, got {most!r}.")
 
     def check_kind(self, kind: Kind) -> None:
-        """Refuse what means nothing for a column of this kind: a ValueError."""
+        """Raise a ValueError if there is an option that columns of this kind don't have."""
         unfit = _FOR_NUMBERS if kind == "category" else _FOR_CATEGORIES
         said = [name for name in unfit if asdict(self)[name] is not None]
         if said:
@@ -77,12 +78,12 @@ class ColumnOptions:
 
 
 def column_options(columns: Mapping[str, ColumnOptions | Mapping[str, Any]]) -> dict[str, ColumnOptions]:
-    """Options by column, from what a caller gives: mappings with the names of `ColumnOptions`.
+    """The options of each column as `ColumnOptions`, from mappings with the names of its fields.
 
     Raises
     ------
     ValueError
-        That names the column and what is wrong with it.
+        If an option doesn't exist or has a wrong value. The message names the column.
     """
     if not isinstance(columns, Mapping):
         raise ValueError(f"columns must map names to options, got {columns!r}.")
@@ -90,24 +91,24 @@ def column_options(columns: Mapping[str, ColumnOptions | Mapping[str, Any]]) -> 
 
 
 def read_columns(path: str | os.PathLike[str]) -> dict[str, ColumnOptions]:
-    """Options from a TOML file, with a table for each column: ``[price]``, ``impute = "median"``.
+    """The options in a TOML file that has a table for each column: ``[price]``, ``impute = "median"``.
 
     Raises
     ------
     ValueError
-        If it is no such file; the message names it.
+        If the file isn't one of this form. The message names the file.
     OSError
-        If it can't be read.
+        If the file can't be read.
     """
     with open(path, "rb") as file:
         try:
             return column_options(tomllib.load(file))
-        except ValueError as error:  # TOML's errors, and those of text that isn't UTF-8, are such
+        except ValueError as error:  # TOML's errors and those of text that isn't UTF-8 are ValueErrors
             raise ValueError(f"{path}: {error}") from None
 
 
 def hint(name: str, names: Collection[str]) -> str:
-    """The closest of the names in words, or nothing if none is close."""
+    """A message's hint to the name that is most like `name`, or an empty string if none is."""
     by_case = {each.casefold(): each for each in reversed(list(names))}
     close = difflib.get_close_matches(name.casefold(), by_case, n=1)
     return f" ({by_case[close[0]]!r} looks like it)" if close else ""

@@ -1,4 +1,4 @@
-"""What a model expects of a table: names, kinds and order of columns, and the check of a table against it."""
+"""The columns that a model expects of a table (names, kinds and order), and the check of a table against them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from fastnn.pipeline.columns.options import ColumnOptions, Kind, hint
 
-# Types that can stand for one another: all of whole numbers, floats and decimals; all of strings; dates and timestamps
-# without a zone; timestamps with one; times of day.
+# Types that can replace one another: integers, floats and decimals; all string types; dates, and timestamps without a
+# time zone; timestamps with a time zone; times of day.
 Family = Literal["number", "boolean", "text", "date", "instant", "time"]
-# How columns of each can be used, the usual way first.
+# The kinds as which the columns of each family can be used; the first one is the default.
 _KINDS: dict[Family, tuple[Kind, ...]] = {
     "number": ("number", "category"),
     "boolean": ("boolean", "number", "category"),
@@ -27,16 +27,16 @@ _KINDS: dict[Family, tuple[Kind, ...]] = {
 
 
 class DataError(ValueError):
-    """Data that can't be used: unreadable, empty, or with values that have no meaning here."""
+    """Data that can't be used, because it is unreadable, empty, or has values without a meaning here."""
 
 
 class SchemaError(ValueError):
-    """Data whose columns or labels aren't those that the model was trained on."""
+    """Data whose columns or labels don't match those that the model was trained on."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it was in training: its name, how it is used, and its Arrow type in words and by its family."""
+    """A column as it was in training: its name, how it is used, its Arrow type in words, and the type's family."""
 
     name: str
     kind: Kind
@@ -54,21 +54,21 @@ class Schema:
     def infer(
         cls, table: pa.Schema, ignore: Collection[str] = (), options: Mapping[str, ColumnOptions] | None = None
     ) -> Schema:
-        """The schema of all columns of a table but the ignored ones.
+        """The schema of all columns of a table except the ignored ones.
 
         Parameters
         ----------
         table : pyarrow.Schema
             The table's own schema.
         ignore : collection of str
-            Columns to leave out, such as the target. All of them must be there.
+            The columns to leave out, such as the target. The table must have them.
         options : mapping of str to ColumnOptions, optional
-            What is said of single columns. All of them must be there.
+            The options of single columns. The table must have these columns.
 
         Raises
         ------
         DataError
-            If a column's type can't be used, or not as the options say, a name occurs twice, or no column is left.
+            If a column's type can't be used at all or as the options demand, a name occurs twice, or no column is left.
         """
         options = dict(options or {})
         check_names(table, [*ignore, *options])
@@ -86,15 +86,15 @@ class Schema:
         return cls(tuple(_column(field, options.get(field.name, ColumnOptions())) for field in fields))
 
     def check(self, table: pa.Schema) -> None:
-        """Refuse a table that lacks a column or has it in another kind of type.
+        """Refuse a table that lacks a column or has it with a type of another family.
 
-        Other columns and another order are fine, and so are other types of the same kind (integer for float,
-        dictionary-encoded for plain strings). A column without any value fits every kind.
+        Additional columns and another order are accepted, and so are other types of the same family (integer for float,
+        dictionary-encoded strings for plain ones). A column without any value is accepted for every family.
 
         Raises
         ------
         SchemaError
-            With every column that doesn't fit.
+            If columns don't match. The message names all of them.
         """
         names = Counter(table.names)
         problems = []
@@ -114,33 +114,33 @@ class Schema:
             raise SchemaError(f"The data doesn't match the model: {'; '.join(problems)}.")
 
     def names(self, kind: Kind | None = None) -> list[str]:
-        """The names of the columns, of all or of one kind."""
+        """The names of all columns, or of those of one kind."""
         return [column.name for column in self.columns if kind in (None, column.kind)]
 
     @property
     def text_names(self) -> list[str]:
-        """The names of the columns of strings, which a CSV reader mustn't take for anything else."""
+        """The names of the columns of strings, whose values a CSV reader mustn't turn into anything else."""
         return [column.name for column in self.columns if column.family == "text"]
 
     def description(self) -> list[dict[str, str]]:
-        """The schema in JSON's terms."""
+        """The schema as JSON can express it."""
         return [asdict(column) for column in self.columns]
 
     @classmethod
     def from_description(cls, description: Sequence[Mapping[str, Any]]) -> Schema:
-        """The schema that `description` described; TypeError or ValueError if it is none."""
+        """The schema that `description` described; TypeError or ValueError if it doesn't describe one."""
         if any("family" not in column for column in description):
             raise ValueError("the schema is that of another version of fastnn: train again")
         columns = tuple(Column(**column) for column in description)
         for column in columns:
             words = (column.name, column.type, column.family)
             if not all(isinstance(word, str) for word in words) or column.kind not in _KINDS.get(column.family, ()):
-                raise ValueError(f"{column} is no column")
+                raise ValueError(f"{column} isn't a column")
         return cls(columns)
 
 
 def family_of(type_: pa.DataType) -> Family | None:
-    """The types that this one can stand for, or None if it can't be used."""
+    """The family of types that this type can replace, or None if it can't be used."""
     types = pa.types
     if types.is_dictionary(type_):
         type_ = type_.value_type
@@ -148,7 +148,7 @@ def family_of(type_: pa.DataType) -> Family | None:
         return "boolean"
     if types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_):
         return "number"
-    if types.is_string(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+    if is_text(type_):
         return "text"
     if types.is_timestamp(type_):
         return "date" if type_.tz is None else "instant"
@@ -157,13 +157,18 @@ def family_of(type_: pa.DataType) -> Family | None:
     return "time" if types.is_time(type_) else None
 
 
+def is_text(type_: pa.DataType) -> bool:
+    """Whether a type is one of plain (not dictionary-encoded) strings."""
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
+
+
 def _column(field: pa.Field, options: ColumnOptions) -> Column:
     family = family_of(field.type)
     assert family is not None
     kind = options.kind or _KINDS[family][0]
     assert kind != "ignore"
     value_type = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    named = family != "number" or pa.types.is_integer(value_type)  # 0.1 + 0.2 is no name for anything
+    named = family != "number" or pa.types.is_integer(value_type)  # a float such as 0.1 + 0.2 names nothing
     if kind not in _KINDS[family] or (kind == "category" and not named):
         raise DataError(f"Column {field.name!r} is {field.type}, which can't be a {kind}.")
     try:
@@ -174,12 +179,12 @@ def _column(field: pa.Field, options: ColumnOptions) -> Column:
 
 
 def check_names(table: pa.Schema, wanted: Collection[str]) -> None:
-    """Refuse a table with a name that occurs twice, or without a wanted column."""
+    """Refuse a table in which a name occurs twice, or that lacks a wanted column."""
     check_wanted(table, [*table.names, *wanted])
 
 
 def check_wanted(table: pa.Schema, wanted: Collection[str]) -> None:
-    """Refuse a table that lacks a wanted column or has two of its name."""
+    """Refuse a table that lacks a wanted column, or has two columns of its name."""
     counts = Counter(table.names)
     repeated = [name for name, count in counts.items() if count > 1 and name in wanted]
     if repeated:
@@ -191,12 +196,12 @@ def check_wanted(table: pa.Schema, wanted: Collection[str]) -> None:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Names for a message: quoted, and not endlessly many."""
+    """Names for a message: quoted, and ten at most."""
     return _listed([repr(name) for name in names])
 
 
 def ignore_options(fields: Sequence[pa.Field | Column]) -> str:
-    """The command line options that leave these columns out."""
+    """The command line's options that leave these columns out."""
     return " ".join(f"--ignore {shlex.quote(field.name)}" for field in fields)
 
 

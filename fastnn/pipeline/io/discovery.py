@@ -1,4 +1,4 @@
-"""Which files a path means: a file, a folder of them, or a pattern; and the columns that their folders' names make."""
+"""Which files a path, a folder or a pattern stands for, and which columns the names of their folders make."""
 
 from __future__ import annotations
 
@@ -17,45 +17,46 @@ from fastnn.pipeline.io.source import as_data_errors
 
 @dataclass(frozen=True, order=True)
 class Found:
-    """A file, and the folders that are between it and what was asked for."""
+    """A file's path, and the folders between the path that was asked for and the file."""
 
     path: str
     folders: str
 
 
 def find_files(path: str) -> list[Found]:
-    """The files that a path means, sorted.
+    """The files that a path stands for, sorted.
 
     Parameters
     ----------
     path : str
-        A file; a folder, for the files in it and below; or a pattern with ``*``, ``**``, ``?`` or ``[...]`` for files
-        and folders. Of the latter two, what is hidden or begins with ``_`` is left out, such as ``_SUCCESS``.
+        A file; a folder, which stands for all files in it and in its subfolders; or a pattern of files and folders
+        with ``*``, ``**``, ``?`` or ``[...]``. In folders and patterns, hidden files and those that begin with ``_``,
+        such as ``_SUCCESS``, are left out.
 
     Raises
     ------
     DataError
-        If there is none.
+        If there is no such file.
     """
     with as_data_errors(path):
         if os.path.isdir(path):
             found = set(_below(path, path))
             missing = f"{path}: there are no files in this folder."
         elif os.path.lexists(path) or not glob.has_magic(path):
-            return [Found(path, "")]  # opening it tells what is wrong
+            return [Found(path, "")]  # opening the file will tell what is wrong
         else:
             base = path
             while glob.has_magic(base):
                 base = os.path.dirname(base)
             found = {file for match in glob.iglob(path, recursive=True) for file in _below(match, base or ".")}
-            missing = f"{path}: there is no file of such a name."
+            missing = f"{path}: no file matches this pattern."
     if not found:
         raise DataError(missing)
     return sorted(found)
 
 
 def _below(start: str, base: str) -> Iterator[Found]:
-    """The file `start`, or all files in the folder `start`."""
+    """The file `start`, or all files below the folder `start`."""
     for path in _walk(start) if os.path.isdir(start) else [start]:
         parts = PurePath(os.path.relpath(path, base)).parts
         if not any(map(_is_hidden, parts)):
@@ -82,9 +83,9 @@ def _fail(error: OSError) -> NoReturn:
 
 
 def partitions(files: Sequence[Found]) -> list[Mapping[str, pa.Scalar]]:
-    """The columns that folders called ``key=value`` make, for each file (Hive's partitions).
+    """The columns of each file that folders called ``key=value`` make (Hive's partitions).
 
-    Their types are Arrow's inference over all files: int32 if all values are such, otherwise strings.
+    Arrow infers their types from the folders of all files: int32 if all values are such integers, otherwise strings.
     """
     if not any("=" in file.folders for file in files):
         return [{} for _ in files]
@@ -93,7 +94,7 @@ def partitions(files: Sequence[Found]) -> list[Mapping[str, pa.Scalar]]:
 
     dataset = pyarrow.dataset
     paths = [f"/{file.folders}/file" for file in files]
-    # It looks at names only; the files needn't be there.
+    # Arrow looks at the names only, so the files needn't exist.
     schema = dataset.FileSystemDatasetFactory(
         pyarrow.fs.LocalFileSystem(),
         paths,

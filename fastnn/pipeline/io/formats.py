@@ -1,10 +1,10 @@
-"""Sources that are one file: Parquet, CSV, Arrow's two formats, and NumPy's arrays, told apart by their first bytes."""
+"""Sources that are one file: Parquet, CSV, Arrow's two formats and NumPy's arrays. A file's first bytes tell which."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,11 +18,11 @@ from fastnn.pipeline.io.source import BATCH_ROWS, Source, as_data_errors, first_
 
 Batches = Generator[pa.RecordBatch, None, None]
 
-# A CSV file's types are those of the values in its first 64 MB, which is all of most files.
+# The types of a CSV file's columns are inferred from its first 64 MB, which is the whole of most files.
 _INFERRED_BYTES = 64 << 20
 _CSV_BLOCK_BYTES = 4 << 20
 _PARQUET_BUFFER_BYTES = 256 << 10
-# Of bzip2 more than its first three letters: a column's name may begin with them.
+# More than the first three letters of bzip2, because a column's name may begin with them.
 _COMPRESSIONS = {
     "gzip": rb"\x1f\x8b",
     "bz2": rb"BZh[1-9]1AY&SY",
@@ -32,13 +32,14 @@ _COMPRESSIONS = {
 
 
 class File(Source):
-    """Rows in a file, and the columns that its folders' names make.
+    """The rows of a file, with the columns that the names of its folders make.
 
     Parameters
     ----------
     path : str
+        The file's path.
     partition : mapping of str to pyarrow.Scalar
-        Columns of one value, which the file's own columns of these names yield to.
+        The columns from the folders' names, each with its one value. They replace columns in the file of the same name.
     """
 
     def __init__(self, path: str, partition: Mapping[str, pa.Scalar]) -> None:
@@ -48,7 +49,7 @@ class File(Source):
         self._identity: dict[str, Any] = {"path": path, "size": status.st_size, "mtime_ns": status.st_mtime_ns}
 
     def _set_schema(self, schema: pa.Schema) -> None:
-        """The file's own schema."""
+        """Set the source's schema, given that of the file itself."""
         own = [field for field in plain_schema(schema) if field.name not in self._partition]
         self.schema = pa.schema([*own, *((name, value.type) for name, value in self._partition.items())])
 
@@ -71,7 +72,7 @@ class File(Source):
 
 
 class Parquet(File):
-    """A Parquet file: its blocks are the row groups."""
+    """A Parquet file. Its blocks are the row groups."""
 
     def __init__(self, path: str, partition: Mapping[str, pa.Scalar]) -> None:
         super().__init__(path, partition)
@@ -84,8 +85,8 @@ class Parquet(File):
         return self._block_rows
 
     def _open(self) -> pyarrow.parquet.ParquetFile:
-        # Without a buffer a column's chunk is read whole: 600 MB of a row group of 4,000,000 rows x 31 float32, with
-        # one 120 MB, and in half the time.
+        # Without a buffer Arrow reads each column's chunk as a whole: a row group of 4,000,000 rows x 31 float32 takes
+        # 600 MB. With a buffer it takes 120 MB and half the time.
         return pyarrow.parquet.ParquetFile(self.path, pre_buffer=False, buffer_size=_PARQUET_BUFFER_BYTES)
 
     def _read(self, names: list[str], blocks: Sequence[int]) -> Batches:
@@ -94,14 +95,15 @@ class Parquet(File):
 
 
 class Csv(File):
-    """A CSV file with a header line: one block.
+    """A CSV file with a header line, which is one block.
 
     Parameters
     ----------
     path, partition
-        As of a `File`.
+        As for `File`.
     types : mapping of str to pyarrow.DataType
-        The types of columns, which need not be there. Those of the others are inferred from their values.
+        The types of columns, where they are known; names that the file doesn't have are ignored. The other types are
+        inferred from the columns' values.
     """
 
     block_rows = (None,)
@@ -117,6 +119,11 @@ class Csv(File):
         ):
             header = self._open(types, None, _INFERRED_BYTES).schema
         self._set_schema(header)
+
+    def read_as_text(self, names: Collection[str]) -> None:
+        """Read these columns as strings from now on; names that the file itself doesn't have are ignored."""
+        own = {*names} - self._partition.keys()
+        self.schema = pa.schema([field.with_type(pa.string()) if field.name in own else field for field in self.schema])
 
     def _open(
         self, types: Mapping[str, pa.DataType], columns: list[str] | None, block_bytes: int
@@ -137,7 +144,7 @@ class Csv(File):
 
 
 def merged_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """The type that Arrow infers of the values of both; strings where that is hard to tell."""
+    """The type that Arrow infers from the values of both types together; string where that is hard to tell."""
     if one == other or pa.types.is_null(other):
         return one
     if pa.types.is_null(one):
@@ -149,7 +156,7 @@ def merged_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 class ArrowFile(File):
-    """An Arrow IPC file (Feather): its blocks are the record batches."""
+    """An Arrow IPC file (Feather). Its blocks are the record batches."""
 
     def __init__(self, path: str, partition: Mapping[str, pa.Scalar]) -> None:
         super().__init__(path, partition)
@@ -167,7 +174,7 @@ class ArrowFile(File):
 
     @cached_property
     def block_rows(self) -> Sequence[int]:
-        # The format has no table of them: the first column tells.
+        # The format has no list of them, so the batches are opened with their first column alone.
         with as_data_errors(self.name), self._open([0]) as file:
             return [file.get_batch(i).num_rows for i in range(self._n_blocks)]
 
@@ -179,7 +186,7 @@ class ArrowFile(File):
 
 
 class ArrowStream(File):
-    """A file in Arrow's IPC stream format: one block."""
+    """A file in Arrow's IPC stream format, which is one block."""
 
     block_rows = (None,)
 
@@ -198,19 +205,24 @@ class ArrowStream(File):
 
 
 class Npy(File):
-    """A NumPy array of two dimensions, with columns f0, f1 and so on, or of records: its blocks are slices of it."""
+    """A NumPy array: of two dimensions, with columns that are called f0, f1 and so on, or of records in one dimension.
+
+    Its blocks are slices of `BATCH_ROWS` rows.
+    """
 
     def __init__(self, path: str, partition: Mapping[str, pa.Scalar]) -> None:
         super().__init__(path, partition)
         array = self._map()
         self._names = list(array.dtype.names or [f"f{i}" for i in range(array.shape[-1] if array.ndim else 0)])
         if array.ndim != (1 if array.dtype.names else 2):
-            raise DataError(f"{path}: rows are an array of two dimensions, or of records in one; not {array.shape}.")
+            raise DataError(
+                f"{path}: expected an array of two dimensions, or of records in one dimension; got shape {array.shape}."
+            )
         for name in array.dtype.names or ():
             shape = array.dtype[name].shape
             if shape:
                 raise DataError(
-                    f"{path}: field {name!r} is an array of shape {shape}; make a field of each of its numbers."
+                    f"{path}: field {name!r} is an array of shape {shape}; make each of its numbers a field of its own."
                 )
         self._set_schema(self._batch(array[:0], self._names).schema)
         self._n_rows = len(array)
@@ -231,19 +243,20 @@ class Npy(File):
             columns = [rows[name] for name in names]
         else:
             columns = list(rows.T[[self._names.index(name) for name in names]])
-        # A column is copied out of its rows; Arrow has native numbers only.
+        # Copied, because a column's values aren't contiguous in the file and Arrow knows native byte order only.
         native = [np.array(column, column.dtype.newbyteorder("="), order="C") for column in columns]
         return pa.RecordBatch.from_arrays([pa.array(column) for column in native], names)
 
     def _read(self, names: list[str], blocks: Sequence[int]) -> Batches:
         for i in blocks:
-            # Mapped anew: as long as a map lives, what was read through it counts as this process's memory.
+            # Mapped anew for each block: all that was read through a map counts as this process's memory until the map
+            # is closed.
             rows = self._map()[i * BATCH_ROWS : (i + 1) * BATCH_ROWS]
-            yield self._batch(rows, self._own(names) or self._names[:1])  # a batch without columns has no rows
+            yield self._batch(rows, self._own(names) or self._names[:1])  # since a batch without columns has no rows
 
 
 def slice_rows(n_rows: int) -> list[int]:
-    """The rows of each slice of something that can be cut anywhere."""
+    """The number of rows in each block of a source that can be divided anywhere."""
     return [min(BATCH_ROWS, n_rows - start) for start in range(0, n_rows, BATCH_ROWS)]
 
 
@@ -256,18 +269,18 @@ _BY_MAGIC: dict[bytes, Callable[[str, Mapping[str, pa.Scalar]], File]] = {
 
 
 def open_file(path: str, partition: Mapping[str, pa.Scalar], types: Mapping[str, pa.DataType]) -> File:
-    """The source that a file is, by its first bytes; what starts like none of the others is CSV.
+    """Open a file in the format that its first bytes tell; a file of no other format is read as CSV.
 
     Raises
     ------
     DataError
-        If it can't be read.
+        If the file can't be read.
     """
     with as_data_errors(path):
         if not os.path.exists(path):
             raise DataError(f"{path}: there is no such file.")
         if not os.path.isfile(path):
-            raise DataError(f"{path} is no ordinary file.")
+            raise DataError(f"{path} isn't a regular file.")
         with open(path, "rb") as file:
             start = file.read(8)
         for magic, format_ in _BY_MAGIC.items():

@@ -1,4 +1,4 @@
-"""Rows into files: CSV, Parquet and Arrow IPC, whole or not at all."""
+"""Writing rows to CSV, Parquet and Arrow IPC files, which appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,45 +15,47 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fastnn.files.atomic import replacing
-from fastnn.pipeline.columns.arrays import arrow_of
+from fastnn.pipeline.columns.arrow import to_arrow
 from fastnn.pipeline.columns.schema import DataError, family_of
-from fastnn.pipeline.io.ahead import behind
+from fastnn.pipeline.io.overlap import write_behind
+from fastnn.pipeline.io.rebatch import MOST_TEXT_BYTES, rebatch
 from fastnn.pipeline.io.source import first_line
-from fastnn.pipeline.io.sources import MOST_TEXT_BYTES, in_blocks
 
-_GROUP_ROWS = 131_072  # of Parquet
+_GROUP_ROWS = 131_072  # in a row group of Parquet
 _SYNC_BYTES = 8 << 20
 _FORMATS = {".csv": "csv", ".parquet": "parquet", ".arrow": "arrow", ".feather": "arrow", ".ipc": "arrow"}
 
 
 @dataclass(frozen=True)
 class Written:
-    """How much is in a file that was written."""
+    """The size of a file that was written."""
 
     rows: int
     bytes: int
 
 
 def format_of(path: str | os.PathLike[str]) -> str:
-    """``"csv"``, ``"parquet"`` or ``"arrow"``, by the file's ending; ValueError for any other."""
+    """``"csv"``, ``"parquet"`` or ``"arrow"``, from the ending of the file's name; ValueError for any other ending."""
     try:
         return _FORMATS[Path(path).suffix.lower()]
     except KeyError:
-        raise ValueError(f"{path}: an output's name ends in .csv, .parquet or .arrow.") from None
+        raise ValueError(f"{path}: an output's name must end in .csv, .parquet or .arrow.") from None
 
 
 def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Written:
-    """Write record batches to a CSV, Parquet or Arrow IPC file, by the ending of its name.
+    """Write record batches to a CSV, Parquet or Arrow IPC file; the ending of the file's name tells which.
 
-    They are encoded in a thread of its own, while the caller's makes the next ones. The bytes depend on the rows alone,
-    not on how they were cut: row groups have 131,072 rows, or fewer where a column has more than 2 GB of text.
+    A thread encodes the batches while the caller's thread makes the next ones. The file's bytes depend on the rows
+    alone, not on how they were divided into batches: row groups have 131,072 rows, or fewer where a column has more
+    than 2 GB of text.
 
     Parameters
     ----------
     path : str or path-like
-        Replaced if it exists, when the last batch is written; until then, and on any failure, it is what it was.
+        The file, which replaces an existing one after the last batch is written. Until then, and after any failure,
+        the existing file is unchanged.
     schema : pyarrow.Schema
-        That of every batch. Dictionary-encoded columns are written as their values.
+        The schema of every batch. Dictionary-encoded columns are written as their values.
     batches : iterable of pyarrow.RecordBatch
         Read once, in the caller's thread.
 
@@ -65,7 +67,7 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
     Raises
     ------
     ValueError
-        If the name ends in something else.
+        If the name has another ending.
     DataError
         If a column's type can't be written in this format.
     OSError
@@ -77,7 +79,7 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
 
         def encode(waiting: Iterator[pa.RecordBatch]) -> None:
             try:
-                # A descriptor and a buffer of its own: what a full disk leaves in it is no matter of `file`'s.
+                # A separate descriptor with its own buffer: `file` doesn't write what a full disk leaves in it.
                 with open(os.dup(file.fileno()), "wb") as out:
                     _encode(format_, out, schema, waiting)
             except OSError as error:
@@ -85,7 +87,7 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 raise DataError(f"{path} can't be written: {first_line(error)}") from None
 
-        with behind(encode) as write:
+        with write_behind(encode) as write:
             for batch in batches:
                 write(batch)
                 rows += batch.num_rows
@@ -93,30 +95,30 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
 
 
 def _encode(format_: str, file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
-    # Which dictionary a batch has depends on how the rows were cut, and only Parquet could have several.
+    # Dictionaries are written as values: they depend on how the rows were divided, and only Parquet could hold several.
     plain = pa.schema([field.with_type(_value_type(field.type)) for field in schema], schema.metadata)
     values = (batch if batch.schema.equals(plain) else batch.cast(plain) for batch in batches)
     synced = 0
     with _writer(format_, file, plain) as writer:
-        for block in in_blocks(values, _GROUP_ROWS):
+        for block in rebatch(values, _GROUP_ROWS):
             for part in _fitting(block, plain):
-                # Arrow's file is the memory as it is, also what lies under nulls: a copy has zeros there.
+                # An Arrow file is a copy of memory, with whatever lies under nulls; after `_copied` zeros lie there.
                 writer.write_batch(_copied(part) if format_ == "arrow" else part)
             written = file.tell()
             if written - synced > _SYNC_BYTES:
-                # Now, while others compute: at the end it would take half a second for 160 MB.
+                # Now, while other threads compute: at the end it would take half a second for 160 MB.
                 file.flush()
                 os.fdatasync(file.fileno())
                 synced = written
 
 
 def _fitting(block: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """A block with the types that it had before `in_blocks` made columns large, in as many parts as they need."""
+    """A block with the types that its columns had before `rebatch` made them large, in as many parts as that needs."""
     large = [column for column, type_ in zip(block.columns, schema.types, strict=True) if column.type != type_]
     if not large:
         yield block
     elif all((pc.sum(pc.binary_length(column)).as_py() or 0) <= MOST_TEXT_BYTES for column in large):
-        yield _copied(block).cast(schema)  # of a slice Arrow would count what lies before it, too
+        yield _copied(block).cast(schema)  # since Arrow would also count the text that lies before a slice
     else:
         half = block.num_rows // 2
         yield from _fitting(block.slice(0, half), schema)
@@ -124,7 +126,7 @@ def _fitting(block: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.RecordBatc
 
 
 def _copied(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return batch.take(arrow_of(np.arange(batch.num_rows)))
+    return batch.take(to_arrow(np.arange(batch.num_rows)))
 
 
 def _value_type(type_: pa.DataType) -> pa.DataType:
@@ -136,6 +138,7 @@ def _writer(format_: str, file: BinaryIO, schema: pa.Schema) -> Any:
         return pyarrow.csv.CSVWriter(file, schema)
     if format_ == "arrow":
         return pa.ipc.new_file(file, schema)
-    # Of numbers that are all different, such as probabilities, a dictionary takes half as much room again, and 30 MB.
+    # Text only: a dictionary of numbers that all differ, such as probabilities, makes the file half as large again and
+    # takes 30 MB of memory.
     texts = [field.name for field in schema if family_of(field.type) == "text"]
     return pyarrow.parquet.ParquetWriter(file, schema, use_dictionary=texts)

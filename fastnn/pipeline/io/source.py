@@ -1,4 +1,4 @@
-"""What all sources of rows have in common: a schema, blocks that can be read by themselves, and batches."""
+"""`Source`, the protocol of everything that rows are read from: a schema, blocks that can be read alone, batches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from fastnn.pipeline.columns.schema import DataError, check_names, listed
 
-# The most rows of a batch.
+# The largest number of rows in a batch.
 BATCH_ROWS = 131_072
 
 
@@ -23,11 +23,11 @@ class Source(ABC):
     Attributes
     ----------
     name : str
-        For messages.
+        The source's name in messages.
     schema : pyarrow.Schema
-        That of all batches. String views are large strings; every column may have nulls.
+        The schema of every batch. String views are large strings; every column may have nulls.
     once : bool
-        Whether it is a stream, to be read once only.
+        Whether the source is a stream, which can be read only once.
     """
 
     name: str
@@ -37,41 +37,42 @@ class Source(ABC):
     @property
     @abstractmethod
     def block_rows(self) -> Sequence[int | None]:
-        """The rows of each block, None where only reading it would tell."""
+        """The number of rows in each block; None where it is unknown before the block is read."""
 
     @abstractmethod
     def identity(self) -> list[dict[str, Any]]:
-        """What tells these rows from others, in JSON's terms: of each file its path as given, size and ``mtime_ns``;
-        of a table its number of rows and its columns.
+        """What identifies these rows, as JSON can express it.
+
+        Each file has its path as given, its size and ``mtime_ns``; a table has its number of rows and its columns.
         """
 
     def fingerprint(self) -> str:
-        """A SHA-256 of what tells these rows from others; of a table, of its values."""
+        """The SHA-256 of the source's identity, or of its values if it is a table in memory."""
         return hashlib.sha256(json.dumps(self.identity()).encode()).hexdigest()
 
     def check_unchanged(self) -> None:
-        """Raise a DataError if a file isn't what it was when it was opened."""
+        """Raise a DataError if a file has changed since it was opened."""
         for part in self.parts:
             if part is not self:
                 part.check_unchanged()
 
     @abstractmethod
     def _read(self, names: list[str], blocks: Sequence[int]) -> Generator[pa.RecordBatch, None, None]:
-        """Batches of any size that have at least the named columns."""
+        """Read blocks in batches of any size, which have at least the named columns."""
 
     @property
     def parts(self) -> Sequence[Source]:
-        """A source for each input file."""
+        """One source for each input file."""
         return [self]
 
     @property
     def n_blocks(self) -> int:
-        """How many pieces can be read by themselves."""
+        """The number of blocks, each of which can be read alone."""
         return len(self.block_rows)
 
     @property
     def n_rows(self) -> int | None:
-        """The number of rows, None if only reading them would tell."""
+        """The number of rows; None if it is unknown before they are read."""
         known = [rows for rows in self.block_rows if rows is not None]
         return sum(known) if len(known) == self.n_blocks else None
 
@@ -83,19 +84,19 @@ class Source(ABC):
         Parameters
         ----------
         columns : collection of str, optional
-            The columns to read; all by default. They come in the order of `schema`.
+            The columns to read; all by default. The batches have them in the order of `schema`.
         blocks : sequence of int, optional
             The blocks to read, in this order; all by default.
 
         Yields
         ------
         pyarrow.RecordBatch
-            Of 1 to `BATCH_ROWS` rows.
+            A batch of 1 to `BATCH_ROWS` rows.
 
         Raises
         ------
         DataError
-            If a column isn't there or is there twice, at once; if something can't be read, when it is its turn.
+            At once if a column is missing or occurs twice; later, while batches are read, if a block can't be read.
         """
         missing = [name for name in columns or () if name not in self.schema.names]
         if missing:
@@ -108,7 +109,7 @@ class Source(ABC):
         with as_data_errors(self.name), closing(self._read(schema.names, blocks)) as found:
             for batch in found:
                 columns = batch.columns
-                if not batch.schema.equals(schema):  # to look at each of 31 columns takes 1 ms
+                if not batch.schema.equals(schema):  # since comparing 31 columns one by one takes 1 ms
                     columns = [self._column(batch, field) for field in schema]
                 shaped = pa.RecordBatch.from_arrays(columns, schema=schema)
                 for start in range(0, shaped.num_rows, BATCH_ROWS):
@@ -123,12 +124,12 @@ class Source(ABC):
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """Names and types alone, string views as large strings: Arrow can't take or filter views yet."""
+    """Names and types without metadata, and large strings for string views, which Arrow can't take or filter yet."""
     return pa.schema([(field.name, plain_type(field.type)) for field in schema])
 
 
 def plain_type(type_: pa.DataType) -> pa.DataType:
-    """The type that a column of a source has: string views are large strings, also as a dictionary's values."""
+    """The type of a source's column: large strings in place of string views, also for a dictionary's values."""
     if pa.types.is_string_view(type_):
         return pa.large_string()
     if pa.types.is_dictionary(type_) and pa.types.is_string_view(type_.value_type):
@@ -138,10 +139,10 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
 
 @contextmanager
 def as_data_errors(name: str) -> Iterator[None]:
-    """Arrow's and the system's errors as a DataError of one line."""
+    """Turn errors of Arrow and of the operating system into a DataError of one line."""
     try:
         yield
-    except MemoryError:  # some are Arrow's
+    except MemoryError:  # Arrow's memory errors are also ArrowExceptions
         raise
     except UnicodeDecodeError:
         raise DataError(f"{name} can't be read: it isn't UTF-8 text.") from None
@@ -150,7 +151,7 @@ def as_data_errors(name: str) -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """An error's own words, without the rows that Arrow quotes after a line break."""
+    """An error's message without the rows that Arrow quotes after a line break."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror.strip().partition(chr(10))[0]}."
     line = str(error).strip().partition("\n")[0]

@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from fastnn.pipeline.columns.labels import class_indices
 from fastnn.pipeline.columns.schema import DataError, check_names
-from fastnn.pipeline.io.sources import BATCH_ROWS, in_blocks
+from fastnn.pipeline.io.rebatch import rebatch
+from fastnn.pipeline.io.source import BATCH_ROWS
 from fastnn.pipeline.jobs.scoring import Scorer, as_stream
 from fastnn.pipeline.model import Model
 from fastnn.training.validation import mean_log_loss
@@ -27,12 +28,14 @@ class Evaluation:
     Attributes
     ----------
     n_rows : int
+        How many rows were scored.
     accuracy : float
         The share of rows whose most probable class is the right one.
     log_loss : float
-        The mean of ``-log p`` of the right class, in nats; p is at least its dtype's epsilon, as in scikit-learn.
+        The mean of ``-log p`` in nats, p being the probability of the right class, or the dtype's epsilon where that is
+        larger, as in scikit-learn.
     confusion : ndarray of int64, shape (n_classes, n_classes)
-        Rows of each class (first axis) that were predicted as each class (second axis).
+        How many rows of each class (first axis) were predicted as each class (second axis).
     """
 
     n_rows: int
@@ -49,7 +52,7 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     model : Model
         A trained model.
     data : iterable of pyarrow.RecordBatch, or anything that speaks Arrow
-        With the model's columns and the target's.
+        Rows with the model's columns and the target column.
     target : str
         The column of the true labels.
     spelt : mapping of str to pyarrow.DataType, optional
@@ -58,18 +61,18 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     Raises
     ------
     DataError
-        If there are no rows, no such column, or labels are missing.
+        If there are no rows, there is no target column, or labels are missing.
     SchemaError
-        If columns don't fit the model, or labels are none of its classes.
+        If the columns don't fit the model, or a label isn't one of its classes.
     """
     schema, batches = as_stream(data)
     if schema is not None:
         check_names(schema, [target])
-    # Beside the scores, not among their columns: it may be called as one of them is.
+    # The true labels stay out of the scores' columns, one of which may have the target's name.
     truth: deque[np.ndarray] = deque()
 
     def noted() -> Iterator[pa.RecordBatch]:
-        for block in in_blocks(batches, _BLOCK_ROWS):
+        for block in rebatch(batches, _BLOCK_ROWS):
             check_names(block.schema, [target])
             truth.append(class_indices(target, pa.chunked_array([block.column(target)]), model.classes))
             yield block
@@ -78,8 +81,8 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     confusion = np.zeros((n_classes, n_classes), np.int64)
     loss = 0.0
     scores = Scorer(model, output="proba", spelt=spelt).batches(noted())
-    # Cut as the truth is, however the rows come in and the scores go out; so the mean's bits don't depend on that.
-    for scored in in_blocks(scores, _BLOCK_ROWS):
+    # The scores are cut into the same blocks as the true labels, so that the mean's bits don't depend on the batches.
+    for scored in rebatch(scores, _BLOCK_ROWS):
         right, proba = truth.popleft(), np.column_stack([column.to_numpy() for column in scored.columns])
         np.add.at(confusion, (right, proba.argmax(axis=1)), 1)
         loss += mean_log_loss(proba, right) * len(right)

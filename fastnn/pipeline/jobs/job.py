@@ -1,8 +1,9 @@
-"""Scoring files into files: which goes where, what is done already, and how it is noted that it is.
+"""Jobs, which score files into files: which output is made from which files, and which outputs are finished.
 
-Beside each output lies a manifest, a hidden file of JSON: what was scored, by which model, with which options, and what
-came of it. It is removed before the output is written and appears after it, so that a job that is killed at any moment
-finds manifests of finished outputs only. It holds no times of its own: the same work gives the same bytes.
+Beside each output lies a manifest, a hidden JSON file that says what was scored, by which model, with which options,
+and what came of it. The manifest is removed before its output is written and appears after it. So a job that is killed
+at any moment leaves manifests of finished outputs only. A manifest holds no times, except those of the input files: the
+same work gives the same bytes.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import glob
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,21 +23,13 @@ import pyarrow as pa
 
 from fastnn.files.atomic import replacing
 from fastnn.files.modelfile import ModelFileError
-from fastnn.pipeline.columns.drift import Drift
-from fastnn.pipeline.columns.schema import DataError, SchemaError
-from fastnn.pipeline.io.ahead import ahead
-from fastnn.pipeline.io.parsing import open_for
-from fastnn.pipeline.io.sinks import format_of, write_batches
-from fastnn.pipeline.io.sources import Source
-from fastnn.pipeline.jobs.scoring import OnBadRow, Output, Scorer
+from fastnn.pipeline.io.parsing import open_for, parsed_schema
+from fastnn.pipeline.io.sinks import format_of
+from fastnn.pipeline.io.source import Source
+from fastnn.pipeline.jobs.result import OnBadRow, Output, ResultColumns
 from fastnn.pipeline.model import Model
-from fastnn.training.interrupts import held_back
 
 _MANIFEST_VERSION = 1
-
-
-class DriftError(SchemaError):
-    """Data whose distribution has moved further from that of training than was allowed."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +55,47 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class Task:
-    """An output, and the rows that go into it: what their text is to be parsed as, and whether there may be none."""
+    """An output file and the rows that go into it.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    out : Path
+        The output file.
+    spelt : mapping of str to pyarrow.DataType
+        The columns that arrive as text, and the types that their text is parsed as.
+    schema : pyarrow.Schema
+        The output's columns.
+    may_be_empty : bool
+        Whether a source without rows makes an output without rows, instead of an error.
+    """
 
     source: Source
     out: Path
     spelt: Mapping[str, pa.DataType]
+    schema: pa.Schema
     may_be_empty: bool = False
 
     @property
     def manifest(self) -> Path:
-        """Where it is noted that the output is finished."""
+        """The file that says that the output is finished."""
         return self.out.with_name(f".{self.out.name}.manifest.json")
+
+    @contextmanager
+    def unfinished(self) -> Iterator[None]:
+        """Make the output's folder and remove an old manifest; if the block fails, remove the new folders, if empty."""
+        made = [folder for folder in self.out.parents if not folder.exists()]
+        try:
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                self.manifest.unlink()
+            yield
+        except BaseException:
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
+            raise
 
 
 @dataclass(frozen=True)
@@ -93,11 +116,12 @@ class Job:
     model : path
         The model file.
     options : JobOptions
+        What to make of each file.
 
     Raises
     ------
     ModelFileError
-        If it is no model for tables, or is replaced while it is read.
+        If the file holds no model for tables, or is replaced while it is read.
     """
 
     def __init__(self, model: str | os.PathLike[str], options: JobOptions) -> None:
@@ -107,6 +131,7 @@ class Job:
         self.model_sha256 = _sha256(model)
         if self.model_sha256 != before:
             raise ModelFileError(f"{model} was changed while it was read.")
+        self._columns = ResultColumns(self.model, options.keep, options.output, options.on_bad_row)
 
     def task(self, data: Sequence[str], out: Path) -> Task:
         """All rows of some files, folders and patterns in one output.
@@ -114,17 +139,17 @@ class Job:
         Raises
         ------
         DataError
-            If something can't be read, or doesn't fit together.
+            If something can't be read, or the files don't fit together.
         SchemaError
-            If it doesn't fit the model.
+            If the files don't fit the model.
         ValueError
             If the output's name says no format.
         """
-        source, spelt = self._open(data, format_of(out))
-        return self._checked(Task(source, out, spelt))
+        source, spelt, schema = self._open(data, format_of(out))
+        return Task(source, out, spelt, schema)
 
     def tasks(self, data: Sequence[str], folder: Path, format_: str) -> list[Task]:
-        """An output in a folder for each input file, in sub-folders as the inputs' are.
+        """An output in a folder for each input file, in sub-folders like the input's.
 
         Raises
         ------
@@ -136,128 +161,48 @@ class Job:
         tasks: dict[Path, Task] = {}
         for name in data:
             root = _root(name)
-            source, spelt = self._open([name], format_)
+            source, spelt, schema = self._open([name], format_)
             for part in source.parts:
                 path = Path(os.path.relpath(part.name, root))
                 out = folder / path.with_suffix(f".{format_}")
                 if out in tasks:
                     raise ValueError(f"{tasks[out].source.name} and {part.name} would both be scored into {out}.")
-                tasks[out] = self._checked(Task(part, out, spelt, may_be_empty=True))
+                tasks[out] = Task(part, out, spelt, schema, may_be_empty=True)
         return list(tasks.values())
 
-    def columns(self, task: Task) -> list[str]:
-        """The names of an output's columns."""
-        names: list[str] = self._schema(task).names
-        return names
-
     def finished(self, task: Task) -> Scored | None:
-        """What came of a task, if it is done: by this model, with these options, of the files as they are now."""
+        """What came of a task, if it was done by this model, with these options, from the files as they are now."""
         try:
             manifest = json.loads(task.manifest.read_bytes())
             scored = Scored(**manifest.pop("scored"))
             is_whole = task.out.stat().st_size == scored.bytes
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return scored if is_whole and manifest == self._identity(task) else None
+        return scored if is_whole and manifest == json.loads(json.dumps(self._identity(task))) else None
 
-    def run(self, task: Task, advance: Callable[[int], object] = lambda rows: None) -> Scored:
-        """Score a task's rows: its output appears whole or not at all, and after it the manifest.
+    def record(self, task: Task, scored: Scored) -> None:
+        """Write the manifest of a task whose output has just been written."""
+        manifest = {**self._identity(task), "scored": dataclasses.asdict(scored)}
+        with replacing(task.manifest) as file:
+            file.write(json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
 
-        Parameters
-        ----------
-        task : Task
-        advance : callable, optional
-            Called now and then with the number of rows that were scored since.
-
-        Raises
-        ------
-        SchemaError, DataError
-            If the data doesn't fit the model, or can't be used.
-        DriftError
-            If a column moved further than the limit. There is no new output then.
-        OSError
-            If the output can't be written.
-        KeyboardInterrupt
-            Between two batches.
-        """
-        scorer = self._scorer(task.spelt)
-        schema = scorer.schema(task.source.schema)
-        with _folder(task.out.parent), held_back() as interrupted:
-            with suppress(FileNotFoundError):
-                task.manifest.unlink()
-
-            def batches() -> Iterator[pa.RecordBatch]:
-                # One ahead is enough: the scorer has one more than it works on.
-                with closing(ahead(task.source.batches(scorer.columns), 1)) as read:
-                    rows = 0
-                    for batch in scorer.batches(read):
-                        yield batch
-                        advance(scorer.rows - rows)
-                        rows = scorer.rows
-                        if interrupted():
-                            raise KeyboardInterrupt
-                if not scorer.rows and not task.may_be_empty:
-                    raise DataError(f"{task.source.name}: there are no rows.")
-                self._check_drift(task, scorer)
-
-            written = write_batches(task.out, schema, batches())
-            scored = Scored(scorer.rows, scorer.bad_rows, written.bytes, _drift(scorer))
-            manifest = {**self._identity(task), "scored": dataclasses.asdict(scored)}
-            with replacing(task.manifest) as file:
-                file.write(json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
-        return scored
-
-    def _open(self, data: Sequence[str], format_: str) -> tuple[Source, dict[str, pa.DataType]]:
+    def _open(self, data: Sequence[str], format_: str) -> tuple[Source, dict[str, pa.DataType], pa.Schema]:
+        """The rows of some files, the types of the columns that are text there, and the result's columns."""
         # From CSV to CSV a kept column is carried as it is spelled: an id of 007 stays one.
         spelled = set(self.options.keep) - set(self.model.schema.names()) if format_ == "csv" else set()
-        return open_for(self.model.schema, data, spelled)
-
-    def _checked(self, task: Task) -> Task:
-        self._schema(task)
-        return task
-
-    def _scorer(self, spelt: Mapping[str, pa.DataType]) -> Scorer:
-        options = self.options
-        return Scorer(
-            self.model,
-            keep=options.keep,
-            output=options.output,
-            on_bad_row=options.on_bad_row,
-            spelt=spelt,
-            drift=Drift(self.model.preprocessor) if options.check_drift else None,
-        )
-
-    def _check_drift(self, task: Task, scorer: Scorer) -> None:
-        limit = self.options.drift_limit
-        if limit is None:
-            return
-        moved = {name: psi for name, psi in (_drift(scorer) or {}).items() if psi > limit}
-        if moved:
-            worst = sorted(moved, key=lambda name: -moved[name])
-            columns = ", ".join(f"{name!r} ({moved[name]:.3g})" for name in worst)
-            raise DriftError(
-                f"{task.source.name}: the distribution of column {columns} has moved from that of training: its "
-                f"population stability index is above {limit:g}."
-            )
-
-    def _schema(self, task: Task) -> pa.Schema:
-        return self._scorer(task.spelt).schema(task.source.schema)
+        source, spelt = open_for(self.model.schema, data, spelled)
+        return source, spelt, self._columns.schema(parsed_schema(source.schema, spelt))
 
     def _identity(self, task: Task) -> dict[str, Any]:
-        """What the output is a function of, as it will be read back."""
-        identity: dict[str, Any] = json.loads(
-            json.dumps(
-                {
-                    "manifest_version": _MANIFEST_VERSION,
-                    "input": task.source.identity(),
-                    "model": self.model_sha256,
-                    "options": dataclasses.asdict(self.options),
-                    # Of CSV files their types depend on all files that are read together.
-                    "columns": [(field.name, str(field.type)) for field in self._schema(task)],
-                }
-            )
-        )
-        return identity
+        """All that the output is a function of."""
+        return {
+            "manifest_version": _MANIFEST_VERSION,
+            "input": task.source.identity(),
+            "model": self.model_sha256,
+            "options": dataclasses.asdict(self.options),
+            # The types of a CSV file's columns depend on all files that are read together.
+            "columns": [(field.name, str(field.type)) for field in task.schema],
+        }
 
 
 def n_rows(tasks: Iterable[Task]) -> int | None:
@@ -266,12 +211,8 @@ def n_rows(tasks: Iterable[Task]) -> int | None:
     return None if None in known else sum(rows for rows in known if rows is not None)
 
 
-def _drift(scorer: Scorer) -> dict[str, float] | None:
-    return None if scorer.drift is None else {column.name: column.psi for column in scorer.drift.report()}
-
-
 def _sha256(path: str | os.PathLike[str]) -> str:
-    """A file's SHA-256; nothing of what can't be read, of which the model's reader says why."""
+    """A file's SHA-256; of a file that can't be read an empty string, since the model's reader says why it can't."""
     with suppress(OSError, ValueError):
         if os.path.isfile(path):
             with open(path, "rb") as file:
@@ -289,17 +230,3 @@ def _root(name: str) -> Path:
     parts = path.parts
     plain = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     return Path(*parts[:plain])
-
-
-@contextmanager
-def _folder(path: Path) -> Iterator[None]:
-    """Make a folder; if the block fails, remove those that were made and are empty."""
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        for folder in made:
-            with suppress(OSError):
-                folder.rmdir()
-        raise

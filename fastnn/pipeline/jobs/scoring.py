@@ -1,33 +1,36 @@
-"""Scores for a stream of rows: Arrow in, Arrow out, in order and in bounded memory."""
+"""Scoring: of a stream of rows in order and in bounded memory, Arrow in and Arrow out, and of files into files."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from contextlib import closing
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from fastnn.pipeline.columns.arrays import arrow_of
-from fastnn.pipeline.columns.labels import arrow_labels
-from fastnn.pipeline.columns.schema import DataError, SchemaError, check_wanted
+from fastnn.pipeline.columns.drift import Drift
+from fastnn.pipeline.columns.schema import DataError, SchemaError
+from fastnn.pipeline.io.overlap import read_ahead
 from fastnn.pipeline.io.parsing import parse, parsed_schema
+from fastnn.pipeline.io.sinks import write_batches
 from fastnn.pipeline.io.source import BATCH_ROWS
+from fastnn.pipeline.jobs.job import Job, Scored, Task
+from fastnn.pipeline.jobs.result import OnBadRow, Output, ResultColumns
 from fastnn.pipeline.model import Model, not_arrow
 from fastnn.runtime.launch import available_threads
+from fastnn.training.interrupts import held_back
 
-if TYPE_CHECKING:
-    from fastnn.pipeline.columns.drift import Drift
-
-# Rows that one thread scores at a time: a file's batches as they are. To prepare a launch for 30 columns takes 0.2 ms,
-# to score so many 7.
+# One thread scores this many rows at a time: a file's batches as they are. The launch of a kernel for 30 columns takes
+# 0.2 ms to prepare, scoring this many rows 7 ms.
 _PIECE_ROWS = BATCH_ROWS
 
-Output = Literal["proba", "label", "both"]
-OnBadRow = Literal["fail", "null", "skip"]
+
+class DriftError(SchemaError):
+    """The data's distribution has moved further from that of training than the limit allows."""
 
 
 def predict_batches(
@@ -45,20 +48,21 @@ def predict_batches(
     model : Model or path
         A trained model, or its file.
     batches : iterable of pyarrow.RecordBatch, or anything that speaks Arrow
-        Read once, as many batches ahead as there are threads. Columns may stand in any order, others beside them.
-        They are checked now if the stream has a schema, otherwise with its first batch.
+        The rows, which are read once, as many batches ahead as there are threads. The columns may stand in any order,
+        with others beside them. The columns are checked at once if the stream has a schema, otherwise with its first
+        batch.
     keep : sequence of str
-        Columns to carry along.
+        Columns that the result keeps.
     output : {"both", "proba", "label"}
-        ``prediction`` (the most probable class), a ``probability_…`` for each class, or both.
+        Whether the result has ``prediction`` (the most probable class), a ``probability_…`` for each class, or both.
     on_bad_row : {"fail", "null", "skip"}
         What becomes of rows that can't be scored, because a number is infinite or far too large: an error, nulls
-        in place of the scores, or nothing. A `Scorer` counts them.
+        in place of the scores, or no row. A `Scorer` counts them.
 
     Returns
     -------
     iterator of pyarrow.RecordBatch
-        Of at most 131,072 rows. A row's bits don't depend on how the rows are cut into batches.
+        Batches of at most 131,072 rows. A row's bits don't depend on how the rows are cut into batches.
 
     Raises
     ------
@@ -67,13 +71,13 @@ def predict_batches(
     SchemaError
         If a column is missing or of another kind of type than in training.
     DataError
-        If a row can't be scored, or a column to keep isn't there, is called like one of the result's, or is of a type
-        that Arrow can't filter where bad rows are skipped.
+        If a row can't be scored, or if a column to keep isn't there, has the name of one of the result's columns, or
+        has a type that Arrow can't filter while bad rows are skipped.
     """
     return Scorer(model, keep=keep, output=output, on_bad_row=on_bad_row).batches(batches)
 
 
-class Scorer:
+class Scorer(ResultColumns):
     """What `predict_batches` does, with the schema of its result and the count of its rows.
 
     Parameters
@@ -81,9 +85,10 @@ class Scorer:
     model, keep, output, on_bad_row
         As for `predict_batches`.
     spelt : mapping of str to pyarrow.DataType
-        Columns that may arrive as text, as from a CSV file, and what they are. A value that isn't makes a bad row.
+        Columns that may arrive as text, as from a CSV file, and the types that the text is parsed as. A value that
+        can't be parsed makes a bad row.
     drift : Drift, optional
-        Takes all rows into account.
+        The measure of the columns' drift, which takes all rows into account.
 
     Attributes
     ----------
@@ -101,51 +106,20 @@ class Scorer:
         spelt: Mapping[str, pa.DataType] | None = None,
         drift: Drift | None = None,
     ) -> None:
-        for name, value, known in (("output", output, Output), ("on_bad_row", on_bad_row, OnBadRow)):
-            if value not in get_args(known):
-                raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}.")
-        if isinstance(keep, str):
-            raise TypeError(f"keep is a sequence of names: [{keep!r}].")
-        self.model = model if isinstance(model, Model) else Model.load(model)
-        self.keep = list(dict.fromkeys(keep))
-        self.output, self.on_bad_row = output, on_bad_row
+        super().__init__(model if isinstance(model, Model) else Model.load(model), keep, output, on_bad_row)
         self.spelt = dict(spelt or {})
-        self._labels = arrow_labels(self.model.classes)
         self.drift = drift
         self.rows = self.bad_rows = 0
 
-    @property
-    def columns(self) -> set[str]:
-        """The columns that are read: the model's and the kept ones."""
-        return {*self.model.schema.names(), *self.keep}
-
     def schema(self, table: pa.Schema) -> pa.Schema:
-        """The columns of the result for a table of this schema.
+        """The columns of the result for a table of this schema, some of which may be text (`spelt`).
 
         Raises
         ------
         SchemaError, DataError
             As `predict_batches`.
         """
-        table = parsed_schema(table, self.spelt)
-        self.model.schema.check(table)
-        check_wanted(table, self.keep)
-        kept = [_without_view(table.field(name)) for name in self.keep]
-        unfit = [field for field in kept if self.on_bad_row == "skip" and not _can_filter(field.type)]
-        if unfit:
-            raise DataError(
-                f"Can't keep column {unfit[0].name!r} where bad rows are skipped: Arrow can't filter {unfit[0].type}."
-            )
-        made = []
-        if self.output != "proba":
-            made.append(pa.field("prediction", self._labels.type))
-        if self.output != "label":
-            type_ = pa.from_numpy_dtype(self.model.network.dtype)
-            made += [pa.field(f"probability_{label}", type_) for label in self.model.classes.tolist()]
-        taken = {field.name for field in made} & set(self.keep)
-        if taken:
-            raise DataError(f"Can't keep column {min(taken)!r}: a column of the result has that name.")
-        return pa.schema([*kept, *made])
+        return super().schema(parsed_schema(table, self.spelt))
 
     def batches(self, batches: Any) -> Iterator[pa.RecordBatch]:
         """Score a stream of rows, as `predict_batches` does."""
@@ -156,15 +130,15 @@ class Scorer:
     def _scored(
         self, batches: Iterable[pa.RecordBatch], schema: pa.Schema | None, made: pa.Schema | None
     ) -> Iterator[pa.RecordBatch]:
-        # A batch a thread: a region of several would wait for whoever has to share its processor with the reader or
-        # the writer (two processors, 30-64-3: 1.5 times the time).
+        # Each thread scores a batch of its own. If several threads scored one batch together, all would wait for the
+        # one that shares its processor with the reader or the writer (30-64-3, two processors: 1.5 times the time).
         n_threads = available_threads()
         pool = ThreadPoolExecutor(n_threads, "fastnn-score")
-        waiting: deque[Future[_Scored]] = deque()
+        waiting: deque[Future[_Piece]] = deque()
         first_row, process = self.rows, os.getpid()
         try:
             for batch in batches:
-                if os.getpid() != process:  # it would wait for threads that it doesn't have
+                if os.getpid() != process:  # the child would wait for threads that it doesn't have
                     raise RuntimeError("A stream that was begun before a fork can't be scored in the child.")
                 if schema is None or made is None or not schema.equals(batch.schema):
                     before, schema, made = made, batch.schema, self.schema(batch.schema)
@@ -175,41 +149,35 @@ class Scorer:
                     first_row += min(_PIECE_ROWS, batch.num_rows - start)
                     if len(waiting) == n_threads:
                         yield self._counted(waiting.popleft().result())
-                del batch  # while the next one is waited for
+                del batch  # so that its memory is free while the next batch is read
             while waiting:
                 yield self._counted(waiting.popleft().result())
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _counted(self, scored: _Scored) -> pa.RecordBatch:
+    def _counted(self, scored: _Piece) -> pa.RecordBatch:
         if self.drift is not None and scored.rows is not None:
             self.drift.update(scored.rows, self.rows)
         self.rows += scored.n_rows
         self.bad_rows += scored.n_bad
         return scored.scores
 
-    def _score(self, batch: pa.RecordBatch, first_row: int, made: pa.Schema) -> _Scored:
+    def _score(self, batch: pa.RecordBatch, first_row: int, made: pa.Schema) -> _Piece:
         n_rows, bad = batch.num_rows, None
         if self.on_bad_row != "fail":
             bad = np.zeros(n_rows, np.bool_)
         batch = parse(batch, self.spelt, bad, first_row)
-        # Arrow wants each column contiguous.
+        # A row for each class, since Arrow needs each of its columns contiguous.
         columns = np.empty((self.model.network.n_classes, n_rows), self.model.network.dtype)
         try:
             self.model.fill_columns(batch, columns, bad=bad, n_threads=1)
         except DataError:
             raise self._at_its_row(batch, first_row) from None
+        if bad is not None and not bad.any():
+            bad = None
         n_bad = 0 if bad is None else int(np.count_nonzero(bad))
-        mask = bad if n_bad and self.on_bad_row == "null" else None
-        arrays = [batch.column(name).cast(made.field(name).type) for name in self.keep]
-        if self.output != "proba":
-            arrays.append(self._labels.take(arrow_of(columns.argmax(axis=0), mask)))
-        if self.output != "label":
-            arrays += [arrow_of(column, mask) for column in columns]
-        scores = pa.RecordBatch.from_arrays(arrays, schema=made)
-        if bad is not None and n_bad and self.on_bad_row == "skip":
-            scores = scores.filter(arrow_of(~bad))
-        return _Scored(None if self.drift is None else batch, n_rows, n_bad, scores)
+        scores = self.fill(made, batch, columns, bad)
+        return _Piece(None if self.drift is None else batch, n_rows, n_bad, scores)
 
     def _at_its_row(self, batch: pa.RecordBatch, first_row: int) -> DataError:
         """The error of the first row of a batch that can't be scored."""
@@ -224,8 +192,8 @@ class Scorer:
         raise AssertionError("a row is bad among others and good alone")
 
 
-class _Scored(NamedTuple):
-    """Rows as they were scored, where somebody wants to see them, how many, how many of them are bad, the scores."""
+class _Piece(NamedTuple):
+    """Some rows that were scored together: the rows (None unless the drift is measured), their counts, the scores."""
 
     rows: pa.RecordBatch | None
     n_rows: int
@@ -239,7 +207,7 @@ def as_stream(data: Any) -> tuple[pa.Schema | None, Iterator[pa.RecordBatch]]:
     Raises
     ------
     TypeError
-        For anything else; of an iterable when it yields something else.
+        If `data` is something else. An iterable raises it when it yields something else.
     """
     if isinstance(data, pa.RecordBatch):
         return data.schema, iter([data])
@@ -259,15 +227,68 @@ def _as_batch(item: Any) -> pa.RecordBatch:
     return item
 
 
-def _without_view(field: pa.Field) -> pa.Field:
-    """A field of string views as one of large strings: Arrow can't filter views yet."""
-    return field.with_type(pa.large_string()) if pa.types.is_string_view(field.type) else field
+def score_task(job: Job, task: Task, advance: Callable[[int], object] = lambda rows: None) -> Scored:
+    """Score a task's rows: the output appears whole or not at all, and its manifest after it.
+
+    Parameters
+    ----------
+    job : Job
+    task : Task
+        One of the job's tasks.
+    advance : callable, optional
+        A function that is called now and then with the number of rows scored since the last call.
+
+    Raises
+    ------
+    SchemaError, DataError
+        If the data doesn't fit the model, or can't be used.
+    DriftError
+        If a column moved further than the limit. There is no new output then.
+    OSError
+        If the output can't be written.
+    KeyboardInterrupt
+        Between two batches.
+    """
+    options = job.options
+    drift = Drift(job.model.preprocessor) if options.check_drift else None
+    scorer = Scorer(
+        job.model,
+        keep=options.keep,
+        output=options.output,
+        on_bad_row=options.on_bad_row,
+        spelt=task.spelt,
+        drift=drift,
+    )
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        # Reading one batch ahead is enough: the scorer has one more than it works on.
+        with closing(read_ahead(task.source.batches(scorer.columns), 1)) as read:
+            rows = 0
+            for batch in scorer.batches(read):
+                yield batch
+                advance(scorer.rows - rows)
+                rows = scorer.rows
+                if interrupted():
+                    raise KeyboardInterrupt
+        if not scorer.rows and not task.may_be_empty:
+            raise DataError(f"{task.source.name}: there are no rows.")
+        if drift is not None and options.drift_limit is not None:
+            _check_drift(task.source.name, drift, options.drift_limit)
+
+    with task.unfinished(), held_back() as interrupted:
+        written = write_batches(task.out, task.schema, batches())
+        moved = None if drift is None else {column.name: column.psi for column in drift.report()}
+        scored = Scored(scorer.rows, scorer.bad_rows, written.bytes, moved)
+        job.record(task, scored)
+    return scored
 
 
-def _can_filter(type_: pa.DataType) -> bool:
-    """Whether Arrow can leave rows of this type out; it can't for views in lists, say."""
-    try:
-        pa.nulls(0, type_).filter(pa.nulls(0, pa.bool_()))
-    except pa.ArrowNotImplementedError:
-        return False
-    return True
+def _check_drift(name: str, drift: Drift, limit: float) -> None:
+    moved = [column for column in drift.report() if column.psi > limit]
+    if moved:
+        worst = sorted(moved, key=lambda column: -column.psi)
+        columns = ", ".join(f"{column.name!r} ({column.psi:.3g})" for column in worst)
+        raise DriftError(
+            f"{name}: the distribution of column {columns} has moved from that of training: its "
+            f"population stability index is above {limit:g}."
+        )

@@ -1,7 +1,7 @@
-"""Training samples that memory doesn't hold, made from a source part by part.
+"""Training samples that don't fit into memory, made from a source part by part.
 
-An epoch reads the source's blocks in an order of its own and fills one buffer after another, each of which is shuffled
-as a whole. The next is filled in a thread while the network learns from the one before.
+Each epoch reads the source's blocks in another order and fills one buffer after another. Each buffer is shuffled as a
+whole. While the network learns from one buffer, a thread fills the next.
 """
 
 from __future__ import annotations
@@ -18,29 +18,31 @@ import pyarrow as pa
 
 from fastnn.kernels.equations.shuffle import mix, random_bits
 from fastnn.network.samples import Parts, Samples
-from fastnn.pipeline.columns.arrays import arrow_of
+from fastnn.pipeline.columns.arrow import to_arrow
 from fastnn.pipeline.columns.labels import class_indices
 from fastnn.pipeline.columns.schema import DataError
-from fastnn.pipeline.io.ahead import ahead
+from fastnn.pipeline.io.overlap import read_ahead
 from fastnn.pipeline.io.source import Source
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.model import Model
 
-# Neighbouring blocks of a file are read together until they have so many rows: each reading opens the file. Of a
-# million rows in row groups of a thousand, reading each by itself took 10 s instead of 0.1.
+# Neighbouring blocks of a file are read together until they have this many rows, since each reading opens the file.
+# For a million rows in row groups of a thousand, reading each group by itself took 10 s instead of 0.1.
 _LEAST_RUN = 32_768
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The rows to train on: a source's, but for those held out.
+class TrainingRows:
+    """The rows to train on: those of a source that aren't held out.
 
     Parameters
     ----------
     source : Source
+        All rows.
     block_rows : tuple of int
-        How many rows each of its blocks has.
+        How many rows each of the source's blocks has.
     held_out : HeldOut
+        Which rows are held out.
     """
 
     source: Source
@@ -48,7 +50,7 @@ class Rows:
     held_out: HeldOut
 
     def runs(self) -> Iterator[range]:
-        """Neighbouring blocks of a file, as many as have rows enough to be worth an opening."""
+        """Groups of neighbouring blocks of a file, each with enough rows to be worth an opening of the file."""
         block = 0
         for part in self.source.parts:
             end = block + part.n_blocks
@@ -61,7 +63,7 @@ class Rows:
             block = end
 
     def batches(self, columns: Sequence[str], runs: Iterable[range]) -> Iterator[pa.RecordBatch]:
-        """The rows of some runs, in this order."""
+        """The rows to train on among those of some groups of blocks, in this order."""
         starts = list(accumulate(self.block_rows, initial=0))
         by = self.held_out.column
         wanted = [*columns, *([by] if by is not None and by not in columns else [])]
@@ -70,7 +72,7 @@ class Rows:
             for batch in self.source.batches(wanted, run):
                 here, first = first, first + batch.num_rows
                 if self.held_out.share:
-                    yield batch.filter(arrow_of(~self.held_out.among(batch, here)))
+                    yield batch.filter(to_arrow(~self.held_out.among(batch, here)))
                 else:
                     yield batch
 
@@ -81,19 +83,21 @@ class StreamedSamples(Parts):
     Parameters
     ----------
     model : Model
-        Whose preprocessing makes the rows.
-    rows : Rows
+        The model in training, whose preprocessing makes the samples.
+    rows : TrainingRows
+        The rows that become samples.
     buffer_rows : int
+        The most rows of a part.
     seed : int or None
-        Of the blocks' order; None reads them in their own.
+        The seed of the order in which an epoch reads the blocks. With None each epoch reads them in the file's order.
 
     Attributes
     ----------
     advance : callable
-        Called with the number of rows of each part when the network has learnt from it.
+        A function that is called with the number of rows of each part when the network has learnt from the part.
     """
 
-    def __init__(self, model: Model, rows: Rows, buffer_rows: int, seed: int | None) -> None:
+    def __init__(self, model: Model, rows: TrainingRows, buffer_rows: int, seed: int | None) -> None:
         self.model, self.rows, self.buffer_rows, self.seed = model, rows, buffer_rows, seed
         self.advance: Callable[[int], object] = lambda rows: None
         self._runs = list(rows.runs())
@@ -105,20 +109,20 @@ class StreamedSamples(Parts):
             key = mix(mix(np.array([self.seed], np.uint64)) + np.uint64(epoch))
             order = np.argsort(random_bits(key, order.astype(np.uint64)), kind="stable")
         self.rows.source.check_unchanged()
-        with closing(ahead(self._filled([self._runs[i] for i in order.tolist()]), 1)) as parts:
+        with closing(read_ahead(self._filled([self._runs[i] for i in order.tolist()]), 1)) as parts:
             for part in parts:
                 yield part
                 self.advance(len(part.y))
 
     def all(self) -> Samples:
-        """All of them with their labels, where the buffer has just room for them."""
+        """All samples with their labels, when the buffer has room for exactly these."""
         parts = list(self._filled(self._runs))
         if [len(part.y) for part in parts] != [self.buffer_rows]:
             raise DataError(f"{self.rows.source.name} was changed while it was read.")
         return Samples(parts[0].X, self.model.classes[parts[0].y])
 
     def fingerprint(self) -> str:
-        """A SHA-256 of what the samples are made from, and how."""
+        """A SHA-256 of the rows that the samples are made from, and of how they are made."""
         facts = {
             "source": self.rows.source.fingerprint(),
             "target": [self.model.target, self.model.classes.tolist()],

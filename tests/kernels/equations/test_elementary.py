@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 
 from fastnn.kernels.equations import elementary
-from fastnn.kernels.simd.tile import SHAPE, float_bits
+from fastnn.kernels.simd.numbers import float_bits
+from fastnn.kernels.simd.shape import SHAPE
 from fastnn.runtime.compiler import jit_entry
 from fastnn.runtime.machine import host_features
 

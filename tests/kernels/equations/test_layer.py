@@ -23,7 +23,7 @@ from cases import (
 
 from fastnn import kernels
 from fastnn.kernels.equations.layer import reads_plain
-from fastnn.kernels.simd.tile import fma
+from fastnn.kernels.simd.numbers import fma
 from fastnn.runtime.compiler import jit
 
 NAMES = ["linear", "linear_tanh", "weight_gradient", "bias_gradient", "hidden_delta"]

@@ -3,16 +3,12 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from tables import learnt
 
 from fastnn.pipeline.columns.drift import ColumnDrift, Drift
-from fastnn.pipeline.columns.preprocess import Preprocessor
-from fastnn.pipeline.columns.schema import Schema
+from fastnn.pipeline.columns.encoding import Preprocessor
 
 RNG = np.random.default_rng(0)
-
-
-def learnt(table: pa.Table) -> Preprocessor:
-    return Preprocessor.learn(Schema.infer(table.schema), table.to_batches())
 
 
 def drift(preprocessor: Preprocessor, table: pa.Table, rows: int = 50_000) -> dict[str, float]:

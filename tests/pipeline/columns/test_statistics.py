@@ -8,32 +8,21 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tables import learnt, statistics_of
 
+from fastnn.pipeline.columns import sample
 from fastnn.pipeline.columns import statistics as module
+from fastnn.pipeline.columns.encoding import Preprocessor
 from fastnn.pipeline.columns.options import column_options
-from fastnn.pipeline.columns.preprocess import Preprocessor
 from fastnn.pipeline.columns.schema import DataError, Schema
-from fastnn.pipeline.columns.statistics import Moments, RowSample, TableStatistics, deciles
-
-
-def of_table(table: pa.Table, rows: int | None = None, options=None) -> TableStatistics:
-    options = column_options(options or {})
-    statistics, row = TableStatistics(Schema.infer(table.schema, options=options), options), 0
-    for batch in table.combine_chunks().to_batches(rows):
-        statistics.update(batch, row)
-        row += batch.num_rows
-    return statistics
-
-
-def learnt(table: pa.Table, options=None) -> Preprocessor:
-    return of_table(table, options=options).finish()
+from fastnn.pipeline.columns.statistics import Moments, TableStatistics, deciles
 
 
 @pytest.mark.parametrize("mean", [0.0, 1e9, -1e9])
 @pytest.mark.parametrize("rows", [17, 1000, 20_000])
 def test_moments_against_numpy(mean, rows):
     values = np.random.default_rng(3).normal(mean, 1.0, 20_000)
-    column = of_table(pa.table({"x": values}), rows).finish().columns[0]
+    column = statistics_of(pa.table({"x": values}), rows).finish().columns[0]
     # The reference sums exactly.
     exact_mean = math.fsum(values) / len(values)
     exact_scale = math.sqrt(math.fsum((values - exact_mean) ** 2) / len(values))
@@ -44,7 +33,7 @@ def test_moments_against_numpy(mean, rows):
 def test_moments_after_a_first_value_that_is_far_off():
     values = np.random.default_rng(3).normal(1e9, 1.0, 500_000)
     values[0] = -1e9
-    column = of_table(pa.table({"x": values}), 10_000).finish().columns[0]
+    column = statistics_of(pa.table({"x": values}), 10_000).finish().columns[0]
     exact = math.fsum(values) / len(values)
     assert column.centre == pytest.approx(exact, rel=1e-12)
     assert column.scale == pytest.approx(math.sqrt(math.fsum((values - exact) ** 2) / len(values)), rel=1e-9)
@@ -104,10 +93,10 @@ def same(one: Preprocessor, other: Preprocessor) -> bool:
 
 @pytest.mark.parametrize("sample_rows", [100, 10_000])
 def test_parts_in_any_order_are_the_whole(sample_rows, monkeypatch):
-    monkeypatch.setattr(module, "SAMPLE_ROWS", sample_rows)
+    monkeypatch.setattr(sample, "SAMPLE_ROWS", sample_rows)
     table = a_table(3000)
-    whole = of_table(table, options=OPTIONS).finish()
-    assert same(whole, of_table(table, 77, OPTIONS).finish())
+    whole = statistics_of(table, options=OPTIONS).finish()
+    assert same(whole, statistics_of(table, 77, OPTIONS).finish())
     options = column_options(OPTIONS)
     schema = Schema.infer(table.schema, options=options)
     cuts = [0, 1, 500, 501, 2000, 3000]
@@ -198,41 +187,11 @@ def test_an_identifier_is_no_category(monkeypatch):
     learnt(table.slice(1))
     with pytest.raises(DataError, match=r"'my id' has more than 1,000 different values.*--ignore 'my id'"):
         learnt(table)
-    halves = [of_table(table.slice(0, 600)), of_table(table.slice(500))]
+    halves = [statistics_of(table.slice(0, 600)), statistics_of(table.slice(500))]
     with pytest.raises(DataError, match="'my id' has more than 1,000"):
         halves[0].merge(halves[1])
     (column,) = learnt(table, {"my id": {"categories": ["7"]}}).columns  # others needn't be counted
     assert column.shares == pytest.approx((1 / 1001, 1000 / 1001, 0))
-
-
-def sampled(n_rows: int, cuts: list[int], order=None) -> np.ndarray:
-    sample = RowSample(1)
-    spans = list(zip([0, *cuts], [*cuts, n_rows], strict=True))
-    for which in range(len(spans)) if order is None else order:
-        start, stop = spans[which]
-        rows, hashes = sample.select(stop - start, start)
-        sample.add(hashes, rows[None] + float(start))
-    return np.sort(sample.values()[0])
-
-
-def test_the_sample_depends_on_positions_alone(monkeypatch):
-    monkeypatch.setattr(module, "SAMPLE_ROWS", 500)
-    whole = sampled(20_000, [])
-    assert len(set(whole.tolist())) == 500
-    for cuts, order in (([1, 2, 700], None), (list(range(97, 20_000, 97)), None), ([5000, 9000], [2, 0, 1])):
-        np.testing.assert_array_equal(sampled(20_000, cuts, order), whole)
-    np.testing.assert_array_equal(sampled(300, [100]), np.arange(300))
-
-
-def test_the_sample_is_uniform(monkeypatch):
-    """In every tenth of the rows as many as chance gives: within five standard deviations."""
-    monkeypatch.setattr(module, "SAMPLE_ROWS", 5000)
-    counts = np.histogram(sampled(1_000_000, list(range(131_072, 1_000_000, 131_072))), 10, (0, 1_000_000))[0]
-    assert abs(counts - 500).max() < 5 * np.sqrt(500)
-
-
-def test_a_wide_table_has_a_smaller_sample():
-    assert [RowSample(n).size for n in (0, 30, 64, 200, 100_000)] == [65_536, 65_536, 65_536, 20_971, 4096]
 
 
 def test_deciles():

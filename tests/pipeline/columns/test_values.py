@@ -115,7 +115,7 @@ def test_integers_are_categories_however_they_are_kept():
 @pytest.mark.parametrize("n_rows", [0, 1, FEWEST_ROWS, 1000])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_chunks_have_all_rows_in_order(n_rows, sparse, monkeypatch):
-    monkeypatch.setattr(module, "STAGED", 2 * 2 * FEWEST_ROWS)
+    monkeypatch.setattr(module, "CHUNK_NUMBERS", 2 * 2 * FEWEST_ROWS)
     rng = np.random.default_rng(0)
     columns = [np.arange(n_rows, dtype=np.int8), rng.normal(size=n_rows).astype(np.float32)]
     keep = rng.random(n_rows) < 0.3 if sparse else None
@@ -129,10 +129,10 @@ def test_chunks_have_all_rows_in_order(n_rows, sparse, monkeypatch):
     ("n_columns", "most_rows", "rows"),
     [
         (1, {}, module._MOST_ROWS),
-        (64, {}, module.STAGED // 64),
+        (64, {}, module.CHUNK_NUMBERS // 64),
         (1, {"most_rows": 3 * FEWEST_ROWS + 1}, 3 * FEWEST_ROWS),
-        (64, {"most_rows": module._MOST_ROWS}, module.STAGED // 64),
-        (module.STAGED, {}, FEWEST_ROWS),
+        (64, {"most_rows": module._MOST_ROWS}, module.CHUNK_NUMBERS // 64),
+        (module.CHUNK_NUMBERS, {}, FEWEST_ROWS),
         (0, {}, module._MOST_ROWS),  # of no column there are rows, too
     ],
 )

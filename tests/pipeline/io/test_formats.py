@@ -235,7 +235,7 @@ def test_npy_of_dates_with_holes(tmp_path, dtype, records):
         (np.array(3.0), "two dimensions"),
         (np.zeros((2, 2), complex), "can't be read"),
         (np.array([[None]]), "can't be read"),
-        (np.zeros(2, [("x", "f4"), ("pair", "f4", 2)]), r"field 'pair' is an array of shape \(2,\); make a field"),
+        (np.zeros(2, [("x", "f4"), ("pair", "f4", 2)]), r"field 'pair' is an array of shape \(2,\); make each"),
         (np.zeros(0, [("table", "f4", (2, 3)), ("x", "f4")]), r"'table' is an array of shape \(2, 3\)"),
     ],
 )
@@ -404,6 +404,6 @@ def test_a_stream_without_its_end(tmp_path):
 
 def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "fifo")
-    for name, message in [("absent", "no such file"), ("fifo", "no ordinary file"), (".", "no ordinary file")]:
+    for name, message in [("absent", "no such file"), ("fifo", "isn't a regular file"), (".", "isn't a regular file")]:
         with pytest.raises(DataError, match=message):
             opened(tmp_path / name)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnn.pipeline.columns.schema import DataError
-from fastnn.pipeline.io import sinks, sources
+from fastnn.pipeline.io import rebatch, sinks
 from fastnn.pipeline.io.sinks import _GROUP_ROWS, format_of, write_batches
 from fastnn.pipeline.io.source import BATCH_ROWS
 
@@ -95,7 +95,7 @@ def test_bytes_depend_on_the_rows_alone(tmp_path_factory, name, cuts):
 @each_format
 def test_text_that_is_too_much_for_one_column(tmp_path, monkeypatch, name):
     """As if a column had room for fewer bytes: all rows arrive, in their types, and the bytes are the rows'."""
-    for module in (sources, sinks):
+    for module in (rebatch, sinks):
         monkeypatch.setattr(module, "MOST_TEXT_BYTES", 40_000)
     monkeypatch.setattr(sinks, "_GROUP_ROWS", 1000)
     i = np.arange(2500)

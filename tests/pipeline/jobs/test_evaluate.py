@@ -9,7 +9,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from fastnn.pipeline import DataError, SchemaError, scoring
 from fastnn.pipeline.jobs import evaluate as module
 from fastnn.pipeline.jobs.evaluate import evaluate
-from fastnn.pipeline.learning.train import Plan, prepare
+from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.train import prepare
 from fastnn.training.trainer import TrainOptions
 
 

@@ -17,8 +17,10 @@ from breast_cancer import TABLE
 from fastnn.files.modelfile import ModelFileError
 from fastnn.pipeline import DataError, Model, SchemaError
 from fastnn.pipeline.jobs import job
-from fastnn.pipeline.jobs.job import DriftError, Job, JobOptions, Scored, n_rows
-from fastnn.pipeline.learning.train import Plan, prepare
+from fastnn.pipeline.jobs.job import Job, JobOptions, Scored, n_rows
+from fastnn.pipeline.jobs.scoring import DriftError, score_task
+from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.train import prepare
 from fastnn.training.trainer import TrainOptions
 
 KEEP_ID = JobOptions(keep=("id",))
@@ -56,7 +58,7 @@ def run(model="m", options=KEEP_ID, resume=False, data="data", out="out") -> dic
     worker = Job(model, options)
     tasks = worker.tasks([data], Path(out), "parquet")
     left = [task for task in tasks if not resume or worker.finished(task) is None]
-    return {str(task.out.relative_to(out)): worker.run(task) for task in left}
+    return {str(task.out.relative_to(out)): score_task(worker, task) for task in left}
 
 
 def test_an_output_for_each_file_in_the_same_folders(files):
@@ -91,7 +93,7 @@ def test_one_output_in_all(files):
     task = worker.task(["data"], Path("all.arrow"))
     assert n_rows([task]) == 300
     advanced: list[int] = []
-    assert worker.run(task, advanced.append).rows == 300 == sum(advanced)
+    assert score_task(worker, task, advanced.append).rows == 300 == sum(advanced)
     assert pyarrow.feather.read_table("all.arrow")["id"].to_pylist() == TABLE["id"].to_pylist()[:300]
     assert worker.finished(worker.task(["data"], Path("all.arrow"))) == Scored(
         300, 0, os.stat("all.arrow").st_size, None
@@ -226,7 +228,7 @@ def test_empty_parts_make_empty_outputs_but_nothing_at_all_is_an_error(files):
     assert pq.read_table("out/day=0/a.parquet", partitioning=None).column_names[0] == "id"
     worker = Job("m", JobOptions())
     with pytest.raises(DataError, match="no rows"):
-        worker.run(worker.task(["data/day=0/a.parquet"], Path("a.csv")))
+        score_task(worker, worker.task(["data/day=0/a.parquet"], Path("a.csv")))
     assert not Path("a.csv").exists()
 
 
@@ -239,11 +241,11 @@ def test_bad_numbers_in_csv(files):
     first = f"?{TABLE['mean_radius'][60]}"
     worker = Job("m", KEEP_ID)
     with pytest.raises(DataError, match=rf"Row 61: column 'mean_radius' holds '\{first}'"):
-        worker.run(worker.task(["d.csv"], Path("s.csv")))
+        score_task(worker, worker.task(["d.csv"], Path("s.csv")))
     expected = Model.load("m").predict_proba(TABLE.slice(0, 100))[:, 0]
     for policy, rows in (("null", 100), ("skip", 99)):
         worker = Job("m", JobOptions(keep=("id",), on_bad_row=policy))
-        scored = worker.run(worker.task(["d.csv"], Path("s.parquet")))
+        scored = score_task(worker, worker.task(["d.csv"], Path("s.parquet")))
         found = pq.read_table("s.parquet")
         assert (scored.rows, scored.bad_rows, found.num_rows) == (100, 1, rows)
         good = found.filter(pa.compute.is_valid(found["prediction"]))

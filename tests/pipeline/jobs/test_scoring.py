@@ -16,7 +16,8 @@ from breast_cancer import N_ROWS, TABLE
 from fastnn.files.modelfile import ModelFileError
 from fastnn.pipeline import DataError, Model, SchemaError, Scorer, predict_batches
 from fastnn.pipeline.jobs.scoring import _PIECE_ROWS
-from fastnn.pipeline.learning.train import Plan, prepare
+from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.train import prepare
 from fastnn.training.trainer import TrainOptions
 
 PROBABILITIES = ["probability_benign", "probability_malignant"]
@@ -258,7 +259,8 @@ def test_a_forked_child_is_told():
         sys.path.insert(0, sys.argv[1])
         from breast_cancer import TABLE
         from fastnn.pipeline import predict_batches
-        from fastnn.pipeline.learning.train import Plan, prepare
+        from fastnn.pipeline.learning.plan import Plan
+        from fastnn.pipeline.learning.train import prepare
         model = prepare(TABLE, "diagnosis", Plan(epochs=1), ["id"]).run().model
         stream = predict_batches(model, TABLE.to_batches(max_chunksize=10))
         next(stream)

@@ -17,7 +17,8 @@ from fastnn.files.modelfile import ModelFileError
 from fastnn.network.samples import Parts, Samples
 from fastnn.pipeline import DataError
 from fastnn.pipeline.learning.held_out import HeldOut
-from fastnn.pipeline.learning.train import Plan, prepare, train_batches
+from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.train import prepare, train_batches
 from fastnn.training.checkpoint import Checkpoint
 from fastnn.training.trainer import TrainOptions
 
@@ -202,9 +203,9 @@ def test_files_that_change_while_they_are_read(tmp_path):
 
 def test_blocks_with_too_much_text_are_rows_like_others(files, monkeypatch):
     """All blocks' strings are large ones, the last one's aside."""
-    monkeypatch.setattr("fastnn.pipeline.learning.train.BLOCK_ROWS", 600)
+    monkeypatch.setattr("fastnn.pipeline.learning.survey.BLOCK_ROWS", 600)
     expected = train_batches(files, "label", PLAN, ignore=["id"])
-    monkeypatch.setattr("fastnn.pipeline.io.sources.MOST_TEXT_BYTES", 2900)
+    monkeypatch.setattr("fastnn.pipeline.io.rebatch.MOST_TEXT_BYTES", 2900)
     found = train_batches(files, "label", PLAN, ignore=["id"])
     assert bits(found) == bits(expected) and found.accuracy == expected.accuracy
 

@@ -1,4 +1,7 @@
-"""Where rows come from: files in all their formats, sets of files, tables in memory and streams."""
+"""From a path, a pattern, a table or a stream to a `Source` of rows: `open_source`.
+
+Files are found by `discovery` and opened by `formats`. Several files, tables in memory and streams are sources here.
+"""
 
 from __future__ import annotations
 
@@ -7,49 +10,43 @@ import io
 import json
 import os
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 
 from fastnn.pipeline.columns.schema import DataError, listed
-from fastnn.pipeline.io.ahead import ahead
 from fastnn.pipeline.io.discovery import find_files, partitions
 from fastnn.pipeline.io.formats import Csv, File, merged_type, open_file, slice_rows
 from fastnn.pipeline.io.source import BATCH_ROWS, Source, as_data_errors, plain_schema
 
-__all__ = ["BATCH_ROWS", "Source", "ahead", "in_blocks", "open_source", "read_table"]
-
 Batches = Generator[pa.RecordBatch, None, None]
-
-# Where a column of these types ends: its offsets are of 32 bits, those of the large types of 64.
-MOST_TEXT_BYTES = 2**31 - 1
-LARGE = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
 
 
 def open_source(data: Any, *, text: Collection[str] = (), types: Mapping[str, pa.DataType] | None = None) -> Source:
-    """The rows of files, a table or a stream.
+    """Open files, a table or a stream as a source of rows.
 
     Parameters
     ----------
     data : path, sequence of paths, table or stream
-        A file (Parquet, Arrow IPC, ``.npy``, and CSV in UTF-8 with a header line; told apart by their first bytes), a
-        folder, whose folders called ``key=value`` make columns, or a pattern such as ``data/*.parquet``. Or anything
-        that speaks Arrow: pyarrow, pandas and polars have tables, DuckDB's relations and record batch readers are
-        streams.
+        A path is that of a file, of a folder, or a pattern such as ``data/*.parquet``. A file is Parquet, Arrow IPC,
+        ``.npy``, or CSV in UTF-8 with a header line; its first bytes tell which. A folder's subfolders that are called
+        ``key=value`` make columns. A table or a stream is any object with Arrow's interface: tables of pyarrow, pandas
+        and polars are tables; DuckDB's relations and record batch readers are streams.
     text : collection of str
-        Columns of CSV files to read as strings, whatever their values look like. Not all of them need be there.
+        The columns of CSV files to read as strings, whatever their values look like. Names that a file doesn't have
+        are ignored.
     types : mapping of str to pyarrow.DataType, optional
-        Columns of CSV files whose types are known. Those of the others are inferred from the values in the first
-        64 MB of each file.
+        The types of columns of CSV files, where they are known. The other types are inferred from the values in the
+        first 64 MB of each file.
 
     Raises
     ------
     DataError
-        If there is no such file, it can't be read, or the files of a set differ in their columns.
+        If a file doesn't exist or can't be read, or if several files differ in their columns.
     TypeError
-        If `data` is something else.
+        If `data` is of any other type.
     """
     if isinstance(data, str | os.PathLike):
         data = [data]
@@ -63,7 +60,7 @@ def open_source(data: Any, *, text: Collection[str] = (), types: Mapping[str, pa
         if isinstance(data, pa.RecordBatchReader):
             return Stream(data)
         if hasattr(data, "__arrow_c_stream__"):
-            # A DataFrame is in memory; what isn't, such as a query, needn't give the same rows again.
+            # A DataFrame is in memory. A query, for example, isn't, and may give other rows the next time.
             in_memory = hasattr(data, "__array__")
             return (
                 Table(_without_index(pa.table(data))) if in_memory else Stream(pa.RecordBatchReader.from_stream(data))
@@ -81,78 +78,49 @@ def _without_index(table: pa.Table) -> pa.Table:
 
 
 def read_table(path: str | os.PathLike[str], text: Collection[str] = ()) -> pa.Table:
-    """The whole table of a file, folder or pattern.
+    """Read a file, a folder or a pattern as one table.
 
     Parameters
     ----------
     path : str or path-like
         As for `open_source`.
     text : collection of str
-        Columns of a CSV file to read as strings, whatever their values look like. Not all of them need be there.
+        As for `open_source`.
 
     Raises
     ------
     DataError
-        If the file can't be read: absent, empty, ragged, damaged, or something else.
+        If a file can't be read, for example because it is missing, empty, ragged or damaged.
     """
     source = open_source(path, text=text)
     return pa.Table.from_batches(source.batches(), source.schema)
 
 
-def in_blocks(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of exactly `rows`, the last one aside: no trace of how the source cut them.
-
-    Columns of string or binary are large_string or large_binary in blocks with more than 2 GB of them.
-    """
-    waiting: list[pa.RecordBatch] = []
-    n_waiting = 0
-    for batch in batches:
-        start = 0
-        while n_waiting + batch.num_rows - start >= rows:
-            stop = start + rows - n_waiting
-            yield _joined([*waiting, batch.slice(start, stop - start)])
-            waiting, n_waiting, start = [], 0, stop
-        if start < batch.num_rows:
-            waiting.append(batch.slice(start))
-            n_waiting += batch.num_rows - start
-    if waiting:
-        yield _joined(waiting)
-
-
-def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(batches) == 1:
-        return batches[0]
-    table = pa.Table.from_batches(batches)
-    for place, field in enumerate(table.schema):
-        large = LARGE.get(field.type)
-        if large is not None and table.column(place).nbytes > MOST_TEXT_BYTES:
-            table = table.set_column(place, field.with_type(large), table.column(place).cast(large))
-    # One chunk a column: of what doesn't fit into one, Arrow would make several.
-    (joined,) = table.combine_chunks().to_batches()
-    return joined
-
-
 class Files(Source):
-    """Several files with the same columns, one after the other.
+    """Several files with the same columns, read one after the other.
 
     Parameters
     ----------
-    files : list of File
-        They take on the order of the first one's columns.
+    files : sequence of File
+        The files. All of them get the schema that they have in common, with the columns in the first file's order.
     name : str
-        For messages.
+        The name in messages.
 
     Raises
     ------
     DataError
-        If their columns differ.
+        If the files' columns differ.
     """
 
     def __init__(self, files: Sequence[File], name: str) -> None:
         self.name = name
         self._files = files
-        self.schema = _common_schema(files)
-        for file in files:
+        self.unify()
+
+    def unify(self) -> None:
+        """Give all files the schema that they have in common; DataError if their columns differ."""
+        self.schema = _common_schema(self._files)
+        for file in self._files:
             file.schema = self.schema
 
     @property
@@ -171,13 +139,13 @@ class Files(Source):
         return [entry for file in self._files for entry in file.identity()]
 
     def _read(self, names: list[str], blocks: Sequence[int]) -> Batches:
-        places = [(i, block) for i, file in enumerate(self._files) for block in range(file.n_blocks)]
-        for i, group in groupby((places[block] for block in blocks), key=lambda place: place[0]):
+        located = [(i, block) for i, file in enumerate(self._files) for block in range(file.n_blocks)]
+        for i, group in groupby((located[block] for block in blocks), key=lambda found: found[0]):
             yield from self._files[i].batches(names, [block for _, block in group])
 
 
 class Table(Source):
-    """A table in memory: its blocks are slices of it."""
+    """A table in memory. Its blocks are slices of `BATCH_ROWS` rows."""
 
     name = "The table"
 
@@ -193,7 +161,7 @@ class Table(Source):
         return [{"rows": self._table.num_rows, "columns": _described(self.schema)}]
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256()  # a second for a gigabyte
+        digest = hashlib.sha256()  # which takes a second for each gigabyte
         with pa.PythonFile(_Hashing(digest), "w") as file, pa.ipc.new_stream(file, self._table.schema) as stream:
             stream.write_table(self._table)
         return digest.hexdigest()
@@ -205,7 +173,7 @@ class Table(Source):
 
 
 class Stream(Source):
-    """Batches that somebody else makes, to be read once: one block."""
+    """A stream of batches, which is one block and can be read only once."""
 
     name = "The stream"
     once = True
@@ -227,7 +195,7 @@ class Stream(Source):
 
 
 class _Hashing(io.RawIOBase):
-    """A file that nobody reads, but for its hash."""
+    """A file that keeps nothing of what is written to it but a hash."""
 
     def __init__(self, digest: Any) -> None:
         self._digest = digest
@@ -254,7 +222,7 @@ def _open_files(paths: Sequence[str | os.PathLike[str]], types: Mapping[str, pa.
 
 
 def _common_schema(files: Sequence[File]) -> pa.Schema:
-    """The columns of all files, in the first one's order; DataError if they differ."""
+    """The columns that all files have, in the first file's order; DataError if the files' columns differ."""
     first = files[0]
     types = {field.name: field.type for field in first.schema}
     for file in files[1:]:

@@ -1,4 +1,4 @@
-"""The commands about models and machines: info, warmup."""
+"""The command info."""
 
 from __future__ import annotations
 
@@ -6,41 +6,18 @@ import os
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from fastnn.cli.terminal import say, show
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+from fastnn.cli import arguments
+from fastnn.cli.terminal import show
 
 
-def info(
-    model: Annotated[
-        Path | None, typer.Argument(metavar="[MODEL]", help="A model file; without, the installation is described.")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """Say what is in a model file, or what fastnn runs on."""
+def info(model: arguments.AnyModelFile = None, json: arguments.Json = False) -> None:
+    """Describe a model file, or the installation and the machine."""
     facts = _about_machine() if model is None else _about_model(model)
     width = max(len(name) for name in facts)
     text = "\n".join(f"{name.replace('_', ' '):<{width}}  {_in_words(value)}" for name, value in facts.items())
     show(facts, json, text)
-
-
-def warmup(json: Json = False) -> None:
-    """Compile everything and keep it on disk, so that no later run has to."""
-    from fastnn.runtime.compile_cache import cache_directory
-    from fastnn.warmup import warm_up
-
-    began = perf_counter()
-    warm_up(say)
-    seconds = perf_counter() - began
-    directory = cache_directory()
-    summary = {"seconds": seconds, "compile_cache": None if directory is None else str(directory)}
-    kept = f"kept in {directory}" if directory else "not kept: no directory can be written"
-    show(summary, json, f"compiled in {seconds:.1f} s, {kept}")
 
 
 def _about_model(path: Path) -> dict[str, Any]:
@@ -57,7 +34,7 @@ def _about_model(path: Path) -> dict[str, Any]:
 
 
 def _said(description: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model file's description says; KeyError, TypeError, ... if it isn't such as can be."""
+    """What a model file's description says; a KeyError, TypeError or the like if it can't be a model's description."""
     network = description.get("network", description)
     facts = {
         "kind": description.get("kind"),
@@ -93,7 +70,7 @@ def _about_machine() -> dict[str, Any]:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    numba.get_num_threads()  # starts Numba's threads: the layer has no name before
+    numba.get_num_threads()  # starts Numba's threads, before which the threading layer has no name
     directory = cache_directory()
     return {
         **versions,

@@ -21,7 +21,8 @@ from breast_cancer import N_ROWS, TABLE
 
 from fastnn.cli import main, terminal
 from fastnn.pipeline import Model
-from fastnn.pipeline.learning.train import Plan, prepare
+from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.train import prepare
 from fastnn.training.trainer import TrainOptions
 
 

@@ -10,7 +10,7 @@ import time
 import child
 import pytest
 
-from fastnn.pipeline.io.ahead import ahead, behind
+from fastnn.pipeline.io.overlap import read_ahead, write_behind
 
 
 def threads():
@@ -47,16 +47,16 @@ class Made:
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_the_same_items_in_order_made_elsewhere(n):
     made = Made(1000)
-    assert list(ahead(made, n)) == list(range(1000))
+    assert list(read_ahead(made, n)) == list(range(1000))
     assert made.closed_in == "fastnn-ahead"
     assert not threads()
-    assert list(ahead([], n)) == [] and list(ahead("abc", n)) == ["a", "b", "c"]
+    assert list(read_ahead([], n)) == [] and list(read_ahead("abc", n)) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_at_most_n_wait(n):
     made = Made(1000)
-    stream = ahead(made, n)
+    stream = read_ahead(made, n)
     assert made.made == 0  # nothing begins before it is asked for
     for taken in range(1, 4):
         next(stream)
@@ -74,7 +74,7 @@ def test_making_goes_on_while_the_caller_works():
         asked.set()
         yield 2
 
-    stream = ahead(items())
+    stream = read_ahead(items())
     assert next(stream) == 1
     assert asked.wait(5)
     assert list(stream) == [2]
@@ -82,7 +82,7 @@ def test_making_goes_on_while_the_caller_works():
 
 @pytest.mark.parametrize("error", [ValueError("no more"), KeyboardInterrupt(), StopIteration()])
 def test_errors_come_in_their_turn(error):
-    stream = ahead(Made(5, error), 3)
+    stream = read_ahead(Made(5, error), 3)
     assert [next(stream) for _ in range(5)] == list(range(5))
     # A generator can't raise StopIteration: Python makes it a RuntimeError.
     with pytest.raises(RuntimeError if isinstance(error, StopIteration) else type(error)):
@@ -92,16 +92,16 @@ def test_errors_come_in_their_turn(error):
 
 def test_what_is_no_iterable():
     with pytest.raises(TypeError):
-        next(ahead(3))
-    with pytest.raises(ValueError, match="At least one"):
-        next(ahead([], 0))
+        next(read_ahead(3))
+    with pytest.raises(ValueError, match="at least 1"):
+        next(read_ahead([], 0))
 
 
 @pytest.mark.parametrize("leave", ["close", "forget", "raise"])
 @pytest.mark.parametrize("n", [1, 3])
 def test_leaving_ends_the_thread_and_closes_the_stream_in_it(leave, n):
     made = Made(10**9)
-    stream = ahead(made, n)
+    stream = read_ahead(made, n)
     next(stream)
     if leave == "close":
         stream.close()
@@ -111,7 +111,7 @@ def test_leaving_ends_the_thread_and_closes_the_stream_in_it(leave, n):
     else:
 
         def consume():
-            for _ in ahead(made, n):
+            for _ in read_ahead(made, n):
                 raise KeyboardInterrupt
 
         stream.close()
@@ -124,14 +124,14 @@ def test_leaving_ends_the_thread_and_closes_the_stream_in_it(leave, n):
 
 
 def test_leaving_does_not_wait_for_an_item_that_never_comes(monkeypatch):
-    monkeypatch.setattr("fastnn.pipeline.io.ahead._PATIENCE", 0.01)
+    monkeypatch.setattr("fastnn.pipeline.io.overlap._PATIENCE", 0.01)
     never = threading.Event()
 
     def items():
         yield 1
         never.wait()
 
-    stream = ahead(items())
+    stream = read_ahead(items())
     next(stream)
     began = time.monotonic()
     stream.close()
@@ -141,27 +141,27 @@ def test_leaving_does_not_wait_for_an_item_that_never_comes(monkeypatch):
 
 
 def test_a_stream_that_never_began_leaves_nothing():
-    ahead(Made(3)).close()
+    read_ahead(Made(3)).close()
     assert not threads()
 
 
 INTERRUPTED = """
 import time
-from fastnn.pipeline.io.ahead import ahead
+from fastnn.pipeline.io.overlap import read_ahead
 def items():
     yield 1
     print("waiting", flush=True)
     time.sleep({seconds})
     while True:
         yield 2
-for item in ahead(items()):
+for item in read_ahead(items()):
     pass
 """
 
 
 @pytest.mark.parametrize("seconds", [0, 3600])
 def test_ctrl_c(seconds):
-    """Whether the caller waits for an item or works on one; the thread in the way of nothing."""
+    """Ctrl-C ends the caller, whether it waits for an item or works on one; the thread doesn't hold it up."""
     process = subprocess.Popen(
         [sys.executable, "-c", INTERRUPTED.format(seconds=seconds)],
         stdout=subprocess.PIPE,
@@ -178,12 +178,12 @@ def test_ctrl_c(seconds):
 
 FORKED = """
 import os, sys
-from fastnn.pipeline.io.ahead import ahead
-stream = ahead(range(10**9))
+from fastnn.pipeline.io.overlap import read_ahead
+stream = read_ahead(range(10**9))
 next(stream)
 child = os.fork()
 if child == 0:
-    assert list(ahead([1, 2])) == [1, 2]
+    assert list(read_ahead([1, 2])) == [1, 2]
     try:
         next(stream)
     except RuntimeError as error:
@@ -212,7 +212,7 @@ def test_behind_uses_all_items_in_order(n):
             where.add(threading.current_thread().name)
         used.append("end")
 
-    with behind(use, n) as hand_over:
+    with write_behind(use, n) as hand_over:
         for i in range(1000):
             hand_over(i)
     assert used == [*range(1000), "end"]
@@ -225,7 +225,7 @@ def test_at_most_n_wait_to_be_used():
     go_on = threading.Event()
 
     def hand_all():
-        with behind(lambda items: [go_on.wait() for _ in items], 2) as hand_over:
+        with write_behind(lambda items: [go_on.wait() for _ in items], 2) as hand_over:
             for i in range(100):
                 hand_over(i)
                 handed.append(i)
@@ -250,7 +250,7 @@ def test_what_use_raises_is_raised_where_items_are_handed_over(after):
             raise OSError("full")
 
     handed = 0
-    with pytest.raises(OSError, match="full"), behind(use, 2) as hand_over:
+    with pytest.raises(OSError, match="full"), write_behind(use, 2) as hand_over:
         for i in range(100):
             hand_over(i)
             handed += 1
@@ -270,7 +270,7 @@ def test_use_is_told_that_the_items_ended_early(error):
             outcome.append("left")
             raise
 
-    with pytest.raises(error), behind(use) as hand_over:
+    with pytest.raises(error), write_behind(use) as hand_over:
         hand_over(1)
         raise error
     assert outcome == ["left"]

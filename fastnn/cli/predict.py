@@ -1,0 +1,124 @@
+"""The command predict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, cast
+
+import typer
+
+from fastnn.cli import arguments
+from fastnn.cli.terminal import progress, show
+
+if TYPE_CHECKING:
+    from fastnn.pipeline.jobs.job import Job, Scored, Task
+    from fastnn.pipeline.jobs.result import OnBadRow, Output
+
+
+def predict(
+    model: arguments.ModelFile,
+    data: arguments.Data,
+    *,
+    out: arguments.Out,
+    format_: arguments.OutputFormat = None,
+    keep: arguments.Keep = None,
+    output: arguments.Output = "both",
+    on_bad_row: arguments.OnBadRow = "fail",
+    check_drift: arguments.CheckDrift = False,
+    drift_limit: arguments.DriftLimit = None,
+    resume: arguments.ResumeScoring = False,
+    json: arguments.Json = False,
+) -> None:
+    """Score tables: the kept columns, `prediction`, and a `probability_...` for each class.
+
+    Each output appears whole or not at all, and with it a hidden manifest, by which `--resume` knows what is finished.
+    """
+    from fastnn.pipeline.jobs.job import Job, JobOptions, n_rows
+    from fastnn.pipeline.jobs.scoring import score_task
+
+    began = perf_counter()
+    options = JobOptions(
+        keep=tuple(dict.fromkeys(keep or ())),
+        output=cast("Output", output),
+        on_bad_row=cast("OnBadRow", on_bad_row),
+        check_drift=check_drift or drift_limit is not None,
+        drift_limit=drift_limit,
+    )
+    job = Job(model, options)
+    tasks = _tasks(job, model, data, out, format_)
+    done = {task.out: scored for task in tasks if resume and (scored := job.finished(task)) is not None}
+    left = [task for task in tasks if task.out not in done]
+    with progress(n_rows(left)) as advance:
+        results = {**done, **{task.out: score_task(job, task, advance) for task in left}}
+    seconds = perf_counter() - began
+
+    outputs: list[dict[str, Any]] = [
+        {"path": str(task.out), **vars(results[task.out]), "skipped": task.out in done} for task in tasks
+    ]
+    summary = {
+        "out": out,
+        **{name: sum(output[name] for output in outputs) for name in ("rows", "bad_rows", "bytes")},
+        "seconds": seconds,
+        "model": {"path": str(model), "sha256": job.model_sha256},
+        "columns": tasks[0].schema.names,
+        "outputs": outputs,
+        "skipped": len(done),
+        "drift": _largest_drift(results.values()),
+    }
+    show(summary, json, _in_words(summary))
+
+
+def _tasks(job: Job, model: Path, data: list[str], out: str, format_: str | None) -> list[Task]:
+    """What is to be scored into which file; a usage error if that can't be done."""
+    from fastnn.pipeline.columns.schema import DataError, SchemaError
+
+    path = Path(out)
+    into_folder = out.endswith(os.sep) or path.is_dir() or (len(data) > 1 and not path.suffix)
+    if not into_folder and format_ is not None:
+        raise typer.BadParameter(f"--format is for outputs in a folder; {out} says by its name what it is.")
+    try:
+        if into_folder:
+            _check_folder(path)
+            ending = format_ or "parquet"
+            arguments.refuse_among_inputs(path / f"any.{ending}", data)
+            tasks = job.tasks(data, path, ending)
+        else:
+            arguments.check_outputs([model, *data], [path])
+            tasks = [job.task(data, path)]
+    except (DataError, SchemaError):
+        raise
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    inputs = {os.path.realpath(part.name) for task in tasks for part in task.source.parts}
+    for task in tasks:
+        if os.path.realpath(task.out) in {os.path.realpath(model), *inputs}:
+            raise typer.BadParameter(f"{task.out} is named twice: an output must be a file of its own.")
+    return tasks
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse, before the work begins, a folder that can't be written."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{folder}: {there} is no folder.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"{folder}: no right to write in the folder {there}.")
+
+
+def _largest_drift(results: Iterable[Scored]) -> dict[str, float] | None:
+    """Each column's largest drift in any output, the largest first."""
+    largest: dict[str, float] = {}
+    for scored in results:
+        for name, psi in (scored.drift or {}).items():
+            largest[name] = max(psi, largest.get(name, 0.0))
+    return dict(sorted(largest.items(), key=lambda entry: -entry[1])) or None
+
+
+def _in_words(summary: dict[str, Any]) -> str:
+    notes = [f", {summary['bad_rows']} of them bad"] * (summary["bad_rows"] > 0)
+    notes += [f", {summary['skipped']} outputs done before"] * (summary["skipped"] > 0)
+    drift = "".join(f"\ndrift  {psi:8.4f}  {name}" for name, psi in (summary["drift"] or {}).items())
+    return f"{summary['out']}: {summary['rows']} rows scored in {summary['seconds']:.2f} s{''.join(notes)}{drift}"

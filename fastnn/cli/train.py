@@ -1,0 +1,175 @@
+"""The command train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fastnn.cli import arguments
+from fastnn.cli.terminal import COMPILING, progress, said_when_slow, say, show
+
+if TYPE_CHECKING:
+    from fastnn.pipeline.columns.options import ColumnOptions
+    from fastnn.pipeline.learning.plan import Plan
+    from fastnn.pipeline.learning.train import Trained, Training
+
+
+def train(
+    data: arguments.Data,
+    *,
+    target: arguments.Target,
+    model: arguments.NewModel,
+    hidden: arguments.Hidden = "128",
+    activation: arguments.Activation = "tanh",
+    epochs: arguments.Epochs = 50,
+    batch_size: arguments.BatchSize = "auto",
+    solver: arguments.Solver = "adam",
+    learning_rate: arguments.LearningRate = 1e-3,
+    alpha: arguments.Alpha = 1e-4,
+    seed: arguments.Seed = 0,
+    validation: arguments.ValidationShare = 0.1,
+    hold_out_by: arguments.HoldOutBy = None,
+    ignore: arguments.Ignore = None,
+    columns: arguments.Columns = None,
+    buffer_rows: arguments.BufferRows = None,
+    threads: arguments.Threads = None,
+    dtype: arguments.Dtype = "float32",
+    plot: arguments.LossPlot = None,
+    checkpoint: arguments.CheckpointFile = None,
+    checkpoint_every: arguments.CheckpointEvery = 1,
+    resume: arguments.ResumeTraining = False,
+    json: arguments.Json = False,
+) -> None:
+    """Train a classifier on a table and write it to a model file. The table may be larger than memory.
+
+    Numbers and dates are standardised, strings one-hot encoded, missing values filled; the model file keeps all of it.
+    """
+    settings = {"hidden": hidden, "activation": activation, "dtype": dtype, "epochs": epochs, "validation": validation}
+    settings |= {"hold_out_by": hold_out_by, "batch_size": batch_size, "buffer_rows": buffer_rows}
+    options = {"solver": solver, "step_size": learning_rate, "alpha": alpha, "seed": seed, "n_threads": threads}
+    plan = _plan(settings, options)
+    if resume:
+        if checkpoint is not None:
+            raise typer.BadParameter("--resume names the checkpoint itself: leave --checkpoint out.")
+        checkpoint = model.with_name(f"{model.name}.checkpoint")
+    arguments.check_outputs(data, [path for path in (model, checkpoint) if path is not None], plot)
+    if target in (ignore or ()):
+        raise typer.BadParameter(f"{target!r} is both target and ignored.")
+    training = _prepare(data, target, plan, ignore or [], columns)
+    trained = _run(training, checkpoint, checkpoint_every)
+    trained.model.save(model)
+    if resume and checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+    _report(trained, model, plot, json)
+
+
+def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
+    """What the library is asked for; a usage error where that makes no sense."""
+    from fastnn.pipeline.learning.plan import Plan
+    from fastnn.training.trainer import TrainOptions
+
+    settings["hidden"] = _layer_sizes(settings["hidden"])
+    settings["batch_size"] = _batch_size(settings["batch_size"])
+    # As in scikit-learn, with SGD; Adam makes no use of momentum.
+    options |= {"momentum": 0.9, "nesterovs_momentum": True}
+    try:
+        return Plan(**settings, options=TrainOptions(**options))
+    except (TypeError, ValueError) as error:
+        message = str(error)
+        for name, option in (("step_size", "--learning-rate"), ("validation ", "--validation ")):
+            message = message.replace(name, option)
+        raise typer.BadParameter(message) from None
+
+
+def _layer_sizes(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if parts == ["0"]:
+        return ()
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise typer.BadParameter(f"--hidden is a list of layer sizes such as 128,64, got {text!r}.")
+    return tuple(int(part) for part in parts)
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise typer.BadParameter(f"--batch-size is auto or a number of rows, got {text!r}.")
+    return int(text)
+
+
+def _prepare(data: list[str], target: str, plan: Plan, ignore: list[str], columns: Path | None) -> Training:
+    """Read the data once, and compile."""
+    from fastnn.pipeline.io.opening import open_source
+    from fastnn.pipeline.learning.train import prepare
+
+    overrides = None if columns is None else _column_options(columns)
+    source = open_source(data[0] if len(data) == 1 else data)
+    say(f"{source.name}: looking at the rows")
+    with progress(source.n_rows) as advance:
+        training = prepare(source, target, plan, ignore, overrides, advance)
+    with said_when_slow(COMPILING):
+        training.compile()
+    return training
+
+
+def _column_options(path: Path) -> dict[str, ColumnOptions]:
+    from fastnn.pipeline.columns.options import read_columns
+
+    try:
+        return read_columns(path)
+    except OSError as error:
+        raise typer.BadParameter(f"{path}: {error.strerror}") from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _run(training: Training, checkpoint: Path | None, every: int) -> Trained:
+    """Train, with the progress on stderr."""
+    from fastnn.callbacks import ProgressBar, called
+    from fastnn.network.samples import Samples
+    from fastnn.training.checkpoint import Checkpoint
+
+    epochs = training.plan.epochs
+    kept = None if checkpoint is None else Checkpoint(checkpoint, every)
+    if checkpoint is not None and checkpoint.exists():
+        say(f"{checkpoint}: going on from there")
+    try:
+        if isinstance(training.samples, Samples):
+            with called([ProgressBar()], epochs) as report:
+                return training.run(report, kept)
+        # Out of core an epoch may take hours, so the progress is that of the rows.
+        with progress(training.n_train * epochs) as training.samples.advance:
+            return training.run(lambda epoch: say(f"epoch {epoch.number}/{epochs}  {epoch.measures}"), kept)
+    except KeyboardInterrupt:
+        if checkpoint is not None:
+            say(f"{checkpoint} keeps the epochs that are done: the same command goes on from there")
+        raise
+
+
+def _report(trained: Trained, model: Path, plot: Path | None, as_json: bool) -> None:
+    """Draw the losses if a plot is wanted, and print the summary."""
+    from fastnn.plot import plot_loss
+
+    losses = [epoch.loss for epoch in trained.epochs]
+    if plot is not None:
+        plot_loss(plot, losses, [epoch.validation_score for epoch in trained.epochs])
+    summary = {
+        "model": str(model),
+        "rows": trained.n_train,
+        "validation_rows": trained.n_validation,
+        "validation_accuracy": trained.accuracy,
+        "epochs": len(losses),
+        "loss": losses[-1],
+        "seconds": trained.seconds,
+        "sizes": list(trained.model.network.sizes),
+        "classes": trained.model.classes.tolist(),
+    }
+    held_out = f", held-out accuracy {trained.accuracy:.4f}" if trained.accuracy is not None else ""
+    text = (
+        f"{model}: {len(losses)} epochs on {trained.n_train} rows in {trained.seconds:.2f} s, "
+        f"loss {losses[-1]:.4f}{held_out}"
+    )
+    show(summary, as_json, text)

@@ -1,0 +1,43 @@
+"""Batches of another size: the same rows, whatever the cuts."""
+
+import pyarrow as pa
+import pytest
+
+from fastnn.pipeline.io import rebatch as module
+from fastnn.pipeline.io.rebatch import rebatch
+
+
+@pytest.mark.parametrize("cuts", [[10], [1] * 10, [3, 0, 4, 3], [0, 0, 9, 1], []])
+@pytest.mark.parametrize("rows", [1, 3, 4, 10, 100])
+def test_blocks_leave_no_trace_of_the_cuts(cuts, rows):
+    n = sum(cuts)
+    table = pa.table({"i": pa.array(range(n), pa.int64()), "t": pa.array([str(i) for i in range(n)], pa.string())})
+    batches, start = [], 0
+    for length in cuts:
+        encoded = table.slice(start, length).set_column(1, "t", table["t"].slice(start, length).dictionary_encode())
+        batches += encoded.to_batches() if length else [pa.RecordBatch.from_pylist([], encoded.schema)]
+        start += length
+    blocks = list(rebatch(batches, rows))
+    assert [block.num_rows for block in blocks] == [rows] * (n // rows) + [n % rows] * (n % rows > 0)
+    assert [i for block in blocks for i in block["i"].to_pylist()] == list(range(n))
+    assert [t for block in blocks for t in block["t"].to_pylist()] == [str(i) for i in range(n)]
+
+
+def test_no_row_is_lost_where_text_is_too_much_for_one_column(monkeypatch):
+    """Arrow leaves several chunks then."""
+    monkeypatch.setattr(module, "MOST_TEXT_BYTES", 5000)
+    words = pa.array([None if i % 7 == 0 else str(i) * 10 for i in range(300)])
+    table = pa.table(
+        {
+            "t": words,
+            "b": words.cast(pa.binary()),
+            "l": words.cast(pa.large_string()),
+            "few": pa.array(["x", None, ""] * 100),
+            "i": range(300),
+        }
+    )
+    blocks = list(rebatch(table.to_batches(max_chunksize=7), 250))
+    assert [block.num_rows for block in blocks] == [250, 50]
+    wide = [pa.large_string(), pa.large_binary(), pa.large_string(), pa.string(), pa.int64()]
+    assert [block.schema.types for block in blocks] == [wide, table.schema.types]
+    assert [row for block in blocks for row in block.to_pylist()] == table.to_pylist()
