@@ -28,12 +28,14 @@ def entry(interface: Interface, name: str, indent: str) -> list[str]:
     """The lines that describe an option, in numpydoc's form."""
     option, use = options_of(interface)[name]
     words = " or ".join(each.words for each in use.accepts or option.accepts)
-    default = f'"{use.default}"' if isinstance(use.default, str) else repr(use.default)
+    words = words.replace(" or ", ", ", words.count(" or ") - 1)
+    default = f'"{use.default}"' if isinstance(use.default, str) else repr(use.default).replace("e-0", "e-")
     # Functions show their defaults in the signature. Of a class, scikit-learn's readers look for them here.
     words += f", default={default}" if interface is CLASSIFIER else ""
     text = " ".join(filter(None, (use.summary or option.summary, option.details, use.note)))
-    wrapped = textwrap.wrap(text, 116 - len(indent), break_long_words=False, break_on_hyphens=False)
-    return [f"{indent}{name} : {words}", *(f"{indent}    {line}" for line in wrapped)]
+    code_in_one_piece = re.sub("``.*?``", lambda code: code[0].replace(" ", "\0"), text)
+    wrapped = textwrap.wrap(code_in_one_piece, 116 - len(indent), break_long_words=False, break_on_hyphens=False)
+    return [f"{indent}{name} : {words}", *(f"{indent}    {line}".replace("\0", " ") for line in wrapped)]
 
 
 def section(lines: list[str], interface: Interface, names: list[str], indent: str) -> list[str]:

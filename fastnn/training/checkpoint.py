@@ -18,6 +18,7 @@ from fastnn.files.modelfile import ModelFileError
 from fastnn.kernels.forward.sparse import Csr
 from fastnn.network.network import Network
 from fastnn.network.samples import is_sparse
+from fastnn.training.option_table import checked
 
 Array = NDArray[Any]
 
@@ -61,13 +62,9 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
-        if isinstance(every, bool) or not isinstance(every, (int, np.integer)):
-            raise TypeError(f"checkpoint_every must be a whole number of epochs, got {every!r}.")
-        if every < 1:
-            raise ValueError(f"checkpoint_every must be at least 1 epoch, got {every}.")
+        self.every: int = checked("checkpoint_every", every)
         check_replaceable(path)
         self.path = Path(path)
-        self.every = int(every)
 
     def save(self, net: Network, progress: Progress) -> None:
         """Write the progress of training `net`."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import Any
 
 from fastnn.kernels.equations.activation import CODES as ACTIVATIONS
@@ -75,19 +76,6 @@ class Option:
     details: str
     uses: dict[Interface, Use]
 
-    def checked(self, name: str, value: Any) -> Any:
-        """The value as a plain Python object (NumPy's numbers would have kernels compiled anew).
-
-        Raises a TypeError or a ValueError if it isn't accepted.
-        """
-        first, *others = self.accepts
-        assert not isinstance(first, Other)
-        if NONE not in others:
-            return first.checked(name, value)
-        if value is None:
-            return None
-        return first.checked(name, value, " or None") if isinstance(first, Whole) else first.checked(name, value)
-
 
 def _option(
     accepts: Accepted | tuple[Accepted, ...], summary: str, uses: dict[Interface, Any], details: str = ""
@@ -110,11 +98,11 @@ OPTIONS: dict[str, Option] = {
         {
             **_estimators((100,)),
             PLAN: Use((128,), "hidden", accepts=(Other("tuple of int"),)),
-            COMMAND_LINE: Use("128", "hidden", "For example 128,64; 0 means no hidden layer."),
+            COMMAND_LINE: Use("128", "hidden", "For example 128,64; 0 means no hidden layer.", (Other("str"),)),
         },
     ),
     "activation": _option(
-        (Choice(tuple(ACTIVATIONS)), Other("sequence of str", ("array-like",))),
+        (Choice(tuple(ACTIVATIONS)), Other("sequence", ("array-like",))),
         "The activation function of the hidden layers.",
         {
             **_estimators("tanh", note="A sequence names one for each hidden layer."),
@@ -216,7 +204,7 @@ OPTIONS: dict[str, Option] = {
                 note="None: 200, or all rows if there are fewer. The `batch_size` of `options` has no effect.",
                 accepts=(Whole(1), NONE),
             ),
-            COMMAND_LINE: Use("auto", note="auto: 200, or all rows if there are fewer."),
+            COMMAND_LINE: Use("auto", note="auto: 200, or all rows if there are fewer.", accepts=(Other("str"),)),
         },
         "The last mini-batch of an epoch may be smaller. If one mini-batch holds all samples, they aren't shuffled.",
     ),
@@ -251,7 +239,7 @@ OPTIONS: dict[str, Option] = {
     ),
     "dropout": _option(
         _FRACTION,
-        "The probability that the output of a hidden unit is left out for a training sample.",
+        "The probability that the output of a hidden unit is left out (set to 0) for a training sample.",
         {TRAIN: 0.0, **_estimators(0.0)},
     ),
     "label_smoothing": _option(
@@ -290,9 +278,8 @@ OPTIONS: dict[str, Option] = {
     ),
     "n_iter_no_change": _option(
         (Whole(1), Other("inf", (math.inf,))),
-        "The number of epochs in a row without an improvement that training goes on for.",
+        "Training stops after more than this many epochs in a row without an improvement.",
         _estimators(10),
-        "It stops after one more such epoch.",
     ),
     "early_stopping": _option(
         (Flag(), Choice(("auto",))),
@@ -329,9 +316,9 @@ OPTIONS: dict[str, Option] = {
         "The measure that `early_stopping` watches.",
         {
             CLASSIFIER: Use(
-                "loss", note='"loss", "accuracy" (None means the same), or another scorer of scikit-learn.'
+                "loss", note='It is "loss", "accuracy" (None means the same), or another scorer of scikit-learn.'
             ),
-            REGRESSOR: Use("loss", note='"loss", "r2" (None means the same), or another scorer of scikit-learn.'),
+            REGRESSOR: Use("loss", note='It is "loss", "r2" (None means the same), or another scorer of scikit-learn.'),
         },
     ),
     # The course of training.
@@ -377,6 +364,7 @@ OPTIONS: dict[str, Option] = {
 }
 
 
+@cache
 def options_of(interface: Interface) -> dict[str, tuple[Option, Use]]:
     """The options of an interface by their names in it."""
     return {
@@ -390,6 +378,18 @@ def accepted(interface: Interface, name: str) -> tuple[Accepted, ...]:
     """What an interface's option of this name accepts."""
     option, use = options_of(interface)[name]
     return use.accepts or option.accepts
+
+
+def checked(name: str, value: Any) -> Any:
+    """An option of `fastnn.train` as a plain Python object; with NumPy's numbers the kernels would be compiled again.
+
+    Raises a TypeError or a ValueError if the value isn't accepted.
+    """
+    first, *others = accepted(TRAIN, name)
+    if value is None and NONE in others:
+        return None
+    assert not isinstance(first, Other)
+    return first.checked(name, value, " or None" if others else "")
 
 
 def command_line_help(name: str) -> str:

@@ -18,14 +18,14 @@ class Real:
     closed: str = "left"
     words = "float"
 
-    def checked(self, name: str, value: Any) -> float:
+    def checked(self, name: str, value: Any, or_none: str = "") -> float:
         """The value as a float; a TypeError or a ValueError if it isn't accepted."""
         if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
-            raise TypeError(f"{name} must be {self.wanted}, got {value!r}.")
+            raise TypeError(f"{name} must be {self.wanted}{or_none}, got {value!r}.")
         above = self.low < value or (value == self.low and self.closed != "neither")
         below = value < self.high or (value == self.high and self.closed == "both")
         if not (above and below):
-            raise ValueError(f"{name} must be {self.wanted}, got {value}.")
+            raise ValueError(f"{name} must be {self.wanted}{or_none}, got {value}.")
         return float(value)
 
     @property
@@ -63,10 +63,10 @@ class Flag:
 
     words = "bool"
 
-    def checked(self, name: str, value: Any) -> bool:
+    def checked(self, name: str, value: Any, or_none: str = "") -> bool:
         """The value as a bool; a TypeError if it is something else."""
         if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"{name} must be True or False, got {value!r}.")
+            raise TypeError(f"{name} must be True or False{or_none}, got {value!r}.")
         return bool(value)
 
 
@@ -82,11 +82,11 @@ class Choice:
         quoted = ", ".join(f'"{value}"' for value in self.values)
         return quoted if len(self.values) == 1 else f"{{{quoted}}}"
 
-    def checked(self, name: str, value: Any) -> str:
+    def checked(self, name: str, value: Any, or_none: str = "") -> str:
         """The value itself; a ValueError if it is none of the words."""
         if value not in self.values:
             *most, last = map(repr, self.values)
-            raise ValueError(f"{name} must be {', '.join(most)} or {last}, got {value!r}.")
+            raise ValueError(f"{name} must be {', '.join(most)} or {last}{or_none}, got {value!r}.")
         return str(value)
 
 
