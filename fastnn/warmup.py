@@ -20,13 +20,13 @@ from fastnn.kernels.forward.table import (
     encode,
     score_table,
 )
+from fastnn.kernels.programs import KINDS, Kind
 from fastnn.network.ensemble import Ensemble
 from fastnn.network.network import Network
 from fastnn.runtime.launch import available_threads, launch
 from fastnn.runtime.region import region_address
 from fastnn.training.trainer import train
 
-_FEW: dict[str, Any] = {"dropout": 0.5}
 _NARROW, _WIDE = [2, 2, 2], [2, 64, 2]
 
 
@@ -36,7 +36,7 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
     Parameters
     ----------
     report : callable
-        Told of each step in a line.
+        It is called with a line of text before each step.
 
     Notes
     -----
@@ -48,34 +48,34 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
     for dtype in (np.float32, np.float64):
         name = np.dtype(dtype).name
         X, y = np.zeros((2, 2), dtype), np.array([0, 1])
-        # Widths for samples in the lanes, for panels, and an option that needs the kernel of the few.
-        for what, sizes, options in (
-            ("narrow networks", _NARROW, {}),
-            ("others", _WIDE, {}),
-            ("dropout", _NARROW, _FEW),
-        ):
-            report(f"{name}: training of {what}")
-            train(Network.create(sizes, dtype=dtype), X, y, epochs=1, n_threads=1, **options)
-        report(f"{name}: training of normalised networks")
-        normalised = Network.create(_NARROW, dtype=dtype, layer_norm=True)
-        train(normalised, X, y, epochs=1, n_threads=1)
+        for kind in KINDS:
+            report(f"{name}: training of networks: {_words(kind)}")
+            options: dict[str, Any] = {"dropout": 0.5} if kind.general else {}
+            samples = csr_array(X) if kind.sparse else X
+            train(_network(kind, dtype), samples, y, epochs=1, n_threads=1, **options)
         report(f"{name}: scoring")
-        net, sparse = Network.create(_NARROW, dtype=dtype), csr_array(X)
-        for each in (net, normalised):
-            for rows in (X, sparse):
-                each.predict_proba(rows, n_threads=1)
-        report(f"{name}: sparse samples")
-        train(net, sparse, y, epochs=1, n_threads=1)
-        for what, sizes in (("narrow", _NARROW), ("other", _WIDE)):
-            report(f"{name}: ensembles of {what} networks")
-            train(Ensemble.create(2, sizes, dtype=dtype), X, y, epochs=1, n_threads=1)
+        for kind in (Kind(), Kind(normalised=True)):
+            for rows in (X, csr_array(X)):
+                _network(kind, dtype).predict_proba(rows, n_threads=1)
         report(f"{name}: rows of tables")
-        _rows_of_nothing(net)
+        _rows_of_nothing(Network.create(_NARROW, dtype=dtype))
         report(f"{name}: the equations")
         _call_each_kernel(X, y)
     if available_threads() > 1:
         report("the parallel region")
         region_address()
+
+
+def _words(kind: Kind) -> str:
+    return ", ".join(name for name, value in kind._asdict().items() if value) or "plain"
+
+
+def _network(kind: Kind, dtype: type) -> Network | Ensemble:
+    """A small network, or an ensemble, of this kind."""
+    sizes = _NARROW if kind.lanes else _WIDE
+    if kind.members:
+        return Ensemble.create(2, sizes, dtype=dtype, layer_norm=kind.normalised)
+    return Network.create(sizes, dtype=dtype, layer_norm=kind.normalised)
 
 
 def _rows_of_nothing(net: Network) -> None:
@@ -95,8 +95,8 @@ def _rows_of_nothing(net: Network) -> None:
         first=0,
     )
     launch(encode, Encoding(nothing, rows, nothing), 1)
-    table, size = net.layout.columns(BLOCK, training=False)
-    launch(score_table, TableScoring(net.params, table, rows, nothing, 0, np.empty(size, net.dtype), size), 1)
+    layers, size = net.layout.columns(BLOCK, training=False)
+    launch(score_table, TableScoring(net.params, layers, rows, nothing, 0, np.empty(size, net.dtype), size), 1)
 
 
 def _call_each_kernel(X: Array, y: Array) -> None:

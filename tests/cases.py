@@ -16,11 +16,7 @@ import reference
 from numpy.typing import NDArray
 
 from fastnn import kernels
-from fastnn.kernels.epoch.general import FROM_SPARSE, WITH_EXTRAS
-from fastnn.kernels.epoch.lanes import IN_LANES
-from fastnn.kernels.epoch.members import members_kernel
-from fastnn.kernels.epoch.normalised import NORMALISED
-from fastnn.kernels.epoch.panels import BY_PANELS
+from fastnn.kernels.programs import KINDS, program
 from fastnn.runtime import launch
 from fastnn.runtime.cost import Machine
 
@@ -231,10 +227,8 @@ DISGUISES: dict[str, Callable[[Array], Array]] = {
 
 def all_kernels() -> list[launch.Kernel]:
     """Every compiled kernel of the package."""
-    methods = (BY_PANELS, IN_LANES, WITH_EXTRAS, FROM_SPARSE, NORMALISED)
-    found = {id(method.kernel): method.kernel for method in methods}
-    of_members = [members_kernel(method, False, False) for method in (BY_PANELS, IN_LANES)]
-    found.update({id(each): each for each in of_members})
+    kernels = [program(kind).kernel for kind in KINDS]
+    found = {id(kernel): kernel for kernel in kernels}
     for name, module in sys.modules.items():
         if name.startswith("fastnn.kernels."):
             found.update({id(value): value for value in vars(module).values() if isinstance(value, launch.Kernel)})

@@ -25,6 +25,7 @@ ROOMS = [
     "callbacks",
     "network",
     "files",
+    "kernels.programs",
     "kernels.epoch",
     "kernels.forward",
     "kernels.equations",
@@ -33,12 +34,13 @@ ROOMS = [
     "kernels.simd",
     "runtime",
     "former_names",
+    "errors",
 ]
 # They only gather names, of what is below and beside them.
 FACADES = {
     "fastnn": "cli",
     "fastnn.pipeline": "pipeline.jobs",
-    "fastnn.kernels": "kernels.epoch",
+    "fastnn.kernels": "kernels.programs",
 }
 
 # Who may import what from outside, at the top of the file or within a function.

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.errors import check_boolean, check_whole
+
 
 @dataclass(frozen=True)
 class Real:
@@ -48,13 +50,10 @@ class Whole:
 
     def checked(self, name: str, value: Any, or_none: str = "") -> int:
         """The value as an int; a TypeError or a ValueError if it isn't accepted."""
-        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{name} must be a whole number{or_none}, got {value!r}.")
-        if value < self.low:
-            raise ValueError(f"{name} must be at least {self.low}{or_none}, got {value}.")
-        if self.bits is not None and value >= 2**self.bits:
-            raise ValueError(f"{name} must be below 2**{self.bits}, got {value}.")
-        return int(value)
+        number = check_whole(name, value, self.low, or_none)
+        if self.bits is not None and number >= 2**self.bits:
+            raise ValueError(f"{name} must be below 2**{self.bits}{or_none}, got {value}.")
+        return number
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,7 @@ class Flag:
 
     def checked(self, name: str, value: Any, or_none: str = "") -> bool:
         """The value as a bool; a TypeError if it is something else."""
-        if not isinstance(value, (bool, np.bool_)):
-            raise TypeError(f"{name} must be True or False{or_none}, got {value!r}.")
-        return bool(value)
+        return check_boolean(name, value)
 
 
 @dataclass(frozen=True)

@@ -264,7 +264,7 @@ thread.join()
 @pytest.mark.parametrize(
     ("module", "work"),
     [
-        ("fastnn.kernels.epoch.normalised", "network.outputs(X)"),
+        ("fastnn.kernels.forward.normalised", "network.outputs(X)"),
         ("fastnn.kernels.epoch.normalised", "fastnn.train(network, X, np.array([0, 1]), epochs=1)"),
         ("numpy.ma", "network.outputs(X)"),
         ("numpy.ma", "network.outputs(X.tolist())"),

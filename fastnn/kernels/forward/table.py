@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.equations.activation import activate_any
 from fastnn.kernels.equations.loss import side_by_side, softmax_columns, to_rows
-from fastnn.kernels.forward.rows import Block, Net, count_strangers, forward_columns
-from fastnn.kernels.layout import A_START, N
+from fastnn.kernels.forward.rows import Block, Net, forward_columns
+from fastnn.kernels.forward.scoring import count_non_finite
 from fastnn.kernels.simd.moves import prefetch
 from fastnn.kernels.simd.numbers import float_bits
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
@@ -219,7 +219,7 @@ class TableScoring(NamedTuple):
     """
 
     params: Array
-    table: NDArray[np.int64]
+    layers: NDArray[np.void]
     rows: Table
     results: Array
     apart: int
@@ -233,13 +233,13 @@ _forward = forward_columns(activate_any, prefetch_columns)
 @jit
 def score_table_rows(args: TableScoring, part: int, parts: int) -> None:
     """F1 to F3 for this part's rows."""
-    table, memory = args.table, args.memory[part * args.part_size : (part + 1) * args.part_size]
-    output = table.shape[0] - 1
-    n_out, line = table[output, N], LINE_BYTES // memory.itemsize
-    inputs, outputs = memory[table[0, A_START] :], memory[table[output, A_START] :]
-    strangers = n_tiles = 0
+    layers, memory = args.layers, args.memory[part * args.part_size : (part + 1) * args.part_size]
+    output = layers.size - 1
+    n_out, line = layers[output].n, LINE_BYTES // memory.itemsize
+    inputs, outputs = memory[layers[0].a_at :], memory[layers[output].a_at :]
+    non_finite = n_tiles = 0
     for layer in range(1, output + 1):
-        n_tiles += (table[layer, N] + ROWS - 1) // ROWS * (BLOCK // (PANEL_LINES * line))
+        n_tiles += (layers[layer].n + ROWS - 1) // ROWS * (BLOCK // (PANEL_LINES * line))
     at_once = (args.rows.offsets.size + n_tiles - 1) // n_tiles
     first, last = share(args.rows.bad.size, BLOCK, part, parts)
     for start in range(first, last, BLOCK):
@@ -248,13 +248,13 @@ def score_table_rows(args: TableScoring, part: int, parts: int) -> None:
         encode_block(args.rows, part, Block(start, n), inputs, wide)
         # Between the tiles, for the first-level cache waits for few lines at once: 53 ns a row instead of 56.
         ahead = Ahead(args.rows.singles[0], args.rows.offsets, args.rows.first + start + BLOCK, at_once)
-        _forward(Net(args.params, table), memory, wide, ahead)
+        _forward(Net(args.params, layers), memory, wide, ahead)
         softmax_columns(outputs, wide, n_out)
         for j in range(n_out):
             place, column = j * args.apart + start, outputs[j * wide : j * wide + n]
-            strangers += count_strangers(column)  # where a sum overflows
+            non_finite += count_non_finite(column)  # where a sum overflows
             copy(column, args.results[place : place + n])
-    memory[args.part_size - 1] = strangers
+    memory[args.part_size - 1] = non_finite
 
 
 score_table = kernel(score_table_rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from fastnn.errors import is_whole
 from fastnn.training.trainer import TrainOptions
 
 # The rows of a mini-batch where the user names no number, or all rows if there are fewer. scikit-learn's "auto" means
@@ -58,5 +59,7 @@ class Plan:
             raise ValueError(f"validation is a share from 0 to below 1, got {self.validation:g}.")
         for name in ("batch_size", "buffer_rows"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be a number of rows of at least 1, got {value!r}.")
+            if value is not None:
+                if not is_whole(value, least=1):
+                    raise ValueError(f"{name} must be a number of rows of at least 1, got {value!r}.")
+                object.__setattr__(self, name, int(value))
