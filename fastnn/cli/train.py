@@ -72,8 +72,9 @@ def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
 
     settings["hidden"] = _layer_sizes(settings["hidden"])
     settings["batch_size"] = _batch_size(settings["batch_size"])
-    # As in scikit-learn, with SGD; Adam makes no use of momentum.
+    # Adam makes no use of momentum, and only AdamW of the weight decay.
     options |= {"momentum": 0.9, "nesterovs_momentum": True}
+    options["weight_decay"] = 0.01 if options["solver"] == "adamw" else 0.0
     try:
         return Plan(**settings, options=TrainOptions(**options))
     except (TypeError, ValueError) as error:
