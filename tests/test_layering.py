@@ -33,6 +33,7 @@ ROOMS = [
     "kernels.simd",
     "runtime",
     "former_names",
+    "errors",
 ]
 # They only gather names, of what is below and beside them.
 FACADES = {

@@ -131,7 +131,7 @@ def _column_options(path: Path) -> dict[str, ColumnOptions]:
 def _run(training: Training, checkpoint: Path | None, every: int) -> Trained:
     """Train, with the progress on stderr."""
     from fastnn.callbacks import ProgressBar, called
-    from fastnn.network.samples import Samples
+    from fastnn.network.samples import Checked
     from fastnn.training.checkpoint import Checkpoint
 
     epochs = training.plan.epochs
@@ -139,7 +139,7 @@ def _run(training: Training, checkpoint: Path | None, every: int) -> Trained:
     if checkpoint is not None and checkpoint.exists():
         say(f"{checkpoint}: going on from there")
     try:
-        if isinstance(training.samples, Samples):
+        if isinstance(training.samples, Checked):
             with called([ProgressBar()], epochs) as report:
                 return training.run(report, kept)
         # Out of core an epoch may take hours, so the progress is that of the rows.

@@ -23,9 +23,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.callbacks import Epoch, called
 from fastnn.kernels.equations.activation import CODES
+from fastnn.network.conversion import refuse_unusable
 from fastnn.network.ensemble import Ensemble
 from fastnn.network.network import Network
-from fastnn.network.samples import Samples, refuse_unusable
+from fastnn.network.samples import Samples
 from fastnn.training.checkpoint import Checkpoint
 from fastnn.training.schedule import Schedule
 from fastnn.training.stopping import LOSS, VALIDATION_LOSS, VALIDATION_SCORE, Stopping
@@ -49,7 +50,7 @@ except ModuleNotFoundError:  # before 1.9
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """An estimator around a `Network`. What y means is the subclass's: `_validate`, `_outputs`, `_weighted`."""
 
-    network_: Network
+    network_: Network | Ensemble
     _trainer: Trainer
     _stopping: Stopping
     _stops_early = False

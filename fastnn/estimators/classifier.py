@@ -24,8 +24,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn.callbacks import Epoch
 from fastnn.estimators.base import BaseMLP, checkpoint_at
+from fastnn.network.conversion import refuse_unusable
 from fastnn.network.network import Network
-from fastnn.network.samples import Samples, refuse_unusable
+from fastnn.network.samples import Samples
 
 Array = NDArray[Any]
 

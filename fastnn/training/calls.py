@@ -18,8 +18,8 @@ from fastnn.kernels.epoch.panels import SQUARES_BLOCK, Method, Run
 from fastnn.kernels.equations import activation as activations
 from fastnn.kernels.equations import solver as solvers
 from fastnn.kernels.forward.sparse import Csr, transposed
-from fastnn.network.network import Network
-from fastnn.network.samples import Samples
+from fastnn.network.samples import Checked
+from fastnn.network.trainable import Trainable
 from fastnn.runtime.compiler import late
 from fastnn.runtime.launch import each_share, launch, pace, sharing, usable_threads
 from fastnn.training.options import TrainOptions
@@ -57,14 +57,13 @@ class Calls:
     ----------
     state : TrainingState
         Training changes it in place. After a failure it is what it was at the end of the last finished epoch.
-    samples : Samples
-        As `Network.checked` returns them.
+    samples : Checked
     n_epochs : int
     part : int
         The number of these samples among the parts of an epoch, from 0. Each part has its own shuffle.
     """
 
-    def __init__(self, state: TrainingState, samples: Samples, n_epochs: int, part: int = 0) -> None:
+    def __init__(self, state: TrainingState, samples: Checked, n_epochs: int, part: int = 0) -> None:
         net, options = state.net, state.options
         self.state = state
         self.n_epochs, self.n_rows, self.n_members = int(n_epochs), len(samples.y), net.n_members
@@ -90,7 +89,7 @@ class Calls:
         self._good = state.snapshot()
         self._run = self._arguments(samples, seed, () if regular else self._extras(samples))
 
-    def _arguments(self, samples: Samples, seed: np.uint64, extras: Any) -> Run:
+    def _arguments(self, samples: Checked, seed: np.uint64, extras: Any) -> Run:
         """What compiled code reads and writes, in all calls alike."""
         state, net, options, good = self.state, self.state.net, self.state.options, self._good
         members, batch_size = self.n_members, self.batch_size
@@ -130,7 +129,7 @@ class Calls:
             team=np.zeros(members * team.SIZE, np.int64),
         )
 
-    def _extras(self, samples: Samples) -> Extras:
+    def _extras(self, samples: Checked) -> Extras:
         net, options = self.state.net, self.state.options
         further: dict[str, Any] = {}
         if net.output != "softmax":
@@ -244,7 +243,7 @@ class Calls:
         self.state.step_size = step_size  # a schedule may have set it since that epoch
 
 
-def _operations_per_batch(net: Network, samples: Samples, batch_size: int) -> float:
+def _operations_per_batch(net: Trainable, samples: Checked, batch_size: int) -> float:
     """About as many operations as a mini-batch takes: two for each weight and sample in each of forward, B4 and B2."""
     operations = 6.0 * batch_size * net.params.size
     if isinstance(samples.X, Csr):  # a sample has few entries, but each weight of the first layer takes a step
@@ -254,7 +253,7 @@ def _operations_per_batch(net: Network, samples: Samples, batch_size: int) -> fl
     return operations
 
 
-def _method_for(net: Network, options: TrainOptions, sparse: bool) -> tuple[Method, bool]:
+def _method_for(net: Trainable, options: TrainOptions, sparse: bool) -> tuple[Method, bool]:
     """The kernels to train with, and whether they are those of the plain case, without extras."""
     regular = net.output == "softmax" and not activations.STORED.intersection(net.activations)
     regular = regular and not (sparse or options.dropout or options.label_smoothing or options.clip_norm)

@@ -16,8 +16,8 @@ from fastnn.files import modelfile
 from fastnn.files.atomic import check_replaceable
 from fastnn.files.modelfile import ModelFileError
 from fastnn.kernels.forward.sparse import Csr
-from fastnn.network.network import Network
-from fastnn.network.samples import is_sparse
+from fastnn.network.conversion import is_sparse
+from fastnn.network.trainable import Trainable
 
 Array = NDArray[Any]
 
@@ -69,7 +69,7 @@ class Checkpoint:
         self.path = Path(path)
         self.every = int(every)
 
-    def save(self, net: Network, progress: Progress) -> None:
+    def save(self, net: Trainable, progress: Progress) -> None:
         """Write the progress of training `net`."""
         tensors = {f"numbers.{name}": array for name, array in progress.numbers.items()}
         for vector, flat in progress.vectors.items():
@@ -83,7 +83,7 @@ class Checkpoint:
         }
         modelfile.save(self.path, tensors, description)
 
-    def load(self, net: Network) -> Progress | None:
+    def load(self, net: Trainable) -> Progress | None:
         """The progress of training `net` that the file holds.
 
         None if there is no file, or it is the finished training of another network: nobody needs that.
@@ -135,7 +135,7 @@ class Checkpoint:
             raise ModelFileError(f"{self.path} is no checkpoint but a model: name another file.")
         return tensors, description
 
-    def _vector(self, net: Network, name: str, tensors: dict[str, Array]) -> Array:
+    def _vector(self, net: Trainable, name: str, tensors: dict[str, Array]) -> Array:
         prefix = f"{name}."
         parts = {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
         vector = np.zeros(net.params.size, net.dtype)

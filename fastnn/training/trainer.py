@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.callbacks import Epoch, called
-from fastnn.network.network import Network
-from fastnn.network.samples import Parts, Samples, SumsOverflowError
+from fastnn.network.conversion import SumsOverflowError
+from fastnn.network.samples import Checked, Parts, Samples
+from fastnn.network.trainable import Trainable
 from fastnn.training.calls import MOST_EPOCHS_A_CALL, Calls, TrainingDivergedError, interruption
 from fastnn.training.checkpoint import Checkpoint
 from fastnn.training.interrupts import held_back
@@ -43,14 +44,14 @@ class Trainer(TrainingState):
 
     Parameters
     ----------
-    net : Network
+    net : Network or Ensemble
         The network to train. Training changes its parameters in place.
     options : TrainOptions
     """
 
     def epochs(
         self,
-        samples: Samples | Parts,
+        samples: Samples | Checked | Parts,
         n_epochs: int,
         stopping: Stopping | None = None,
         checkpoint: Checkpoint | None = None,
@@ -62,7 +63,7 @@ class Trainer(TrainingState):
 
         Parameters
         ----------
-        samples : Samples or Parts
+        samples : Samples, Checked or Parts
         n_epochs : int
         stopping : Stopping, optional
         checkpoint : Checkpoint, optional
@@ -86,7 +87,7 @@ class Trainer(TrainingState):
         ModelFileError
             If the checkpoint's file is damaged, or holds the unfinished progress of another training.
         """
-        if isinstance(samples, Samples):
+        if not isinstance(samples, Parts):
             samples = self.net.checked(samples)
         # A stopping rule looks at the weights of each epoch. Without one, several short epochs share a call.
         stride = MOST_EPOCHS_A_CALL if stopping is None and not one_by_one else 1
@@ -105,7 +106,7 @@ class Trainer(TrainingState):
             raise
 
     def _epochs(
-        self, samples: Samples | Parts, n_epochs: int, stride: int, stopping: Stopping | None, journal: Journal | None
+        self, samples: Checked | Parts, n_epochs: int, stride: int, stopping: Stopping | None, journal: Journal | None
     ) -> Generator[Epoch, None, None]:
         """Train from the journal's last epoch on; yields each epoch when the journal has noted it."""
         done = 0 if journal is None else len(journal.epochs)
@@ -125,11 +126,11 @@ class Trainer(TrainingState):
         return self._run(self.net.checked(samples), n_epochs, MOST_EPOCHS_A_CALL, 0)
 
     def _run(
-        self, samples: Samples | Parts, n_epochs: int, stride: int, counted: int
+        self, samples: Checked | Parts, n_epochs: int, stride: int, counted: int
     ) -> Generator[list[float], None, None]:
         """Train; yields lists of the losses of finished epochs. See `Calls.run` for the parameters."""
         with held_back() as interrupted:
-            if isinstance(samples, Samples):
+            if not isinstance(samples, Parts):
                 yield from Calls(self, samples, n_epochs).run(interrupted, stride, counted)
             else:
                 for _ in range(n_epochs):
@@ -180,7 +181,7 @@ class Trainer(TrainingState):
 
 
 def train(
-    net: Network,
+    net: Trainable,
     X: Any,
     y: Any,
     *,
@@ -212,7 +213,7 @@ def train(
 
     Parameters
     ----------
-    net : Network
+    net : Network or Ensemble
         Changed in place.
     X : array_like or sparse matrix of shape (n, n_features)
         Converted to the network's dtype if need be. Sparse samples take less time, the fewer their entries are.
