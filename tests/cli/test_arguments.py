@@ -8,7 +8,7 @@ import pytest
 
 from fastnn.cli import arguments
 from fastnn.cli.predict import predict
-from fastnn.cli.train import train
+from fastnn.cli.train import _plan, train
 from fastnn.pipeline.io.sinks import format_of
 from fastnn.pipeline.jobs.job import JobOptions
 from fastnn.pipeline.jobs.result import OnBadRow, Output
@@ -29,6 +29,18 @@ def test_defaults_of_predict_are_those_of_a_job():
 
 def choices(declared) -> list[str]:
     return get_args(declared)[1].metavar.strip("[]").split("|")
+
+
+@pytest.mark.parametrize("solver", choices(arguments.Solver))
+def test_every_solver_of_train_makes_a_plan(solver):
+    """With MLPClassifier's momentum and weight decay, for which the command line has no options."""
+    plan = _plan({"hidden": "3,2", "batch_size": "auto"}, {"solver": solver})
+    assert plan.hidden == (3, 2) and plan.options.solver == solver and plan.options.momentum == 0.9
+    assert plan.options.weight_decay == (0.01 if solver == "adamw" else 0)
+
+
+def test_every_activation_can_be_chosen_for_train():
+    assert {"tanh", "relu", "logistic", "identity", "gelu", "silu"} <= set(choices(arguments.Activation))
 
 
 @pytest.mark.parametrize(
