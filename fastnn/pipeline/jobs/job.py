@@ -57,8 +57,8 @@ class JobOptions:
 class Task:
     """An output file, with the rows that go into it and the columns that it has.
 
-    `spelt` names the columns that arrive as text, with the types that the text is parsed as. If the task may be empty, a
-    source without rows makes an output without rows; otherwise that is an error.
+    `spelt` names the columns that arrive as text, with the types that the text is parsed as. If the task may be empty,
+    a source without rows makes an output without rows; otherwise that is an error.
     """
 
     source: Source

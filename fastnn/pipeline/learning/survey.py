@@ -23,7 +23,7 @@ from fastnn.pipeline.learning.parts import TrainingRows
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over a source finds: the rows to train on, what was learnt, and the rows to measure the model on."""
+    """What one pass over a source finds: the rows to train on, what was learnt, the rows to measure the model on."""
 
     rows: TrainingRows
     n_train: int
@@ -39,7 +39,9 @@ def survey(
     classes: ClassLearner,
     advance: Callable[[int], object],
 ) -> Survey:
-    """Read a source once: `statistics` learns the columns, `classes` the target; `advance` is told how many rows it was.
+    """Read a source once: `statistics` learns the columns, `classes` the target.
+
+    `advance` is called with the number of rows read since the last call.
 
     Raises a DataError if a column or the target can't be used, or if no row is left to train on or to hold out.
     """
