@@ -11,22 +11,21 @@ from fastnn import kernels
 from fastnn.kernels.arrays import Array
 from fastnn.kernels.forward.table import (
     BLOCK,
+    COLUMN,
     MOST_SINGLES,
-    N_NUMBERS,
-    N_PLACES,
+    Columns,
     Encoding,
-    Table,
     TableScoring,
     encode,
     score_table,
 )
+from fastnn.kernels.programs import KINDS, Kind
 from fastnn.network.ensemble import Ensemble
 from fastnn.network.network import Network
 from fastnn.runtime.launch import available_threads, launch
 from fastnn.runtime.region import region_address
 from fastnn.training.trainer import train
 
-_FEW: dict[str, Any] = {"dropout": 0.5}
 _NARROW, _WIDE = [2, 2, 2], [2, 64, 2]
 
 
@@ -36,7 +35,7 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
     Parameters
     ----------
     report : callable
-        Told of each step in a line.
+        It is called with a line of text before each step.
 
     Notes
     -----
@@ -48,29 +47,17 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
     for dtype in (np.float32, np.float64):
         name = np.dtype(dtype).name
         X, y = np.zeros((2, 2), dtype), np.array([0, 1])
-        # Widths for samples in the lanes, for panels, and an option that needs the kernel of the few.
-        for what, sizes, options in (
-            ("narrow networks", _NARROW, {}),
-            ("others", _WIDE, {}),
-            ("dropout", _NARROW, _FEW),
-        ):
-            report(f"{name}: training of {what}")
-            train(Network.create(sizes, dtype=dtype), X, y, epochs=1, n_threads=1, **options)
-        report(f"{name}: training of normalised networks")
-        normalised = Network.create(_NARROW, dtype=dtype, layer_norm=True)
-        train(normalised, X, y, epochs=1, n_threads=1)
+        for kind in KINDS:
+            report(f"{name}: training of networks: {_words(kind)}")
+            options: dict[str, Any] = {"dropout": 0.5} if kind.general else {}
+            samples = csr_array(X) if kind.sparse else X
+            train(_network(kind, dtype), samples, y, epochs=1, n_threads=1, **options)
         report(f"{name}: scoring")
-        net, sparse = Network.create(_NARROW, dtype=dtype), csr_array(X)
-        for each in (net, normalised):
-            for rows in (X, sparse):
-                each.predict_proba(rows, n_threads=1)
-        report(f"{name}: sparse samples")
-        train(net, sparse, y, epochs=1, n_threads=1)
-        for what, sizes in (("narrow", _NARROW), ("other", _WIDE)):
-            report(f"{name}: ensembles of {what} networks")
-            train(Ensemble.create(2, sizes, dtype=dtype), X, y, epochs=1, n_threads=1)
+        for kind in (Kind(), Kind(normalised=True)):
+            for rows in (X, csr_array(X)):
+                _network(kind, dtype).predict_proba(rows, n_threads=1)
         report(f"{name}: rows of tables")
-        _rows_of_nothing(net)
+        _rows_of_nothing(Network.create(_NARROW, dtype=dtype))
         report(f"{name}: the equations")
         _call_each_kernel(X, y)
     if available_threads() > 1:
@@ -78,25 +65,36 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
         region_address()
 
 
+def _words(kind: Kind) -> str:
+    return ", ".join(name for name, value in kind._asdict().items() if value) or "plain"
+
+
+def _network(kind: Kind, dtype: type) -> Network | Ensemble:
+    """A small network, or an ensemble, of this kind."""
+    sizes = _NARROW if kind.lanes else _WIDE
+    if kind.members:
+        return Ensemble.create(2, sizes, dtype=dtype, layer_norm=kind.normalised)
+    return Network.create(sizes, dtype=dtype, layer_norm=kind.normalised)
+
+
 def _rows_of_nothing(net: Network) -> None:
     """No rows of a table of two columns, to encode and to score."""
     no_column, nothing = np.empty(0, np.float32), np.empty(0, net.dtype)
     no_column.flags.writeable = False
-    rows = Table(
+    rows = Columns(
         values=np.zeros(1),
         singles=(no_column,) * MOST_SINGLES,
         offsets=np.empty(0, np.int64),
-        places=np.zeros(2 * N_PLACES, np.int64),
-        numbers=np.ones(2 * N_NUMBERS),
-        strange=np.zeros(2, np.int64),
+        columns=np.zeros(2, COLUMN),
+        non_finite=np.zeros(2, np.int64),
         bad=np.zeros(0, np.bool_),
         n_inputs=2,
         stride=1,
         first=0,
     )
     launch(encode, Encoding(nothing, rows, nothing), 1)
-    table, size = net.layout.columns(BLOCK, training=False)
-    launch(score_table, TableScoring(net.params, table, rows, nothing, 0, np.empty(size, net.dtype), size), 1)
+    layers, size = net.layout.columns(BLOCK, training=False)
+    launch(score_table, TableScoring(net.params, layers, rows, nothing, 0, np.empty(size, net.dtype), size), 1)
 
 
 def _call_each_kernel(X: Array, y: Array) -> None:

@@ -16,11 +16,7 @@ import reference
 from numpy.typing import NDArray
 
 from fastnn import kernels
-from fastnn.kernels.epoch.general import FROM_SPARSE, WITH_EXTRAS
-from fastnn.kernels.epoch.lanes import IN_LANES
-from fastnn.kernels.epoch.members import members_kernel
-from fastnn.kernels.epoch.normalised import NORMALISED
-from fastnn.kernels.epoch.panels import BY_PANELS
+from fastnn.kernels.programs import KINDS, program
 from fastnn.runtime import launch
 from fastnn.runtime.cost import Machine
 
@@ -113,6 +109,12 @@ def operands(name: str, sizes: Sizes, dtype: Any, seed: int = 0) -> dict[str, Ar
     if case.y:
         arrays["y"] = rng.integers(max(1, sizes.n_out), size=sizes.n)
     return arrays
+
+
+def numbers_of_every_magnitude(dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    """Random numbers of both signs, from subnormal ones to those whose tanh is 1."""
+    rng = np.random.default_rng(shape)
+    return (rng.choice([-1.0, 1.0], shape) * 2.0 ** rng.uniform(-140, 6, shape)).astype(dtype)
 
 
 def poisoned(shape: tuple[int, ...], dtype: Any) -> Array:
@@ -231,10 +233,8 @@ DISGUISES: dict[str, Callable[[Array], Array]] = {
 
 def all_kernels() -> list[launch.Kernel]:
     """Every compiled kernel of the package."""
-    methods = (BY_PANELS, IN_LANES, WITH_EXTRAS, FROM_SPARSE, NORMALISED)
-    found = {id(method.kernel): method.kernel for method in methods}
-    of_members = [members_kernel(method, False, False) for method in (BY_PANELS, IN_LANES)]
-    found.update({id(each): each for each in of_members})
+    kernels = [program(kind).kernel for kind in KINDS]
+    found = {id(kernel): kernel for kernel in kernels}
     for name, module in sys.modules.items():
         if name.startswith("fastnn.kernels."):
             found.update({id(value): value for value in vars(module).values() if isinstance(value, launch.Kernel)})

@@ -56,7 +56,7 @@ def test_training_and_scoring_work_without_the_other_libraries():
     run(code)
 
 
-def test_networks_without_normalised_layers_bring_no_kernels_of_theirs(tmp_path):
+def test_a_training_imports_only_the_kernels_of_its_kind(tmp_path):
     code = """
     import sys
     import numpy as np
@@ -65,7 +65,8 @@ def test_networks_without_normalised_layers_bring_no_kernels_of_theirs(tmp_path)
     fastnn.train(net, X, np.array([0, 1]), epochs=1)
     net.predict(X)
     net.to_onnx(sys.argv[1])
-    assert "fastnn.kernels.epoch.normalised" not in sys.modules
+    for few in ("forward.normalised", *("epoch." + name for name in ("general", "sparse", "normalised", "panels"))):
+        assert f"fastnn.kernels.{few}" not in sys.modules
     """
     run(code, str(tmp_path / "net.onnx"), warnings="default")
 

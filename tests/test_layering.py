@@ -25,20 +25,24 @@ ROOMS = [
     "callbacks",
     "network",
     "files",
+    "kernels.programs",
     "kernels.epoch",
     "kernels.forward",
+    "kernels.functions",
     "kernels.equations",
     "kernels.layout",
+    "kernels.arguments",
     "kernels.arrays",
     "kernels.simd",
     "runtime",
     "former_names",
+    "errors",
 ]
 # They only gather names, of what is below and beside them.
 FACADES = {
     "fastnn": "cli",
     "fastnn.pipeline": "pipeline.jobs",
-    "fastnn.kernels": "kernels.epoch",
+    "fastnn.kernels": "kernels.programs",
 }
 
 # Who may import what from outside, at the top of the file or within a function.

@@ -23,9 +23,9 @@ WORK = (
 import hashlib, json, sys
 import numpy as np
 import fastnn
-from fastnn.kernels.epoch.panels import BY_PANELS
-from fastnn.kernels.forward.rows import predict
-from fastnn.kernels.epoch.lanes import IN_LANES
+from fastnn.kernels.epoch.lanes import LANES
+from fastnn.kernels.epoch.panels import PANELS
+from fastnn.kernels.forward.scoring import predict
 from fastnn.network.samples import Samples
 from fastnn.training.trainer import TrainOptions, Trainer
 
@@ -103,7 +103,7 @@ def test_a_build_without_avx512_gives_the_same_bits(serial, tmp_path):
     code = (
         WORK
         + """
-for kernel in (BY_PANELS.kernel, IN_LANES.kernel, predict):
+for kernel in (PANELS.kernel, LANES.kernel, predict):
     for assembly in kernel.compiled.inspect_asm().values():
         assert "vfmadd231p" in assembly and "ymm" in assembly
         assert "zmm" not in assembly

@@ -22,9 +22,10 @@ from fastnn.callbacks import Epoch, called
 from fastnn.estimators.fit_task import CallbackSupportMixin, begin_fit_task
 from fastnn.estimators.parameters import Parameters, warn
 from fastnn.estimators.records import Records
+from fastnn.network.conversion import refuse_unusable
 from fastnn.network.ensemble import Ensemble
 from fastnn.network.network import Network
-from fastnn.network.samples import Samples, refuse_unusable
+from fastnn.network.samples import Samples
 from fastnn.training.checkpoint import Checkpoint
 from fastnn.training.stopping import LOSS, VALIDATION_LOSS, VALIDATION_SCORE, Stopping
 from fastnn.training.trainer import Trainer
@@ -94,17 +95,17 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
         sample_weight : array_like of shape (n_samples,), optional
             Each sample's weight in the mean loss.
         X_val : array_like or sparse matrix of shape (n_val, n_features), optional
-            Samples to measure the network by after each epoch. `early_stopping` uses them in the place of a part of X.
-        y_val : array_like of shape (n_val,) or (n_val, n_outputs), optional
-            Their labels, all of which must occur in `y`, or their values.
-        sample_weight_val : array_like of shape (n_val,), optional
-        callbacks : iterable of callable, default=()
-            Functions that are called with every finished `Epoch` (see `fastnn.callbacks`), beside scikit-learn's
-            `set_callbacks`. Training stops when one of them returns something true.
-        checkpoint : str or path-like, optional
+            Samples to validate by after each epoch. `early_stopping` uses them in the place of a part of X.
+        y_val, sample_weight_val : array_like, optional
+            Their labels (all of which must occur in `y`) or values, and their weights.
+        callbacks : iterable of callable
+            Functions that are called with every finished `Epoch`; see `fastnn.callbacks`. Training stops when one of
+            them returns something true. Those of scikit-learn's `set_callbacks` are called, too.
+        checkpoint : str, path-like or None
             The file that keeps the progress. After a kill, the same call with the same data goes on from there, and
-            ends in the same bytes. Without a `random_state`, the seed is taken from the file.
-        checkpoint_every : int, default=1
+            ends in the bytes of a training that wasn't interrupted. Without a `random_state`, the seed is taken from
+            the file.
+        checkpoint_every : int
             The number of epochs from one checkpoint to the next.
 
         Returns
@@ -122,8 +123,8 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
 
         Notes
         -----
-        Ctrl-C ends training within a tenth of a second, with a warning. The estimator then has the weights of the last
-        finished epoch (of the best one with `early_stopping`), and the checkpoint is written.
+        Ctrl-C ends training within a tenth of a second with a warning, after the checkpoint is written. The weights are
+        those of the last finished epoch, or of the best one with `early_stopping`.
         """
         kept = None if checkpoint is None else Checkpoint(checkpoint, checkpoint_every)
         restart = not (self.warm_start and hasattr(self, "network_"))

@@ -7,6 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fastnn.callbacks import Epoch
+from fastnn.network.ensemble import Ensemble
 from fastnn.network.network import Network
 from fastnn.training.stopping import LOSS, Stopping
 
@@ -16,7 +17,7 @@ Array = NDArray[Any]
 class Records:
     """Fitted attributes under scikit-learn's names."""
 
-    network_: Network
+    network_: Network | Ensemble
     n_iter_: int
     # The weights of the last epoch, where the network has those of the best one: training goes on from them.
     _last_params: Array | None = None

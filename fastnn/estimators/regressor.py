@@ -11,7 +11,8 @@ from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastnn.estimators.base import BaseMLP
-from fastnn.network.samples import Samples, refuse_unusable
+from fastnn.network.conversion import refuse_unusable
+from fastnn.network.samples import Samples
 
 Array = NDArray[Any]
 

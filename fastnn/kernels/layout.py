@@ -85,12 +85,27 @@ def unpack(data: Array, n_in: int, n_out: int) -> Array:
     return W
 
 
-# Columns of the table; row 0 is the input, row `layer` that layer's output and the weights that lead to it. The sums of
-# F1 begin with what lies at INIT_START: the biases, or of a normalised layer the row of zeros. The layer's parameters
-# end before END.
-N, LINES, STRIDE, W_START, B_START, A_START, DELTA_START, WT_START, ACTIVATION, SLOPE_START = range(10)
-INIT_START, GAIN_START, END, ZHAT_START, SCALE_START = range(10, 15)
-_COLUMNS = 15
+# What `Layout.layers` says of each layer; number 0 is the input. The names that end in `_at` are offsets: into the
+# parameters (weights, biases, gains, and where the sums of F1 begin), or into a buffer.
+_FIELDS = (
+    "n",  # units
+    "lines",  # whole lines that hold the units
+    "stride",  # from one row of the layer's outputs to the next
+    "activation",  # its code
+    "w_at",  # the weights that lead to the layer
+    "b_at",  # the biases
+    "init_at",  # what the sums of F1 begin with: the biases, or for a normalised layer the row of zeros
+    "gain_at",  # the gains of a normalised layer
+    "end",  # the end of the layer's parameters
+    "a_at",  # the outputs
+    "delta_at",  # the deltas
+    "wt_at",  # the transposed weights, which B4 reads
+    "slope_at",  # the activation's derivatives, where they are stored
+    "z_hat_at",  # what normalisation made of the sums, where it is kept for the way back
+    "scale_at",  # and the factor that it used for each row
+)
+# One object for all arrays: Numba tells types of records apart by it.
+LAYER = np.dtype([(name, np.int64) for name in _FIELDS], align=True)
 
 
 class Layout:
@@ -115,88 +130,89 @@ class Layout:
         self.sizes = tuple(sizes)
         self.dtype = np.dtype(dtype)
         self.normalised = normalised
-        self.table = np.zeros((len(self.sizes), _COLUMNS), np.int64)
+        self.layers = np.zeros(len(self.sizes), LAYER)
         start = 0
         for layer, n in enumerate(self.sizes):
             padded = width(n, self.dtype)
-            row = self.table[layer]
-            row[N], row[LINES], row[STRIDE] = n, lines(n, self.dtype), row_stride(n, self.dtype)
+            here = self.layers[layer]
+            here["n"], here["lines"], here["stride"] = n, lines(n, self.dtype), row_stride(n, self.dtype)
             if layer:
-                row[W_START] = start
-                row[B_START] = row[INIT_START] = start + self.sizes[layer - 1] * padded
-                start = int(row[B_START]) + padded
+                here["w_at"] = start
+                here["b_at"] = here["init_at"] = start + self.sizes[layer - 1] * padded
+                start = int(here["b_at"]) + padded
                 if normalised and layer < len(self.sizes) - 1:
-                    row[GAIN_START], start = start, start + padded
-                row[END] = start
+                    here["gain_at"], start = start, start + padded
+                here["end"] = start
         self.n_params = start
         if normalised:
-            hidden = self.table[1:-1]
-            hidden[:, INIT_START] = start
+            self.layers["init_at"][1:-1] = start
             self.n_params += width(max(self.sizes[1:-1]), self.dtype)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # A pickle may be older than some columns of the table, and than normalised layers.
+        # A pickle may be older than some of the fields, than the array of records (it was a matrix, called `table`,
+        # with the activations in column 8), and than normalised layers.
         Layout.__init__(self, state["sizes"], state["dtype"], state.get("normalised", False))
-        self.table[:, ACTIVATION] = state["table"][:, ACTIVATION]
+        self.layers["activation"] = state["layers"]["activation"] if "layers" in state else state["table"][:, 8]
 
     def weights(self, params: Array, layer: int) -> Array:
         """The packed weights that lead to `layer` (1 is the first hidden one), a view of the parameter vector."""
-        return params[self.table[layer, W_START] : self.table[layer, B_START]]
+        return params[self.layers[layer]["w_at"] : self.layers[layer]["b_at"]]
 
     def biases(self, params: Array, layer: int) -> Array:
         """The biases of `layer` without padding, a view of the parameter vector."""
-        start = self.table[layer, B_START]
+        start = self.layers[layer]["b_at"]
         return params[start : start + self.sizes[layer]]
 
     def gains(self, params: Array, layer: int) -> Array:
         """The gains of a normalised `layer` without padding, a view of the parameter vector."""
-        start = self.table[layer, GAIN_START]
+        start = self.layers[layer]["gain_at"]
         return params[start : start + self.sizes[layer]]
 
     def workspace(
         self, rows: int, training: bool, slopes: bool = False, inputs: bool = True
-    ) -> tuple[NDArray[np.int64], int]:
-        """The table, and the size, of a buffer for `rows` rows of every layer's output, that begins on a line.
+    ) -> tuple[NDArray[np.void], int]:
+        """`layers`, and the size, of a buffer for `rows` rows of every layer's output, that begins on a line.
 
         For training it also holds the `inputs` (which a shuffle gathers), every hidden layer's delta, and the
         transposed weights that B4 reads; it must be of zeros, and begins with a row of them, wide enough for any of
         these layers. With `slopes` every hidden layer has room for its activation's derivative, and a normalised one
         for what `normalise` keeps: rows, and a number for each.
         """
-        table = self.table.copy()
-        layers = table if inputs else table[1:]
-        end = int(layers[:, STRIDE].max()) if training else 0
+        layers = self.layers.copy()
+        end = int(layers["stride"][0 if inputs else 1 :].max()) if training else 0
         for layer, n in enumerate(self.sizes):
-            room = rows * int(table[layer, STRIDE])
+            here = layers[layer]
+            room = rows * int(here["stride"])
             if layer or (training and inputs):
-                table[layer, A_START], end = end, end + room
+                here["a_at"], end = end, end + room
             if layer == len(self.sizes) - 1:
-                table[layer, DELTA_START] = table[layer, A_START]  # the output's delta takes the place of its logits
+                here["delta_at"] = here["a_at"]  # the output's delta takes the place of its logits
             elif layer and training:
-                table[layer, DELTA_START], end = end, end + room
+                here["delta_at"], end = end, end + room
                 if slopes:
-                    table[layer, SLOPE_START], end = end, end + room
+                    here["slope_at"], end = end, end + room
                 if slopes and self.normalised:
-                    table[layer, ZHAT_START], end = end, end + room
-                    table[layer, SCALE_START], end = end, end + width(rows, self.dtype)
+                    here["z_hat_at"], end = end, end + room
+                    here["scale_at"], end = end, end + width(rows, self.dtype)
             if layer > 1 and training:
-                table[layer, WT_START], end = end, end + n * width(self.sizes[layer - 1], self.dtype)
-        return table, end
+                here["wt_at"], end = end, end + n * width(self.sizes[layer - 1], self.dtype)
+        return layers, end
 
-    def columns(self, samples: int, training: bool) -> tuple[NDArray[np.int64], int]:
-        """The table of a buffer for so many samples side by side (see `forward_columns`), and the buffer's size.
+    def columns(self, samples: int, training: bool) -> tuple[NDArray[np.void], int]:
+        """`layers` of a buffer for `samples` side by side (see `forward_columns`), and the buffer's size.
 
         It begins with a line, for `narrow` one of zeros. After each layer's units there is room for two rows: there the
         first is of ones, and after the logits `softmax_columns` uses both.
         """
-        table = self.table.copy()
+        layers = self.layers.copy()
         end = line_elements(self.dtype)
         for layer, n in enumerate(self.sizes):
-            table[layer, A_START], end = end, end + (n + 2) * samples
-            table[layer, DELTA_START] = table[layer, A_START]
+            here = layers[layer]
+            here["a_at"], end = end, end + (n + 2) * samples
+            here["delta_at"] = here["a_at"]
             if training and layer < len(self.sizes) - 1:
-                table[layer, DELTA_START], end = end, end + n * samples
-        return table, end
+                here["delta_at"], end = end, end + n * samples
+        return layers, end
 
 
 def aligned_zeros(n: int, dtype: np.dtype[Any]) -> Array:

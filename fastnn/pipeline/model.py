@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from fastnn.files import modelfile
-from fastnn.files.modelfile import ModelFileError
+from fastnn.files.kinds import PIPELINE, check_kind
+from fastnn.files.modelfile import ModelFileError, with_prefix
 from fastnn.kernels.arrays import borrow, flat, give_back
 from fastnn.kernels.forward.table import BLOCK, TableScoring, score_table
 from fastnn.kernels.layout import line_elements
@@ -133,7 +134,7 @@ class Model:
                 f"columns must be a C-contiguous array of {dtype} with {net.n_classes} rows of at least "
                 f"{first + batch.num_rows} numbers."
             )
-        table, size = net.layout.columns(BLOCK, training=False)
+        layers, size = net.layout.columns(BLOCK, training=False)
         part_size = size + line_elements(dtype)  # the last number counts the results that aren't finite
         threads = threads_for(2.0 * batch.num_rows * net.params.size, n_threads)
         memory = borrow(threads * part_size, dtype)
@@ -141,7 +142,7 @@ class Model:
         for here, rows in self.preprocessor.tables(batch, dtype, bad, threads):
             place = slice(first + here.start, first + here.stop)
             results = flat(columns)[place.start :]
-            args = TableScoring(net.params, table, rows, results, n_rows, memory, part_size)
+            args = TableScoring(net.params, layers, rows, results, n_rows, memory, part_size)
             parts = launch(score_table, args, threads, dtype)
             if memory[part_size - 1 : parts * part_size : part_size].any():
                 overflow = True
@@ -179,7 +180,7 @@ class Model:
         tensors = {f"network.{name}": array for name, array in self.network.tensors().items()}
         tensors |= {f"preprocessing.{name}": array for name, array in self.preprocessor.tensors().items()}
         description = {
-            "kind": "pipeline",
+            "kind": PIPELINE,
             "target": self.target,
             "schema": self.schema.description(),
             "preprocessing": self.preprocessor.description(),
@@ -202,19 +203,13 @@ class Model:
             If the file is anything else. For a bare network's file, the message names ``fastnn.Network.load``.
         """
         tensors, description = modelfile.load(path)
-        kind = description.get("kind")
-        if kind == "network":
-            raise ModelFileError(
-                f"{path} holds a network without the preprocessing of a table: read it with fastnn.Network.load."
-            )
-        if kind != "pipeline":
-            raise ModelFileError(f"{path} holds no model for tables but {kind!r}.")
+        check_kind(description, PIPELINE, path)
         try:
             json.dumps(description, ensure_ascii=False).encode()  # JSON can hold half of a surrogate pair, Arrow can't
             return cls(
                 Schema.from_description(description["schema"]),
-                Preprocessor.from_parts(_below("preprocessing.", tensors), description["preprocessing"]),
-                Network.from_parts(_below("network.", tensors), description["network"]),
+                Preprocessor.from_parts(with_prefix("preprocessing.", tensors), description["preprocessing"]),
+                Network.from_parts(with_prefix("network.", tensors), description["network"]),
                 str(description["target"]),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -238,7 +233,3 @@ def not_arrow(data: Any) -> TypeError:
         f"Expected a table that speaks Arrow (pyarrow, pandas, polars), got {type(data).__name__}. "
         "For a NumPy array use the network: model.network.predict_proba."
     )
-
-
-def _below(prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

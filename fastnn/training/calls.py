@@ -11,18 +11,16 @@ from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import flat
 from fastnn.kernels.epoch import team
-from fastnn.kernels.epoch.general import FROM_SPARSE, WITH_EXTRAS, Extras, extras
-from fastnn.kernels.epoch.lanes import method
-from fastnn.kernels.epoch.members import Members, members_kernel
-from fastnn.kernels.epoch.panels import SQUARES_BLOCK, Method, Run
-from fastnn.kernels.equations import activation as activations
+from fastnn.kernels.epoch.members import Members
+from fastnn.kernels.epoch.run import NUMBERS, General, Run
+from fastnn.kernels.epoch.weights import squares_of_gradient, squares_of_layers
 from fastnn.kernels.equations import solver as solvers
+from fastnn.kernels.forward.rows import OUTPUTS
 from fastnn.kernels.forward.sparse import Csr, transposed
-from fastnn.network.network import Network
-from fastnn.network.samples import Samples
-from fastnn.runtime.compiler import late
+from fastnn.kernels.programs import kind_of, program
+from fastnn.network.samples import Checked
+from fastnn.network.trainable import Trainable
 from fastnn.runtime.launch import each_share, launch, pace, sharing, usable_threads
-from fastnn.training.options import TrainOptions
 from fastnn.training.state import TrainingState
 
 Array = NDArray[Any]
@@ -57,14 +55,13 @@ class Calls:
     ----------
     state : TrainingState
         Training changes it in place. After a failure it is what it was at the end of the last finished epoch.
-    samples : Samples
-        As `Network.checked` returns them.
+    samples : Checked
     n_epochs : int
     part : int
         The number of these samples among the parts of an epoch, from 0. Each part has its own shuffle.
     """
 
-    def __init__(self, state: TrainingState, samples: Samples, n_epochs: int, part: int = 0) -> None:
+    def __init__(self, state: TrainingState, samples: Checked, n_epochs: int, part: int = 0) -> None:
         net, options = state.net, state.options
         self.state = state
         self.n_epochs, self.n_rows, self.n_members = int(n_epochs), len(samples.y), net.n_members
@@ -72,37 +69,34 @@ class Calls:
         self.batch_size = batch_size = min(options.batch_size, self.n_rows)
         self.n_batches = -(-self.n_rows // batch_size)
         self.epoch_losses = np.zeros((self.n_members, min(self.n_epochs, MOST_EPOCHS_A_CALL)))
-        sparse = isinstance(samples.X, Csr)
         operations = _operations_per_batch(net, samples, batch_size)
         self.seconds_per_batch = operations / _SUPPOSED_OPERATIONS_PER_SECOND
-        self.method, regular = _method_for(net, options, sparse)
-        together = self.n_members > 1
-        self.kernel = members_kernel(self.method, not regular, sparse) if together else self.method.kernel
+        self.kind = kind_of(net, options, isinstance(samples.X, Csr))
+        self.program = program(self.kind)
+        together = self.kind.members
         self.most_threads = usable_threads(options.n_threads)
-        parts = self.n_members if together else self.method.chunks(batch_size, self.most_threads)
+        parts = self.n_members if together else self.program.chunks(batch_size, self.most_threads)
         total = operations * self.n_batches * self.n_epochs
-        self.pace = pace(operations, 0 if together else self.method.phases, total, parts, options.n_threads)
+        self.pace = pace(operations, 0 if together else self.program.phases, total, parts, options.n_threads)
         # Each member of an ensemble is trained by one thread, in that thread's memory.
         self.workers = self.pace.n_threads if together else 1
         seed = np.uint64((options.seed + part * _NEXT_PART) % 2**64)
         self.seeds = seed + np.arange(self.n_members, dtype=np.uint64)
         # Compiled code writes the state at the end of each epoch into these arrays.
         self._good = state.snapshot()
-        self._run = self._arguments(samples, seed, () if regular else self._extras(samples))
+        self._run = self._arguments(samples, seed)
 
-    def _arguments(self, samples: Samples, seed: np.uint64, extras: Any) -> Run:
+    def _arguments(self, samples: Checked, seed: np.uint64) -> Run:
         """What compiled code reads and writes, in all calls alike."""
         state, net, options, good = self.state, self.state.net, self.state.options, self._good
         members, batch_size = self.n_members, self.batch_size
-        memory = self.method.memory(net.layout, batch_size, 1 if members > 1 else self.pace.n_threads)
+        memory = self.program.memory(net.layout, batch_size, 1 if members > 1 else self.pace.n_threads)
         if members > 1:
             memory = memory.times(self.workers)
         shuffled = options.shuffle and batch_size < self.n_rows
-        n_squares = sum(
-            -(-net.layout.weights(net.params, layer).size // SQUARES_BLOCK) for layer in range(1, len(net.sizes))
-        )
+        sparse, n_squares = self.kind.sparse, squares_of_gradient(net.layout.n_params) if self.kind.general else 0
         return Run(
-            X=samples.X if isinstance(samples.X, Csr) else flat(samples.X),
+            X=samples.X if sparse else flat(samples.X),
             y=samples.y if net.output == "softmax" else np.zeros(self.n_rows, np.int64),
             sample_weight=samples.sample_weight,
             order=np.empty(members * self.n_rows if shuffled else 0, np.int64),
@@ -111,41 +105,35 @@ class Calls:
             seed=seed,
             first_epoch=state.epochs_done,
             params=net.params,
-            table=memory.table,
-            extras=extras,
+            layers=memory.layers,
+            general=self._general(samples) if self.kind.general else (),
             solver=solvers.CODES[options.kernel],
             state=state.slots,
-            numbers=state.numbers,
+            numbers=state.numbers.view(NUMBERS),
             buffer=memory.buffer,
             grads=memory.grads,
             scratch=memory.scratch,
             scratch_size=memory.scratch_size,
             losses=np.zeros(members * batch_size, net.dtype),
             targets=np.zeros(members * batch_size, net.dtype),
-            squares=np.zeros(members * n_squares),
+            squares=np.zeros(members * squares_of_layers(net.layout.layers)),
+            gradient_squares=np.zeros(self.workers * n_squares),
             epoch_losses=self.epoch_losses.reshape(-1),
+            transposed=transposed(samples.X, batch_size, net.n_features, self.workers) if sparse else (),
             good_params=good.params,
             good_state=good.slots,
-            good_numbers=good.numbers,
+            good_numbers=good.numbers.view(NUMBERS),
             team=np.zeros(members * team.SIZE, np.int64),
         )
 
-    def _extras(self, samples: Samples) -> Extras:
+    def _general(self, samples: Checked) -> General:
         net, options = self.state.net, self.state.options
-        further: dict[str, Any] = {}
-        if net.output != "softmax":
-            further["targets"] = samples.y.reshape(-1)
-        if isinstance(samples.X, Csr):
-            further["transposed"] = transposed(samples.X, self.batch_size, net.n_features, self.workers)
-        return extras(
-            net.output,
-            net.layout.n_params,
-            net.dtype,
-            self.workers,
+        return General(
+            output=OUTPUTS[net.output],
+            targets=np.empty(0, net.dtype) if net.output == "softmax" else samples.y.reshape(-1),
             dropout=options.dropout,
             label_smoothing=options.label_smoothing,
             clip_norm=np.inf if options.clip_norm is None else options.clip_norm,
-            **further,
         )
 
     def run(self, interrupted: Callable[[], bool], stride: int, counted: int) -> Generator[list[float], None, None]:
@@ -211,13 +199,13 @@ class Calls:
         end = min(first + max(1, batches), last)
         if end // self.n_batches > first // self.n_batches:
             end -= end % self.n_batches  # when an epoch is yielded, the weights are those of its end
-        phases = self.method.phases
-        chunks = self.method.chunks(self.batch_size, 1 if self.n_members > 1 else threads)
+        phases = self.program.phases
+        chunks = self.program.chunks(self.batch_size, 1 if self.n_members > 1 else threads)
         began = time.perf_counter()
         work: Any = team.Phases(self._run, phases * first, phases * end, chunks)
         if self.n_members > 1:
             work = Members(self._run, self.seeds, self.workers, *work[1:])
-        threads = launch(self.kernel, work, threads)
+        threads = launch(self.program.kernel, work, threads)
         reached = self._reached()
         self.seconds_per_batch = max((time.perf_counter() - began) / max(1, reached - first), 1e-9)
         self.pace.record(1 if threads == 1 else self.pace.n_threads, self.seconds_per_batch)
@@ -226,7 +214,7 @@ class Calls:
     def _reached(self) -> int:
         """The number of batches that are done: in an ensemble, by the member that did the fewest."""
         places = self._run.team.reshape(self.n_members, -1)[:, team.REACHED]
-        return int(places.min()) // self.method.phases
+        return int(places.min()) // self.program.phases
 
     def _counts(self) -> tuple[int, int]:
         """The epochs and the samples that the state has to count, as compiled code has finished them."""
@@ -244,7 +232,7 @@ class Calls:
         self.state.step_size = step_size  # a schedule may have set it since that epoch
 
 
-def _operations_per_batch(net: Network, samples: Samples, batch_size: int) -> float:
+def _operations_per_batch(net: Trainable, samples: Checked, batch_size: int) -> float:
     """About as many operations as a mini-batch takes: two for each weight and sample in each of forward, B4 and B2."""
     operations = 6.0 * batch_size * net.params.size
     if isinstance(samples.X, Csr):  # a sample has few entries, but each weight of the first layer takes a step
@@ -252,20 +240,3 @@ def _operations_per_batch(net: Network, samples: Samples, batch_size: int) -> fl
         filled = samples.X.values.size / (len(samples.y) * net.n_features)
         operations += first * (_OPERATIONS_PER_STEP - 6.0 * batch_size * (1 - filled))
     return operations
-
-
-def _method_for(net: Network, options: TrainOptions, sparse: bool) -> tuple[Method, bool]:
-    """The kernels to train with, and whether they are those of the plain case, without extras."""
-    regular = net.output == "softmax" and not activations.STORED.intersection(net.activations)
-    regular = regular and not (sparse or options.dropout or options.label_smoothing or options.clip_norm)
-    if regular and not net.layout.normalised:
-        return method(net.sizes, net.dtype), True
-    plain_method, sparse_method = _normalised_methods() if net.layout.normalised else (WITH_EXTRAS, FROM_SPARSE)
-    return sparse_method if sparse else plain_method, False
-
-
-@late
-def _normalised_methods() -> tuple[Method, Method]:
-    from fastnn.kernels.epoch.normalised import NORMALISED, NORMALISED_FROM_SPARSE
-
-    return NORMALISED, NORMALISED_FROM_SPARSE

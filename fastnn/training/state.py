@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.kernels.epoch.panels import POWER_1, POWER_2, STEP
+from fastnn.kernels.epoch.run import NUMBERS
 from fastnn.kernels.equations import solver as solvers
 from fastnn.kernels.layout import aligned_zeros
-from fastnn.network.network import Network
+from fastnn.network.trainable import Trainable
 from fastnn.training.options import TrainOptions
 
 Array = NDArray[Any]
@@ -46,7 +46,7 @@ class TrainingState:
 
     Parameters
     ----------
-    net : Network
+    net : Network or Ensemble
         The network to train. Training changes its parameters in place.
     options : TrainOptions
 
@@ -56,8 +56,8 @@ class TrainingState:
         The solver's memory of each parameter (a velocity, or Adam's two moments): one vector of the network's dtype,
         in which the members of an ensemble follow each other.
     numbers : ndarray of float64
-        The rates and the running numbers of the solver, in the order that `fastnn.kernels.epoch.panels` gives them; one
-        row after the other for the members of an ensemble.
+        The rates and the running numbers of the solver: a record of `fastnn.kernels.epoch.run.NUMBERS` for each member
+        of an ensemble, one after the other.
     epochs_done, samples_seen : int
         The epochs and the samples of all trainings so far.
     """
@@ -65,7 +65,7 @@ class TrainingState:
     slots: Array
     numbers: Array
 
-    def __init__(self, net: Network, options: TrainOptions) -> None:
+    def __init__(self, net: Trainable, options: TrainOptions) -> None:
         self.net = net
         self.epochs_done = 0
         self.samples_seen = 0
@@ -78,9 +78,12 @@ class TrainingState:
         in_dtype = {name: net.dtype.type(getattr(o, name)) for name in ("epsilon", "beta_1", "beta_2")}
         if in_dtype["epsilon"] == 0 or in_dtype["beta_1"] == 1 or in_dtype["beta_2"] == 1:
             raise ValueError(f"epsilon must be above 0 and the betas below 1 in {net.dtype}, too: got {in_dtype}.")
-        rates = [o.step_size, o.momentum, o.beta_1, o.beta_2, o.epsilon, o.alpha]
-        numbers = [*rates, 1, 1, o.step_size, 0, o.weight_decay]
-        self.numbers = np.tile(np.array(numbers, np.float64), net.n_members)
+        records = np.zeros(net.n_members, NUMBERS)
+        for name in ("momentum", "beta_1", "beta_2", "epsilon", "alpha", "weight_decay"):
+            records[name] = getattr(o, name)
+        records["step"] = records["step_now"] = o.step_size
+        records["power_1"] = records["power_2"] = 1
+        self.numbers = records.view(np.float64)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update({_FORMER_ATTRIBUTES.get(name, name): value for name, value in state.items()})
@@ -91,26 +94,27 @@ class TrainingState:
         The solver's memory is kept unless the solver changes, and the present step size unless `step_size` changes.
         """
         earlier, step_size, slots = self.options, self.step_size, self.slots
-        powers = self._by_member(self.numbers)[:, [POWER_1, POWER_2]]
+        before = self.records
         self._begin(options)
         if options.step_size == earlier.step_size:
             self.step_size = step_size
         if options.kernel == earlier.kernel:
             self.slots = slots
-            self._by_member(self.numbers)[:, [POWER_1, POWER_2]] = powers
+            self.records[["power_1", "power_2"]] = before[["power_1", "power_2"]]
 
-    def _by_member(self, numbers: Array) -> Array:
-        """The numbers as a matrix with a row for each member of an ensemble."""
-        return numbers.reshape(self.net.n_members, -1)
+    @property
+    def records(self) -> NDArray[np.void]:
+        """The numbers by name, one record of `NUMBERS` for each member of an ensemble: a view."""
+        return self.numbers.view(NUMBERS)
 
     @property
     def step_size(self) -> float:
         """The step size from the next epoch on, the same for all members of an ensemble. A schedule may set it."""
-        return float(self.numbers[STEP])
+        return float(self.records["step"][0])
 
     @step_size.setter
     def step_size(self, value: float) -> None:
-        self._by_member(self.numbers)[:, STEP] = value
+        self.records["step"] = value
 
     def slot_vectors(self) -> list[Array]:
         """The solver's memory as vectors that are laid out as the network's parameters are."""

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fastnn import MLPClassifier, MLPRegressor
-from fastnn.kernels.epoch.general import WITH_EXTRAS
-from fastnn.kernels.epoch.lanes import IN_LANES
-from fastnn.kernels.epoch.panels import BY_PANELS
+from fastnn.kernels.epoch.general import GENERAL
+from fastnn.kernels.epoch.lanes import LANES
+from fastnn.kernels.epoch.panels import PANELS
 from fastnn.training.calls import Calls
 
 pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer", "ignore:Got `batch_size` less than 1 or larger")
@@ -23,17 +23,17 @@ counts = rng.integers(0, 4, N)
 # go over lines of samples, those of a wide one over samples, and whatever few networks need is in a kernel of its own.
 NARROW, WIDE = (9, 5), (40, 17)
 TASKS = {
-    "narrow": (MLPClassifier, classes, IN_LANES, {"hidden_layer_sizes": NARROW}),
-    "wide": (MLPClassifier, classes, BY_PANELS, {"hidden_layer_sizes": WIDE, "activation": "relu"}),
-    "linear": (MLPClassifier, classes, IN_LANES, {"hidden_layer_sizes": ()}),
-    "balanced": (MLPClassifier, classes, IN_LANES, {"hidden_layer_sizes": NARROW, "class_weight": "balanced"}),
-    "smoothed, narrow": (MLPClassifier, classes, WITH_EXTRAS, {"hidden_layer_sizes": NARROW, "label_smoothing": 0.1}),
-    "clipped, wide": (MLPClassifier, classes, WITH_EXTRAS, {"hidden_layer_sizes": WIDE, "clip_norm": 0.1}),
-    "gelu": (MLPClassifier, classes, WITH_EXTRAS, {"hidden_layer_sizes": NARROW, "activation": "gelu"}),
-    "several labels, narrow": (MLPClassifier, several, WITH_EXTRAS, {"hidden_layer_sizes": NARROW}),
-    "several labels, wide": (MLPClassifier, several, WITH_EXTRAS, {"hidden_layer_sizes": WIDE}),
-    "regression, narrow": (MLPRegressor, value, WITH_EXTRAS, {"hidden_layer_sizes": NARROW}),
-    "regression, wide": (MLPRegressor, np.c_[value, X[:, 3]], WITH_EXTRAS, {"hidden_layer_sizes": WIDE}),
+    "narrow": (MLPClassifier, classes, LANES, {"hidden_layer_sizes": NARROW}),
+    "wide": (MLPClassifier, classes, PANELS, {"hidden_layer_sizes": WIDE, "activation": "relu"}),
+    "linear": (MLPClassifier, classes, LANES, {"hidden_layer_sizes": ()}),
+    "balanced": (MLPClassifier, classes, LANES, {"hidden_layer_sizes": NARROW, "class_weight": "balanced"}),
+    "smoothed, narrow": (MLPClassifier, classes, GENERAL, {"hidden_layer_sizes": NARROW, "label_smoothing": 0.1}),
+    "clipped, wide": (MLPClassifier, classes, GENERAL, {"hidden_layer_sizes": WIDE, "clip_norm": 0.1}),
+    "gelu": (MLPClassifier, classes, GENERAL, {"hidden_layer_sizes": NARROW, "activation": "gelu"}),
+    "several labels, narrow": (MLPClassifier, several, GENERAL, {"hidden_layer_sizes": NARROW}),
+    "several labels, wide": (MLPClassifier, several, GENERAL, {"hidden_layer_sizes": WIDE}),
+    "regression, narrow": (MLPRegressor, value, GENERAL, {"hidden_layer_sizes": NARROW}),
+    "regression, wide": (MLPRegressor, np.c_[value, X[:, 3]], GENERAL, {"hidden_layer_sizes": WIDE}),
 }
 SOLVERS = {
     "sgd": {"solver": "sgd", "momentum": 0.0},
@@ -131,7 +131,7 @@ def test_the_tasks_use_the_kernels_that_they_are_for(task, monkeypatch):
 
     def noting(self, *arguments):
         init(self, *arguments)
-        used.append(self.method)
+        used.append(self.program)
 
     monkeypatch.setattr(Calls, "__init__", noting)
     fitted(task, "adam", np.arange(N), max_iter=1)

@@ -67,7 +67,7 @@ def test_parameters_share_nothing(sizes: list[int], dtype: type, normalised: boo
         W += 1
         b += 1
         assert W.ctypes.data % LINE_BYTES == b.ctypes.data % LINE_BYTES == 0
-        init, end = (where.table[layer, column] for column in (layout.INIT_START, layout.END))
+        init, end = where.layers[layer]["init_at"], where.layers[layer]["end"]
         own = b
         if normalised and layer < len(sizes) - 1:
             own = where.gains(params, layer)
@@ -75,7 +75,7 @@ def test_parameters_share_nothing(sizes: list[int], dtype: type, normalised: boo
             own += 1
             assert not params[init:].any() and params[init:].size >= layout.width(n_out, dtype)
         else:
-            assert init == where.table[layer, layout.B_START]
+            assert init == where.layers[layer]["b_at"]
         assert params[end - layout.width(n_out, dtype) :].ctypes.data == own.ctypes.data
     assert set(np.unique(params)) <= {0, 1}
     padding = sum(layout.width(n, dtype) - n for n in sizes[1:])
@@ -100,8 +100,10 @@ def test_workspace_shares_nothing(
     """Zeros, rows of every layer, of its deltas and slopes, transposed weights: all apart, inside, on lines."""
     normalised = normalised and len(sizes) > 2
     where = Layout(sizes, dtype, normalised)
-    table, size = where.workspace(rows, training, slopes, inputs)
-    n, lines, strides, _, _, a, delta, transposed, _, slope, _, _, _, z_hat, scale = table.T
+    layers, size = where.workspace(rows, training, slopes, inputs)
+    n, lines, strides = layers["n"], layers["lines"], layers["stride"]
+    a, delta, transposed, slope = layers["a_at"], layers["delta_at"], layers["wt_at"], layers["slope_at"]
+    z_hat, scale = layers["z_hat_at"], layers["scale_at"]
     assert n.tolist() == sizes
     assert lines.tolist() == [layout.lines(size, dtype) for size in sizes]
     last = len(sizes) - 1
@@ -122,23 +124,24 @@ def test_workspace_shares_nothing(
     for (start, length), (after, _) in zip(regions, [*regions[1:], (size, 0)], strict=True):
         assert start + length <= after
         assert start * np.dtype(dtype).itemsize % LINE_BYTES == 0
-    # A second one doesn't change the first one's table.
-    before = table.copy()
+    # A second one doesn't change the first one's offsets.
+    before = layers.copy()
     where.workspace(rows + 1, not training)
-    assert (table == before).all()
+    assert (layers == before).all()
 
 
 @each_dtype
 def test_a_layout_pickled_by_an_older_version_gets_the_columns_that_it_lacks(dtype: type) -> None:
-    """Of one in which nothing was normalised: the table ended with the slopes."""
+    """Of one in which nothing was normalised: a matrix of ten columns, of which that of the activations counts."""
     where = Layout([5, 40, 7, 3], dtype)
-    where.table[1:, layout.ACTIVATION] = 3, 2, 0
-    old = {name: value for name, value in vars(where).items() if name != "normalised"}
-    old["table"] = where.table[:, : layout.SLOPE_START + 1].copy()
+    where.layers["activation"][1:] = 3, 2, 0
+    old = {name: value for name, value in vars(where).items() if name not in ("normalised", "layers")}
+    old["table"] = np.full((4, 10), -1)
+    old["table"][:, 8] = where.layers["activation"]
     again = Layout.__new__(Layout)
     again.__setstate__(old)
     assert vars(again).keys() == vars(where).keys()
-    assert same_bytes(again.table, where.table)
+    assert same_bytes(again.layers, where.layers)
     assert (again.sizes, again.dtype, again.n_params) == (where.sizes, where.dtype, where.n_params)
     assert not again.normalised
 

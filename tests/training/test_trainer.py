@@ -13,7 +13,7 @@ from reference import Recipe
 
 import fastnn
 from fastnn import Network, TrainingDivergedError, train
-from fastnn.kernels.epoch.panels import BY_PANELS
+from fastnn.kernels.epoch.panels import PANELS
 from fastnn.network.samples import Parts, Samples
 from fastnn.runtime.launch import launch
 from fastnn.training.checkpoint import Checkpoint
@@ -285,7 +285,7 @@ def test_one_compile_serves_every_run():
             read_only.flags.writeable = False
             for form in (X, read_only, np.asfortranarray(X), X.tolist()):
                 train(net, form, y.astype(np.int8), epochs=1, solver=solver, n_threads=1, batch_size=17)
-    assert len(BY_PANELS.kernel.compiled.signatures) == 2
+    assert len(PANELS.kernel.compiled.signatures) == 2
 
 
 @pytest.mark.parametrize(

@@ -14,22 +14,12 @@ from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array
-from fastnn.kernels.forward.rows import (
-    Net,
-    Predict,
-    count_strangers,
-    forward_rows,
-    outputs_of,
-    predict_rows,
-    product,
-    score_layer,
-)
-from fastnn.kernels.layout import INIT_START, W_START, N
+from fastnn.kernels.forward.rows import Net, outputs_of, product, score_layer
+from fastnn.kernels.forward.scoring import Inputs, Predict, count_non_finite, predict_rows
 from fastnn.kernels.simd.operands import Entries, Init, Left, Out, Right
 from fastnn.kernels.simd.products import sparse_tile
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROW_PANELS
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import kernel
 
 
 class Csr(NamedTuple):
@@ -104,10 +94,10 @@ def sparse_product(net: Net, layer: int, inputs: SparseRows, buffer: Array, bloc
         product(net, layer, Left(buffer, 0, 0, 1), buffer, block)
         return
     out, wide = outputs_of(net, layer, buffer, block), PANEL_LINES * (LINE_BYTES // buffer.itemsize)
-    W = Panels(net.params, net.table[1, W_START], wide * net.table[0, N], 0)
+    W = Panels(net.params, net.layers[1].w_at, wide * net.layers[0].n, 0)
     for row in range(out.rows):
         here = Out(buffer, out.start + row * out.stride, wide, 1, out.lines)
-        sum_of_rows(here, entries_of(inputs, row), W, Init(net.params, net.table[1, INIT_START]))
+        sum_of_rows(here, entries_of(inputs, row), W, Init(net.params, net.layers[1].init_at))
 
 
 class Transposed(NamedTuple):
@@ -213,10 +203,11 @@ def sparse_inputs(args: Predict, first: int) -> SparseRows:
 
 
 @jit
-def strange_entries(args: Predict, first: int, rows: int) -> int:
-    """How many of the inputs aren't finite."""
+def non_finite_entries(args: Predict, first: int, rows: int) -> int:
+    """The number of entries that aren't finite."""
     X = args.X.X
-    return count_strangers(X.values[X.starts[first] : X.starts[first + rows]])
+    return count_non_finite(X.values[X.starts[first] : X.starts[first + rows]])
 
 
-predict_sparse = kernel(predict_rows(sparse_inputs, strange_entries, forward_rows(score_layer, sparse_product)))
+SPARSE_ROWS = Inputs(sparse_inputs, non_finite_entries, sparse_product)
+predict_sparse = predict_rows("sparse", SPARSE_ROWS, score_layer)

@@ -15,7 +15,7 @@ from cases import MOST_THREADS, each_dtype, same_bytes
 
 import fastnn
 from fastnn import Ensemble, MLPClassifier, MLPRegressor, Network
-from fastnn.kernels.epoch.normalised import NORMALISED_FROM_SPARSE
+from fastnn.kernels.epoch.normalised import NORMALISED_SPARSE
 from fastnn.kernels.equations.activation import CODES
 from fastnn.network.samples import Samples
 from fastnn.training.trainer import Trainer, TrainOptions
@@ -170,7 +170,7 @@ def test_the_same_bits_on_any_threads_in_any_slices_and_from_sparse_rows(
 def test_one_signature_from_sparse_rows() -> None:
     for output, target in TARGETS.items():
         trained(network("silu", output, np.float32), target, rows=scipy.sparse.csr_array(X), weight=WEIGHT)
-    assert len(NORMALISED_FROM_SPARSE.kernel.compiled.signatures) == 1
+    assert len(NORMALISED_SPARSE.kernel.compiled.signatures) == 1
 
 
 def test_members_of_an_ensemble_have_the_bits_of_their_seeds() -> None:

@@ -19,8 +19,8 @@ from numba import types
 from reference import Recipe
 
 import fastnn
-from fastnn.kernels.epoch.lanes import IN_LANES
-from fastnn.kernels.epoch.panels import BY_PANELS
+from fastnn.kernels.epoch.lanes import LANES
+from fastnn.kernels.epoch.panels import PANELS
 from fastnn.kernels.equations.shuffle import shuffle
 from fastnn.network.samples import Samples
 from fastnn.training import trainer as trainer_module
@@ -310,7 +310,7 @@ def test_whole_numbers_of_any_type_compile_nothing_anew() -> None:
                 )
                 results.append(net.params.tobytes())
         assert len(set(results)) == 1
-    for method in (BY_PANELS, IN_LANES):
-        signatures = method.kernel.compiled.signatures
+    for program in (PANELS, LANES):
+        signatures = program.kernel.compiled.signatures
         found = [next(t.dtype for t in phases[0].types if isinstance(t, types.Array)) for phases, *_ in signatures]
         assert len(found) == len(set(found)), signatures
