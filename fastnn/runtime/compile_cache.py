@@ -28,6 +28,8 @@ import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+# The folders of all files that compiled code comes from.
+STAMPED = ("kernels", "runtime")
 
 
 def user_cache_root() -> Path:
@@ -100,7 +102,7 @@ def source_stamp() -> str:
     """A hash of everything that decides what a kernel compiles to, the processor aside (Numba adds that)."""
     options = (numba.config.BOUNDSCHECK, numba.config.OPT, numba.config.DEBUGINFO_DEFAULT)
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {options}".encode())
-    for folder in ("kernels", "runtime"):
+    for folder in STAMPED:
         for path in sorted((_PACKAGE / folder).rglob("*.py")):
             digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()

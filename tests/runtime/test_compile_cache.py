@@ -298,3 +298,36 @@ def test_a_region_is_kept_too(tmp_path):
     assert run(code, **environment) == "0 0\n"
     assert run(code, **environment) == "1 1\n"
     assert len(files(tmp_path, "nbi")) == 2
+
+
+COMPILES = re.compile(r"\b(njit|jit|jit_entry|jit_parallel|intrinsic|register_jitable|overload|instance|kernel)\b\s*[(\n]")
+
+
+def test_every_file_that_compiles_is_in_the_stamp():
+    """Machine code of a file outside of the stamp's folders would still run after an edit of that file."""
+    package = Path(fastnn.__file__).parent
+    compiling = {
+        path.relative_to(package)
+        for path in package.rglob("*.py")
+        if re.search(r"^(from|import) (numba|llvmlite)|import .*\b(jit|jit_entry|instance|kernel)\b", path.read_text(), re.M)
+        and COMPILES.search(path.read_text())
+    }
+    assert len(compiling) > 20
+    assert {path.parts[0] for path in compiling} <= set(compile_cache.STAMPED)
+
+
+@pytest.mark.parametrize("place", ["kernels/new.py", "kernels/a/deeper/folder/new.py", "runtime/folder/new.py"])
+def test_a_file_in_any_folder_of_the_kernels_changes_the_stamp(monkeypatch, tmp_path, place):
+    def stamp() -> str:
+        return compile_cache.source_stamp.__wrapped__()
+
+    monkeypatch.setattr(compile_cache, "_PACKAGE", tmp_path)
+    stamps = [stamp()]
+    path = tmp_path / place
+    path.parent.mkdir(parents=True)
+    for text in ("one = 1", "one = 2"):
+        path.write_text(text)
+        stamps.append(stamp())
+    path.rename(path.with_name("renamed.py"))
+    stamps.append(stamp())
+    assert len(set(stamps)) == len(stamps)
