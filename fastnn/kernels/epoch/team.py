@@ -143,7 +143,7 @@ def phased(bodies: Bodies) -> Kernel:
     It leaves the number of the phase that it has reached in ``team[REACHED]``: the last, or that after which `between`
     ended the work.
     """
-    entry = instance(_entry, _chunk=bodies.chunk, _begin=bodies.begin, _work=work_of(bodies))
+    entry = instance(_entry, bodies.chunk.__name__, _begin=bodies.begin, _work=work_of(bodies))
     return Kernel(bodies.chunk.__name__, keep_on_disk(jit_entry(entry)))
 
 
