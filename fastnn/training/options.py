@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import check_boolean, check_whole
-from fastnn.runtime.launch import check_n_threads
+from fastnn.runtime.threads import check_n_threads
 
 
 @dataclass(frozen=True)

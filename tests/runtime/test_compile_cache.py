@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
 
+import numba
 import numpy as np
 import pytest
 from child import run
@@ -21,6 +22,7 @@ from fastnn.runtime import compile_cache
 
 # In a child: one small kernel, right, and how often it came from disk and from the compiler.
 WORK = """
+import numba
 import numpy as np
 import fastnn
 from fastnn.kernels.equations.activation import _tanh
@@ -337,3 +339,47 @@ def test_a_file_in_any_folder_of_the_kernels_changes_the_stamp(monkeypatch, tmp_
     path.rename(path.with_name("renamed.py"))
     stamps.append(stamp())
     assert len(set(stamps)) == len(stamps)
+
+
+VARIABLES = {
+    "NUMBA_BOUNDSCHECK": "1",
+    "NUMBA_CPU_FEATURES": "+sse2",
+    "NUMBA_CPU_NAME": "generic",
+    "NUMBA_DEBUG_ARRAY_OPT_RUNTIME": "1",
+    "NUMBA_DEBUG_NRT": "1",
+    "NUMBA_DEBUGINFO": "1",
+    "NUMBA_ENABLE_AVX": "2",
+    "NUMBA_ENABLE_PROFILING": "1",
+    "NUMBA_EXTEND_VARIABLE_LIFETIMES": "1",
+    "NUMBA_LLVM_REFPRUNE_FLAGS": "per_bb",
+    "NUMBA_LLVM_REFPRUNE_PASS": "0",
+    "NUMBA_LOOP_VECTORIZE": "0",
+    "NUMBA_OPT": "max",
+    "NUMBA_PARFOR_MAX_TUPLE_SIZE": "50",
+    "NUMBA_SLP_VECTORIZE": "1",
+}
+
+
+def test_each_variable_that_changes_code_changes_the_stamp():
+    """As Numba reads the environment again, which it does before it compiles, too."""
+    code = f"""
+    import os
+    import numba
+    from fastnn.runtime.compile_cache import source_stamp
+    def stamp():
+        numba.core.config.reload_config()
+        return source_stamp.__wrapped__()
+    found = [stamp()]
+    for name, value in {VARIABLES!r}.items():
+        os.environ[name] = value
+        found.append(stamp())
+        del os.environ[name]
+        assert stamp() == found[0], name
+        assert len(set(found)) == len(found) or name == "NUMBA_ENABLE_PROFILING", name
+    """
+    run(code)
+
+
+def test_every_setting_of_the_stamp_is_numbas():
+    """A name that Numba doesn't know would be in the stamp in vain."""
+    assert not [name for name in compile_cache.SETTINGS if not hasattr(numba.config, name)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastnn.runtime.launch import instance
+from fastnn.runtime.template import instance
 
 
 def _part(x: int) -> int:

@@ -17,7 +17,8 @@ from fastnn.kernels.equations.elementary import exp_of, tanh_of
 from fastnn.kernels.simd.numbers import fma
 from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import kernel, launch, share, threads_for
+from fastnn.runtime.launch import kernel, launch, share
+from fastnn.runtime.threads import threads_for
 
 # Kernels are told the activation at run time: a name is no Numba argument, and one compiled kernel serves all.
 CODES = {"identity": 0, "tanh": 1, "relu": 2, "logistic": 3, "leaky_relu": 4, "gelu": 5, "silu": 6}

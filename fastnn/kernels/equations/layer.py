@@ -18,7 +18,8 @@ from fastnn.kernels.simd.operands import Init, Left, LeftColumns, Out, Right
 from fastnn.kernels.simd.products import row_tile, tile
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROW_PANELS, ROWS
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import kernel, launch, share, threads_for
+from fastnn.runtime.launch import kernel, launch, share
+from fastnn.runtime.threads import threads_for
 
 
 class Matrix(NamedTuple):

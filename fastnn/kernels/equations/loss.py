@@ -16,7 +16,8 @@ from fastnn.kernels.simd.operands import Rows
 from fastnn.kernels.simd.shape import lanes_of
 from fastnn.runtime.compile_cache import keep_on_disk
 from fastnn.runtime.compiler import jit, jit_entry
-from fastnn.runtime.launch import kernel, launch, share, threads_for
+from fastnn.runtime.launch import kernel, launch, share
+from fastnn.runtime.threads import threads_for
 
 # Floating-point operations that an exp and its share of a softmax cost.
 _OPERATIONS_PER_EXP = 30.0

@@ -13,7 +13,8 @@ from fastnn.kernels.arrays import Array, check_shape, flat, operand
 from fastnn.kernels.simd.numbers import fma
 from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import kernel, launch, share, threads_for
+from fastnn.runtime.launch import kernel, launch, share
+from fastnn.runtime.threads import threads_for
 
 CODES = {"sgd": 0, "momentum": 1, "nesterov": 2, "adam": 3}
 _SGD, _MOMENTUM, _NESTEROV, _ADAM = CODES.values()
