@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from numbers import Real
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -22,15 +18,17 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn.callbacks import Epoch
-from fastnn.estimators.base import BaseMLP, checkpoint_at
+from fastnn.estimators.base import BaseMLP
+from fastnn.estimators.constraints import constraints
 from fastnn.network.conversion import refuse_unusable
 from fastnn.network.network import Network
 from fastnn.network.samples import Samples
+from fastnn.training.option_table import CLASSIFIER
 
 Array = NDArray[Any]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """Multilayer perceptron classifier with scikit-learn's interface, trained and served by compiled kernels.
 
@@ -44,72 +42,85 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     Parameters
     ----------
     hidden_layer_sizes : int or array_like of int, default=(100,)
-        Units of each hidden layer.
-    activation : str or sequence of str, default="tanh"
-        The hidden layers' activation, or one for each of them: "tanh", "relu", "logistic", "identity", "leaky_relu",
-        "gelu", "silu".
+        The number of units in each hidden layer.
+    activation : {"identity", "tanh", "relu", "logistic", "leaky_relu", "gelu", "silu"} or sequence, default="tanh"
+        The activation function of the hidden layers. A sequence names one for each hidden layer.
     solver : {"sgd", "adam", "adamw"}, default="adam"
+        The optimiser: stochastic gradient descent, Adam, or Adam with decoupled weight decay.
     alpha : float, default=0.1
-        Strength of the L2 penalty, ``alpha / 2 * sum W**2``, divided by a batch's samples.
+        The L2 penalty's strength. The penalty is ``alpha / 2 * sum(W**2)``, divided by the number of samples in the
+        mini-batch.
     batch_size : int or "auto", default="auto"
-        Samples of a mini-batch; "auto" is a fiftieth of the samples, at least 32 and at most 200.
+        The number of samples in a mini-batch. The last mini-batch of an epoch may be smaller. If one mini-batch holds
+        all samples, they aren't shuffled. "auto" is a fiftieth of the samples, but at least 32 and at most 200.
     learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
-        The schedule of the step size: "invscaling" and "adaptive" for ``solver="sgd"``; "cosine" falls along half a
-        cosine to nothing over `max_iter` epochs, for any solver.
-    learning_rate_init : float, default=2e-3
-        The (first) step size.
+        The schedule of the step size. "invscaling" and "adaptive" are scikit-learn's, and have an effect with
+        ``solver="sgd"`` only. With "cosine" and any solver, the step size falls along half a cosine to nothing over
+        `max_iter` epochs.
+    learning_rate_init : float, default=0.002
+        The step size (learning rate). `learning_rate` may change it between epochs.
     power_t : float, default=0.5
-        The exponent of "invscaling".
+        The exponent of ``learning_rate="invscaling"``. The step size is `learning_rate_init` divided by
+        ``(number of samples seen + 1) ** power_t``.
     warmup_epochs : int, default=0
-        Epochs in which the step size rises to `learning_rate_init`.
+        The number of epochs in which the step size rises to `learning_rate_init`.
     max_iter : int, default=200
-        Epochs at most.
+        The number of passes over the samples. Training may stop earlier; see `n_iter_no_change`.
     shuffle : bool, default=True
-        A new order of the samples for each epoch.
+        Whether each epoch takes the samples in a new random order. Otherwise it takes them as they are given.
     random_state : int, RandomState instance or None, default=None
-        Of the initial weights, the shuffle and the validation split.
-    tol : float, default=1e-4
-        An improvement below it is none.
-    verbose : bool, default=False
-        Print the loss of each epoch.
+        The seed of the initial weights, the shuffle and the choice of held-out samples.
+    tol : float, default=0.0001
+        The least improvement that counts. An epoch whose loss (or score on held-out samples) improves by less than
+        `tol` counts as no improvement.
+    verbose : bool or int, default=False
+        Whether to print the loss of each epoch.
     warm_start : bool, default=False
-        `fit` goes on from the weights of the last one.
+        Whether `fit` goes on from the weights of the last `fit`.
     momentum : float, default=0.9
-        For ``solver="sgd"``.
+        The momentum of ``solver="sgd"``: the share of the last step that is added to the next one.
     nesterovs_momentum : bool, default=True
-        For ``solver="sgd"`` with momentum.
+        Whether the momentum of ``solver="sgd"`` is Nesterov's.
     early_stopping : bool or "auto", default="auto"
-        Stop when `scoring` improves no more on samples held out, and keep the best epoch's weights. "auto" does so in
-        `fit` with a validation set or at least 300 samples; never in `partial_fit`.
+        Whether to stop when `scoring` on held-out samples no longer improves, and to keep the best epoch's weights.
+        "auto" does so in `fit` with a validation set or at least 300 samples, and never in `partial_fit`.
     validation_fraction : float, default=0.1
-        The part of the samples that `early_stopping` holds out, unless `fit` is given a validation set.
+        The share of the samples that is held out for validation. It matters to `early_stopping` only, and not if `fit`
+        is given a validation set.
     scoring : str, callable or None, default="loss"
-        What `early_stopping` goes by: "loss", "accuracy" (None is that, too), or another of scikit-learn's scorers.
-    beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
-        For ``solver="adam"``.
+        The measure that `early_stopping` watches. It is "loss", "accuracy" (None means the same), or another scorer of
+        scikit-learn.
+    beta_1 : float, default=0.9
+        The decay rate of the mean of gradients in ``solver="adam"`` and "adamw".
+    beta_2 : float, default=0.999
+        The decay rate of the mean of squared gradients in ``solver="adam"`` and "adamw".
+    epsilon : float, default=1e-8
+        The number that keeps the denominator of a step above 0 in ``solver="adam"`` and "adamw".
     n_iter_no_change : int or inf, default=10
-        Epochs without improvement after which training stops.
+        Training stops after more than this many epochs in a row without an improvement.
     weight_decay : float, default=0.01
-        For ``solver="adamw"``: each step first takes ``step size * weight_decay`` of every weight away.
+        The weight decay of ``solver="adamw"``. Each step first multiplies every weight (not the biases) by
+        ``1 - step size * weight_decay``.
     dropout : float, default=0.0
-        The probability that a hidden unit's output is left out of a training sample.
+        The probability that the output of a hidden unit is left out (set to 0) for a training sample.
     clip_norm : float or None, default=None
-        A batch's gradient is made no longer than this.
+        The largest norm of a mini-batch's gradient. A longer gradient is scaled down to it. None: gradients of any
+        length are taken.
     layer_norm : bool, default=False
-        Normalise each hidden layer before its activation, for each sample over the layer's units, with a gain for each
-        unit; its bias is added after that.
+        Whether to normalise the inputs of each hidden layer's activation, for each sample over the layer's units. The
+        result is multiplied by a trained gain for each unit before the unit's bias is added.
     n_ensemble : int, default=1
-        More than one: so many networks are trained at once, which differ in their seed (that of `random_state`, the one
-        after it, ...), and the mean of their probabilities is given.
-    label_smoothing : float, default=0.0
-        This share of each target is spread over all classes.
-    class_weight : dict, "balanced" or None, default=None
-        Weights of the classes in the training loss, as in scikit-learn; they multiply the samples' own, also those of
-        samples held out of X.
+        The number of networks to train. Several networks are trained at the same time. They differ in their seed (that
+        of `random_state`, the one after it, and so on), and their outputs are averaged.
     dtype : {"float32", "float64"}, default="float32"
-        What is computed in.
+        The number format of weights and arithmetic.
     n_threads : int or None, default=None
-        The most threads to use; None: all that the process may. The result is the same.
+        The most threads to use. The result is the same for any number. None: all threads that the process may use.
+    label_smoothing : float, default=0.0
+        The share of each target that is spread evenly over all classes.
+    class_weight : dict, "balanced" or None, default=None
+        The weights of the classes in the training loss, as in scikit-learn. They multiply the sample weights, also
+        those of samples that are held out of X.
 
     Attributes
     ----------
@@ -156,153 +167,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     array([0, 0, 0])
     """
 
-    classes_: Array
-    _labels_a_sample: int  # the dimensions of y: 1, or 2 where a sample may have several labels
+    if TYPE_CHECKING:  # annotations in the body itself would be parameters
+        classes_: Array
+        _labels_a_sample: int  # the dimensions of y: 1, or 2 where a sample may have several labels
 
     _default_scoring = "accuracy"
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseMLP._parameter_constraints,
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "class_weight": [StrOptions({"balanced"}), dict, None],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = constraints(CLASSIFIER)
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "tanh",
-        *,
-        solver: str = "adam",
-        alpha: float = 0.1,
-        batch_size: Any = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.002,
-        power_t: float = 0.5,
-        warmup_epochs: int = 0,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: Any = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: Any = "auto",
-        validation_fraction: float = 0.1,
-        scoring: Any = "loss",
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        weight_decay: float = 0.01,
-        dropout: float = 0.0,
-        clip_norm: float | None = None,
-        layer_norm: bool = False,
-        n_ensemble: int = 1,
-        label_smoothing: float = 0.0,
-        class_weight: Any = None,
-        dtype: str = "float32",
-        n_threads: int | None = None,
-    ) -> None:
-        super().__init__(
-            hidden_layer_sizes,
-            activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            warmup_epochs=warmup_epochs,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            scoring=scoring,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change,
-            weight_decay=weight_decay,
-            dropout=dropout,
-            clip_norm=clip_norm,
-            layer_norm=layer_norm,
-            n_ensemble=n_ensemble,
-            dtype=dtype,
-            n_threads=n_threads,
-        )
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
-
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-        *,
-        callbacks: Iterable[Callable[[Epoch], Any]] = (),
-        checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_every: int = 1,
-    ) -> MLPClassifier:
-        """Train on samples X with labels y.
-
-        Parameters
-        ----------
-        X : array_like or sparse matrix of shape (n_samples, n_features)
-        y : array_like of shape (n_samples,)
-            Integers, strings, booleans or floats.
-        sample_weight : array_like of shape (n_samples,), optional
-            Each sample's weight in the mean loss.
-        X_val : array_like or sparse matrix of shape (n_val, n_features), optional
-            Samples to measure the network by after each epoch: for `early_stopping` in the place of a part of X,
-            without it for the curves alone.
-        y_val : array_like of shape (n_val,), optional
-            Their labels, all among those of `y`.
-        sample_weight_val : array_like of shape (n_val,), optional
-            Their weights.
-        callbacks : iterable of callable, optional
-            Each is called with every finished `Epoch`; training stops when one returns something true (see
-            `fastnn.callbacks`). Those of scikit-learn's `set_callbacks` are called, too.
-        checkpoint : str or path-like, optional
-            A file to keep the progress in. A `fit` with the same data and parameters goes on from there, and ends in
-            the bytes of a `fit` that wasn't interrupted; without a `random_state` its seed is that of the file.
-        checkpoint_every : int, default=1
-            Epochs from one checkpoint to the next.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TrainingDivergedError
-            If the loss or a weight stops being finite.
-        ModelFileError
-            If `checkpoint` is damaged, or holds the unfinished progress of another training.
-        TypeError, ValueError
-            If the data or a parameter doesn't fit.
-
-        Notes
-        -----
-        Ctrl-C ends training within a tenth of a second, with a warning: the estimator is fitted, its weights are those
-        of the last finished epoch (of the best one with `early_stopping`), and the checkpoint is written.
-        """
-        kept = checkpoint_at(checkpoint, checkpoint_every)
-        restart = not (self.warm_start and hasattr(self, "network_"))
-        samples = self._validate(X, y, sample_weight, restart)
-        held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
-        given = X, y, sample_weight
-        self._fit(samples, held_out, restart, self.max_iter, checkpoint=kept, callbacks=callbacks, given=given)
-        return self
+    alpha: float = 0.1
+    label_smoothing: float = 0.0
+    class_weight: Any = None
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(
@@ -342,9 +216,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         first_call = _check_partial_fit_first_call(self, classes)
         restart = first_call or not hasattr(self, "network_")
         samples = self._validate(X, y, sample_weight, restart=restart, known=True)
-        held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
-        self._fit(samples, held_out, restart, 1, stops=False)
-        return self
+        return self._partial_fit(samples, (X_val, y_val, sample_weight_val), restart)
 
     @classmethod
     def from_sklearn(cls, fitted: Any) -> MLPClassifier:
