@@ -209,6 +209,8 @@ def _calls_of_parts() -> bool:
     _need(types.Dispatcher, "get_call_type", "dispatcher")
     _need(BaseContext, "call_internal_no_propagate", "active_code_library")
     _need(CodeLibrary, "add_linking_library")
+    if not numba.config.DISABLE_JIT:
+        _need(numba.njit(lambda: None), "overloads")
     return True
 
 
