@@ -17,7 +17,7 @@ import pickle
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -260,10 +260,8 @@ def part_options() -> dict[str, Any]:
 
 
 @functools.cache
-def _callable_part(kind: Hashable) -> Any:
-    base: Any = kind
-
-    class PartDispatcher(base):  # type: ignore[misc]
+def _callable_part(kind: Any) -> Any:
+    class PartDispatcher(kind):  # type: ignore[misc]
         def __call__(self, *args: Any) -> Any:
             entry = self.__dict__.get("_entry")
             if entry is None:
@@ -281,7 +279,8 @@ def make_callable(part: Any) -> None:
     class. Without `part_options` a part is an ordinary function and needs nothing.
     """
     if hasattr(part, "py_func") and part_options():  # under NUMBA_DISABLE_JIT a part is a plain function
-        part.__class__ = _callable_part(type(part))
+        kind: Any = type(part)
+        part.__class__ = _callable_part(kind)
 
 
 def keep_on_disk(dispatcher: Any, directory: Path, stamp: str) -> None:
