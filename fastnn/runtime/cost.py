@@ -1,57 +1,61 @@
-"""Serial or parallel, as pure functions of what was measured. Neither shows in a result: both give the same bits."""
+"""The choice between one thread and several, from measured times. Both give the same bits."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-# Fewer operations than this take 4 µs at the peak of a fast core: no region pays, and nothing is measured.
+# This number of operations takes 4 µs at the peak of a fast core. For fewer operations no parallel region pays, and
+# the machine isn't even measured.
 LEAST_OPERATIONS = 1e6
-# A launch is split if that saves at least this part of its time: a thread more is one more to wait for.
+# A launch uses several threads only if this saves at least this fraction of its time: each further thread is one
+# more to wait for.
 LEAST_SAVING = 0.2
 
 
 class Machine(NamedTuple):
-    """What was measured: seconds of an empty parallel region, and of one operation on one core at its peak."""
+    """Measured seconds: of an empty parallel region, and of one operation on one core at its peak."""
 
     region_seconds: float
     seconds_per_operation: float
 
 
 def threads_that_pay(operations: float, n_threads: int, machine: Machine) -> int:
-    """How many threads to use for one launch: `n_threads` if they save enough, otherwise 1.
+    """The number of threads to use for one launch: `n_threads` if they save enough time, otherwise 1.
 
     Parameters
     ----------
     operations : float
-        Floating-point operations (a multiply-add is two).
+        The launch's floating-point operations (a multiply-add is two).
     n_threads : int
-        Threads that may be used.
+        The number of threads that may be used.
     machine : Machine
+        The measured times.
     """
     serial = operations * machine.seconds_per_operation
     parallel = serial / n_threads + machine.region_seconds
     return n_threads if parallel < (1 - LEAST_SAVING) * serial else 1
 
 
-# What our kernels reach of the peak, roughly; only where a `Pace` begins depends on it.
+# The fraction of the peak that the kernels reach, roughly. A `Pace` uses it for its first estimate only.
 USUAL_SHARE = 0.7
 
 
 class Pace:
-    """Which is faster for work of many calls, one thread or `n_threads`: by an estimate, then by what the calls took.
+    """For work of many calls, the choice between one thread and `n_threads`: by an estimate, then by the calls' times.
 
-    The slower one is tried again now and then, the more rarely the more often it lost: the machine's other work
-    changes.
+    The slower choice is tried again now and then, because the machine's other work changes. Each time it loses again,
+    the pause until the next trial grows.
 
     Parameters
     ----------
     n_threads : int
-        Threads that may be used.
+        The number of threads that may be used.
     operations : float
-        Floating-point operations of each unit of the work.
+        The floating-point operations in each unit of the work.
     regions : int
-        How often the threads wait for each other in a unit; about as long as a region takes.
+        The number of times that the threads wait for each other in a unit. Each wait takes about as long as a region.
     machine : Machine
+        The measured times.
     """
 
     SHORTEST_PAUSE, LONGEST_PAUSE = 16, 256
@@ -64,17 +68,17 @@ class Pace:
         self._pause = self._calls_until_trial = self.SHORTEST_PAUSE
 
     def choose(self) -> tuple[int, bool]:
-        """The threads of the next call, and whether it is a trial, which should be short."""
+        """The number of threads for the next call, and whether this call is a trial, which should be short."""
         faster = min(self._seconds, key=self._seconds.__getitem__)
         if self._calls_until_trial <= 0 and self.n_threads > 1:
             return 1 + self.n_threads - faster, True
         return faster, len(self._measured[faster]) < 2
 
     def record(self, threads: int, seconds: float) -> None:
-        """What a call took, for each unit of its work."""
+        """Note the seconds that a call on this number of threads took for each unit of its work."""
         measured = self._measured[threads]
         measured.append(seconds)
-        if len(measured) == 1:  # it compiled, or found everything out of the cache
+        if len(measured) == 1:  # it compiled, or its data wasn't in the processor's cache yet
             return
         self._seconds[threads] = min(measured[-2:])
         if self._calls_until_trial <= 0:

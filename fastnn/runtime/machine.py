@@ -1,4 +1,4 @@
-"""What this machine costs: a parallel region of the threading layer in use, and an operation at one core's peak."""
+"""Measurements of this machine: the time of an empty parallel region, and of an operation at one core's peak."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils, config
-from numba.extending import intrinsic
+from numba import config, types
+from numba.core import cgutils
 
 from fastnn.runtime.compile_cache import keep_on_disk
-from fastnn.runtime.compiler import jit, jit_entry
+from fastnn.runtime.compiler import intrinsic, jit, jit_entry
 from fastnn.runtime.cost import Machine
 from fastnn.runtime.region import region_address, run_parts
 
@@ -26,20 +25,20 @@ _CHAINS = 12  # enough to hide a multiply-add's latency, and few enough for 16 r
 
 def host_features() -> str:
     """The processor features that Numba compiles for, as LLVM's ``+avx2,-avx512f,...``."""
-    if config.CPU_FEATURES is not None:  # NUMBA_CPU_FEATURES; the name alone changes nothing here
+    if config.CPU_FEATURES is not None:  # set by NUMBA_CPU_FEATURES; NUMBA_CPU_NAME alone changes nothing here
         return str(config.CPU_FEATURES)
     return str(llvmlite.binding.get_host_cpu_features().flatten())
 
 
 def vector_bytes(features: str) -> int:
-    """The widest vector of a processor with these features (LLVM's feature string)."""
+    """The bytes of the widest vector of a processor with these features (LLVM's feature string)."""
     present = {name[1:] for name in features.split(",") if name.startswith("+")}
     return 64 if "avx512f" in present else 32 if {"avx2", "fma"} <= present else 16
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _chains(typingctx: Any, n_steps: Any) -> Any:
-    """An element of ``_CHAINS`` float32 vectors that went through ``v = v * v + v`` so many times."""
+    """Apply ``v = v * v + v`` to ``_CHAINS`` float32 vectors, `n_steps` times each, and return one element."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         lanes = vector_bytes(host_features()) // 4
@@ -57,7 +56,7 @@ def _chains(typingctx: Any, n_steps: Any) -> Any:
         index.add_incoming(ir.IntType(64)(0), before)
         index.add_incoming(index_next, loop)
         for number, (chain, value) in enumerate(zip(chains, following, strict=True)):
-            # Different starts, or the compiler would make one chain of all.
+            # The chains start differently. Otherwise the compiler would make one chain of all.
             chain.add_incoming(ir.Constant(vector, [-1.0 / (number + 2)] * lanes), before)
             chain.add_incoming(value, loop)
         builder.cbranch(builder.icmp_signed("<", index_next, args[0]), loop, done)
@@ -92,7 +91,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def measure(n_threads: int) -> Machine:
-    """Measure, in less than a millisecond once the code is there. Nobody else may launch meanwhile."""
+    """Measure, in less than a millisecond once the code is compiled. Nobody else may launch meanwhile."""
     region = region_address()
     regions = [_seconds(lambda: _empty_region(region, n_threads)) for _ in range(_REGIONS)]
     peak = min(_seconds(lambda: _spin(_STEPS)) for _ in range(5))
