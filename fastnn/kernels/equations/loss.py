@@ -6,8 +6,6 @@ samples fill a vector. `wide` is the number of samples, rounded up to whole vect
 
 from __future__ import annotations
 
-from numba.extending import register_jitable
-
 from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.equations.elementary import exp_of, log_of
 from fastnn.kernels.layout import ROW_BLOCK
@@ -15,17 +13,17 @@ from fastnn.kernels.simd.moves import transpose_block
 from fastnn.kernels.simd.numbers import fma
 from fastnn.kernels.simd.operands import Rows
 from fastnn.kernels.simd.shape import lanes_of
-from fastnn.runtime.compiler import jit
+from fastnn.runtime.compiler import inline, jit
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inline
 def side_by_side(n: int, itemsize: int) -> int:
     """The width of columns for `n` samples: `n` rounded up to whole vectors."""
     lanes: int = lanes_of(itemsize)
     return (n + lanes - 1) // lanes * lanes
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inline
 def columns_size(n_classes: int) -> int:
     """The room that `softmax_columns` needs for ``ROW_BLOCK`` samples, in numbers."""
     return ROW_BLOCK * (n_classes + 2)

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import register_jitable
 from numpy.typing import NDArray
 
-from fastnn.runtime.compiler import jit
+from fastnn.runtime.compiler import inline, jit
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -20,7 +19,7 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _LOW = np.uint64(0xFFFFFFFF)
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inline
 def mix(x: Any) -> Any:
     """A permutation of the 64-bit numbers in which every input bit influences every output bit.
 
@@ -32,7 +31,7 @@ def mix(x: Any) -> Any:
     return x ^ (x >> np.uint64(31))
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inline
 def random_bits(key: Any, index: Any) -> Any:
     """64 random bits: number `index` (uint64) of stream `key`."""
     return mix(key + (index + np.uint64(1)) * _GOLDEN)

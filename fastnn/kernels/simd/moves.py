@@ -7,16 +7,16 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastnn.kernels.simd.emitter import I32, I64
 from fastnn.kernels.simd.operands import Operands
 from fastnn.kernels.simd.shape import LINE_BYTES
+from fastnn.runtime.compiler import intrinsic
 
 PREFETCHED_LINES = 8
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def transpose_block(typingctx: Any, out: Any, rows: Any) -> Any:
     """Write ``out[c, r] = rows[r, c]`` for one vector of columns c and one of rows r; 0 for the rows that don't exist.
 
@@ -67,7 +67,7 @@ def _row_or_zeros(emitter: Any, rows: list[Any], index: int) -> Any:
     return emitter.builder.select(exists, vector, emitter.zeros)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def prefetch(typingctx: Any, data: Any, index: Any) -> Any:
     """Ask for the ``PREFETCHED_LINES`` lines from ``data[index]`` on to be in L2 soon. Any address is allowed."""
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+from fastnn.runtime.compiler import intrinsic
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """``a * b + c``, rounded once: the same bits on every machine and at every vector width."""
     if not (isinstance(a, types.Float) and a == b == c):
@@ -21,7 +22,7 @@ def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     return a(a, b, c), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def polynomial(typingctx: Any, table: Any, x: Any) -> Any:
     """``table[0] * x**n + ... + table[n]``, one `fma` a step: a Numba loop over the table isn't always unrolled."""
 
@@ -34,14 +35,14 @@ def polynomial(typingctx: Any, table: Any, x: Any) -> Any:
     return x(table, x), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def float_bits(typingctx: Any, x: Any) -> Any:
     """The bits of a float32 or float64 number as an int32 or int64."""
     integer = {types.float32: types.int32, types.float64: types.int64}.get(x)
     return None if integer is None else _bitcast(x, integer)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bits_float(typingctx: Any, bits: Any) -> Any:
     """The float32 or float64 number with these bits (an int32 or int64)."""
     number = {types.int32: types.float32, types.int64: types.float64}.get(bits)

@@ -10,17 +10,17 @@ from typing import Any
 
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from fastnn.kernels.simd.emitter import I64
 from fastnn.kernels.simd.operands import Operands
 from fastnn.kernels.simd.shape import PANEL_LINES, ROW_PANELS, ROWS, SHAPE
+from fastnn.runtime.compiler import intrinsic
 
 # What is stored for a sum, given the sum and a pointer to its place in the output.
 Result = Callable[[Any, Any], Any]
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def tile(typingctx: Any, out: Any, left: Any, right: Any, init: Any, n_sum: Any) -> Any:
     """Write ``out[r, :] = init + sum_k left[r, k] * right[k, :]``, each element one chain in order of k.
 
@@ -42,7 +42,7 @@ def tile(typingctx: Any, out: Any, left: Any, right: Any, init: Any, n_sum: Any)
     return types.void(out, left, right, init, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def tile_step(typingctx: Any, out: Any, left: Any, right: Any, n_sum: Any, step: Any) -> Any:
     """Write ``out[r, :] -= step * sum_k left[r, k] * right[k, :]``: `tile` from zeros, and U1 while it is in registers.
 
@@ -152,7 +152,7 @@ class _Tile:
             self.emitter.store(self.result(total, self.emitter.vector_at(target, v)), target, v)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def row_tile(typingctx: Any, out: Any, left: Any, right: Any, apart: Any, init: Any, n_sum: Any) -> Any:
     """`tile` for one row and ``ROW_PANELS`` panels.
 
@@ -191,7 +191,7 @@ def row_tile(typingctx: Any, out: Any, left: Any, right: Any, apart: Any, init: 
     return types.void(out, left, right, types.int64, init, types.int64), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def sparse_tile(typingctx: Any, out: Any, entries: Any, right: Any, apart: Any, init: Any) -> Any:
     """Write ``out[:] = init + sum_e values[e] * right[indices[e], :]``, each element one chain in order of e.
 

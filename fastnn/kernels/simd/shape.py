@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from numba.extending import register_jitable
-
+from fastnn.runtime.compiler import inline
 from fastnn.runtime.machine import host_features, vector_bytes
 
 LINE_BYTES = 64
@@ -36,13 +35,13 @@ ROWS = SHAPE.rows
 ROW_PANELS = 4 if SHAPE.lines == PANEL_LINES else 2
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inline
 def lanes_of(itemsize: int) -> int:
     """The number of lanes of a vector register, given the bytes of one number."""
     return SHAPE.vector_bytes // itemsize
 
 
-@register_jitable  # type: ignore[untyped-decorator]
+@inline
 def dot_shape(lanes: int) -> tuple[int, int]:
     """The numbers of left and right rows that `dots` takes: their product, the number of sums, is `lanes`."""
     n_rows = 4 if lanes >= 8 else 2

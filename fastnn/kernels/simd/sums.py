@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from numba import types
-from numba.extending import intrinsic
 
 from fastnn.kernels.simd.emitter import I32, I64
 from fastnn.kernels.simd.operands import Operands
 from fastnn.kernels.simd.shape import dot_shape
+from fastnn.runtime.compiler import intrinsic
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def dots(typingctx: Any, out: Any, left: Any, right: Any, n_lines: Any) -> Any:
     """Add ``sum_i left[r, i] * right[c, i]`` to ``out[r, c]``, for as many rows r and c as `dot_shape` says.
 
@@ -61,13 +61,13 @@ def _rows(operands: Operands, index: int, most: int, n_lines: Any) -> tuple[list
     return [emitter.row_at(first, r, stride) for r in indices], n
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def line_sum(typingctx: Any, x: Any) -> Any:
     """``sum_i x[i]`` over `Lines`, at least 1, in the order of `dots`."""
     return _added_up(x)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def line_dot(typingctx: Any, x: Any, y: Any) -> Any:
     """``sum_i x[i] * y[i]`` over two `Lines` of equal length, at least 1, in the order of `dots`."""
     return _added_up(x, y)
