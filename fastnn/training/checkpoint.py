@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.errors import check_whole
 from fastnn.files import modelfile
 from fastnn.files.atomic import check_replaceable
 from fastnn.files.kinds import CHECKPOINT, check_kind
@@ -20,6 +19,7 @@ from fastnn.files.modelfile import ModelFileError
 from fastnn.kernels.forward.sparse import Csr
 from fastnn.network.conversion import is_sparse
 from fastnn.network.trainable import Trainable
+from fastnn.training.option_table import checked
 
 Array = NDArray[Any]
 
@@ -63,7 +63,7 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
-        self.every = check_whole("checkpoint_every", every, 1)
+        self.every: int = checked("checkpoint_every", every)
         check_replaceable(path)
         self.path = Path(path)
 
