@@ -149,7 +149,7 @@ def test_checkpoints_go_on_to_the_same_bytes(solver: str, tmp_path: Any) -> None
 
 
 def test_estimators_of_several_networks() -> None:
-    """Member k is the estimator of ``random_state + k``; partial fits add up to a fit; early stopping keeps the best."""
+    """Member k is that of ``random_state + k``; partial fits add up to one fit; early stopping keeps the best epoch."""
     options: dict[str, Any] = {"hidden_layer_sizes": (16,), "max_iter": 5, "learning_rate_init": 0.01}
     # With early stopping the ensemble would hold out other samples than its members: those of its own seed.
     options["early_stopping"] = False
