@@ -11,11 +11,10 @@ from fastnn import kernels
 from fastnn.kernels.arrays import Array
 from fastnn.kernels.forward.table import (
     BLOCK,
+    COLUMN,
     MOST_SINGLES,
-    N_NUMBERS,
-    N_PLACES,
+    Columns,
     Encoding,
-    Table,
     TableScoring,
     encode,
     score_table,
@@ -82,13 +81,12 @@ def _rows_of_nothing(net: Network) -> None:
     """No rows of a table of two columns, to encode and to score."""
     no_column, nothing = np.empty(0, np.float32), np.empty(0, net.dtype)
     no_column.flags.writeable = False
-    rows = Table(
+    rows = Columns(
         values=np.zeros(1),
         singles=(no_column,) * MOST_SINGLES,
         offsets=np.empty(0, np.int64),
-        places=np.zeros(2 * N_PLACES, np.int64),
-        numbers=np.ones(2 * N_NUMBERS),
-        strange=np.zeros(2, np.int64),
+        columns=np.zeros(2, COLUMN),
+        non_finite=np.zeros(2, np.int64),
         bad=np.zeros(0, np.bool_),
         n_inputs=2,
         stride=1,

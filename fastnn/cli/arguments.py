@@ -27,12 +27,12 @@ def _one_of(values: Sequence[str], *names: str, help: str) -> Any:
     return typer.Option(*names, help=help, metavar=f"[{'|'.join(values)}]", callback=check)
 
 
-def _training(name: str, *names: str) -> Any:
-    """An option of training, as the table of options describes it."""
-    accepts, text = accepted(COMMAND_LINE, name)[0], command_line_help(name)
+def _of_training(name: str) -> Any:
+    """An option of ``fastnn train`` from the table of options: its help, its choices, its least number."""
+    accepts, summary = accepted(COMMAND_LINE, name)[0], command_line_help(name)
     if isinstance(accepts, Choice):
-        return _one_of(accepts.values, help=text)
-    return typer.Option(*names, min=accepts.low if isinstance(accepts, Whole) else None, help=text)
+        return _one_of(accepts.values, help=summary)
+    return typer.Option(min=accepts.low if isinstance(accepts, Whole) else None, help=summary)
 
 
 # Several commands.
@@ -49,27 +49,27 @@ Data = Annotated[
 # train
 Target = Annotated[str, typer.Option(help="The column to learn.")]
 NewModel = Annotated[Path, typer.Option(help="The model file to write.")]
-Hidden = Annotated[str, _training("hidden")]
-Activation = Annotated[str, _training("activation")]
-Epochs = Annotated[int, _training("epochs")]
-BatchSize = Annotated[str, _training("batch_size")]
-Solver = Annotated[str, _training("solver")]
-LearningRate = Annotated[float, _training("learning_rate")]
-Alpha = Annotated[float, _training("alpha")]
-Seed = Annotated[int, _training("seed")]
-ValidationShare = Annotated[float, _training("validation", "--validation")]
-HoldOutBy = Annotated[str | None, _training("hold_out_by")]
+Hidden = Annotated[str, _of_training("hidden")]
+Activation = Annotated[str, _of_training("activation")]
+Epochs = Annotated[int, _of_training("epochs")]
+BatchSize = Annotated[str, _of_training("batch_size")]
+Solver = Annotated[str, _of_training("solver")]
+LearningRate = Annotated[float, _of_training("learning_rate")]
+Alpha = Annotated[float, _of_training("alpha")]
+Seed = Annotated[int, _of_training("seed")]
+ValidationShare = Annotated[float, _of_training("validation")]
+HoldOutBy = Annotated[str | None, _of_training("hold_out_by")]
+BufferRows = Annotated[int | None, _of_training("buffer_rows")]
+Threads = Annotated[int | None, _of_training("threads")]
+Dtype = Annotated[str, _of_training("dtype")]
+CheckpointFile = Annotated[Path | None, _of_training("checkpoint")]
+CheckpointEvery = Annotated[int, _of_training("checkpoint_every")]
 Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given several times.")]
 Columns = Annotated[
     Path | None,
     typer.Option(help="A TOML file that says how to use single columns (kind, impute, categories, ...)."),
 ]
-BufferRows = Annotated[int | None, _training("buffer_rows")]
-Threads = Annotated[int | None, _training("threads")]
-Dtype = Annotated[str, _training("dtype")]
 LossPlot = Annotated[Path | None, typer.Option("--plot", help="Draw the loss of each epoch into this image file.")]
-CheckpointFile = Annotated[Path | None, _training("checkpoint", "--checkpoint")]
-CheckpointEvery = Annotated[int, _training("checkpoint_every")]
 ResumeTraining = Annotated[
     bool,
     typer.Option("--resume", help="Keep the progress beside the model (MODEL.checkpoint) until the model is written."),

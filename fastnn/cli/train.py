@@ -68,13 +68,14 @@ def train(
 def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
     """What the library is asked for; a usage error where that makes no sense."""
     from fastnn.pipeline.learning.plan import Plan
-    from fastnn.training.trainer import TrainOptions
+    from fastnn.training.option_table import CLASSIFIER, OPTIONS
+    from fastnn.training.options import TrainOptions
 
     settings["hidden"] = _layer_sizes(settings["hidden"])
     settings["batch_size"] = _batch_size(settings["batch_size"])
-    # Adam makes no use of momentum, and only AdamW of the weight decay.
-    options |= {"momentum": 0.9, "nesterovs_momentum": True}
-    options["weight_decay"] = 0.01 if options["solver"] == "adamw" else 0.0
+    # What the command line has no options for is as in MLPClassifier.
+    own = ["momentum", "nesterovs_momentum", *(["weight_decay"] if options["solver"] == "adamw" else [])]
+    options |= {name: OPTIONS[name].uses[CLASSIFIER].default for name in own}
     try:
         return Plan(**settings, options=TrainOptions(**options))
     except (TypeError, ValueError) as error:

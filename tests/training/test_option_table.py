@@ -79,7 +79,7 @@ def test_docstrings_say_what_the_table_says():
     spec.loader.exec_module(option_docs)
     for name, interfaces in option_docs.PLACES.items():
         source = (option_docs.PACKAGE / name).read_text()
-        assert option_docs.rewritten(source, interfaces) == source
+        assert option_docs.rewritten(name, source, interfaces) == source
         for interface in interfaces.values():
             assert all(f" {option} : " in source for option in options_of(interface)), name
 

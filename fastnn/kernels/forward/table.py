@@ -8,7 +8,7 @@ inputs in vectors, into the nearest cache that holds them. To be scored it goes 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,42 +28,49 @@ from fastnn.runtime.launch import kernel, share
 # through 30-64-3 a row takes 48 ns with blocks of 128, 52 with 96, 48 with 256, 53 with 32.
 BLOCK = 128
 
-# The numbers of `Table.places` for each column: where its inputs begin, how many categories it has (0: a number),
-# the inputs of unknown categories and of what is missing (-1: none), whether its values are among `singles`, and which
-# it is there, or in `values`.
-PLACE, CATEGORIES, OTHER, MISSING, SINGLE, STAGED, N_PLACES = range(7)
-# A tuple of this length whatever the table, for the kernel to be compiled once.
+# What kernels know of a column, in a record.
+COLUMN = np.dtype(
+    [
+        ("first", np.int64),  # the number of its first input
+        ("categories", np.int64),  # how many there are; 0 for a column of numbers
+        ("other", np.int64),  # the input for unknown categories; -1 without one
+        ("missing", np.int64),  # the input that says that the value is missing; -1 without one
+        ("is_single", np.int64),  # whether its values are among `Columns.singles`
+        ("place", np.int64),  # which of `Columns.singles` it is, or which row of `Columns.values`
+        ("centre", np.float64),  # a number x becomes ``(x - centre) * factor``
+        ("factor", np.float64),
+        ("fill", np.float64),  # and this if it is missing
+    ],
+    align=True,
+)
+# `Columns.singles` has this length whatever the table, so that the kernel is compiled once.
 MOST_SINGLES = 32
-# Those of `Table.numbers`: ``(x - CENTRE) * FACTOR``, and what is in its place where x is missing.
-CENTRE, FACTOR, FILL, N_NUMBERS = range(4)
 
 
-class Table(NamedTuple):
-    """Rows of a table as kernels read them, and what they find; all arrays are flat.
+class Columns(NamedTuple):
+    """Rows of a table as kernels read them, column by column, and what they find. All arrays are flat.
 
     Parameters
     ----------
     values : array of float64, shape (n, stride)
-        The columns' values, n_rows each.
+        The values of n columns, n_rows each.
     singles : tuple of `MOST_SINGLES` read-only arrays of float32
-        Those of other columns, from number `first` on.
+        The values of the other columns, from row `first` on.
     offsets : array of int64
         How many numbers after the first of them each of `singles` begins in memory.
-    places : array of int64, shape (n_columns, N_PLACES)
-    numbers : array of float64, shape (n_columns, N_NUMBERS)
-    strange : array of int64, shape (parts, n_columns)
-        The count of values whose input isn't finite is added here.
+    columns : array of `COLUMN`
+    non_finite : array of int64, shape (parts, n_columns)
+        The kernel adds the number of values whose input isn't finite.
     bad : array of bool, shape (n_rows,)
-        Becomes true for rows with such a value; the inputs of rows for which it is true are zeros.
+        Becomes true for rows with a value whose input isn't finite. The inputs of rows for which it is true are zeros.
     n_inputs, stride, first : int
     """
 
     values: NDArray[np.float64]
     singles: tuple[NDArray[np.float32], ...]
     offsets: NDArray[np.int64]
-    places: NDArray[np.int64]
-    numbers: NDArray[np.float64]
-    strange: NDArray[np.int64]
+    columns: NDArray[np.void]
+    non_finite: NDArray[np.int64]
     bad: NDArray[np.bool_]
     n_inputs: int
     stride: int
@@ -71,12 +78,12 @@ class Table(NamedTuple):
 
 
 @jit
-def standardise(values: Array, numbers: NDArray[np.float64], out: Array) -> bool:
+def standardise(values: Array, column: Any, out: Array) -> bool:
     """``out = (x - centre) * factor``, ``fill`` for NaN; returns whether all are finite.
 
     Their bits tell: with the largest of these integers 30 columns through 30-3 take 12 ns a row, with a count 15.
     """
-    centre, factor, fill = numbers[CENTRE], numbers[FACTOR], numbers[FILL]
+    centre, factor, fill = column.centre, column.factor, column.fill
     dtype = out.dtype.type
     largest = float_bits(dtype(0))
     for i in range(values.size):
@@ -90,80 +97,76 @@ def standardise(values: Array, numbers: NDArray[np.float64], out: Array) -> bool
 
 
 class Inputs(NamedTuple):
-    """Where the inputs of a block of rows go, side by side: number k of row i is ``columns[k * wide + i]``.
+    """Where the inputs of a block of rows go, side by side: input k of row i is ``inputs[k * wide + i]``.
 
-    `strange` and `bad` are those of `Table`, the latter of these rows alone.
+    `non_finite` and `bad` are those of `Columns`, of the block's part and rows.
     """
 
-    columns: Array
+    inputs: Array
     wide: int
-    strange: NDArray[np.int64]
+    non_finite: NDArray[np.int64]
     bad: NDArray[np.bool_]
 
 
 @jit
-def encode_number(table: Table, column: int, values: Array, inputs: Inputs) -> None:
-    """A number's inputs in some rows: itself, and whether it is missing."""
-    places = table.places[column * N_PLACES : (column + 1) * N_PLACES]
-    numbers = table.numbers[column * N_NUMBERS : (column + 1) * N_NUMBERS]
-    if places[MISSING] >= 0:
-        flags = inputs.columns[places[MISSING] * inputs.wide : places[MISSING] * inputs.wide + values.size]
+def encode_number(table: Columns, number: int, values: Array, out: Inputs) -> None:
+    """A number's inputs in some rows: the standardised value, and whether it is missing."""
+    column, wide = table.columns[number], out.wide
+    if column.missing >= 0:
+        flags = out.inputs[column.missing * wide : column.missing * wide + values.size]
         for i in range(values.size):
             flags[i] = 0 if values[i] == values[i] else 1
-    scaled = inputs.columns[places[PLACE] * inputs.wide : places[PLACE] * inputs.wide + values.size]
-    if not standardise(values, numbers, scaled):
+    scaled = out.inputs[column.first * wide : column.first * wide + values.size]
+    if not standardise(values, column, scaled):
         for i in range(values.size):
             if not abs(scaled[i]) < np.inf:
-                inputs.bad[i] = True
-                inputs.strange[column] += 1
+                out.bad[i] = True
+                out.non_finite[number] += 1
 
 
 @jit
-def encode_category(table: Table, column: int, values: Array, inputs: Inputs) -> None:
+def encode_category(table: Columns, number: int, values: Array, out: Inputs) -> None:
     """A category's inputs in some rows: a 1 among zeros, or zeros alone."""
-    columns, wide = inputs.columns, inputs.wide
-    places = table.places[column * N_PLACES : (column + 1) * N_PLACES]
-    first, width = places[PLACE], places[CATEGORIES]
-    known = columns[first * wide : (first + width) * wide]
+    inputs, wide, column = out.inputs, out.wide, table.columns[number]
+    known = inputs[column.first * wide : (column.first + column.categories) * wide]
     for i in range(known.size):
         known[i] = 0
-    for extra in (places[OTHER], places[MISSING]):
+    for extra in (column.other, column.missing):
         if extra >= 0:
-            zeros = columns[extra * wide : (extra + 1) * wide]
+            zeros = inputs[extra * wide : (extra + 1) * wide]
             for i in range(zeros.size):
                 zeros[i] = 0
     for i in range(values.size):
         code = values[i]
-        place = places[MISSING]
+        place = column.missing
         if code >= 0:
-            place = first + np.int64(code)
+            place = column.first + np.int64(code)
         elif code == code:
-            place = places[OTHER]
+            place = column.other
         if place >= 0:
-            columns[place * wide + i] = 1
+            inputs[place * wide + i] = 1
 
 
 @jit
-def encode_block(table: Table, part: int, block: Block, columns: Array, wide: int) -> None:
+def encode_block(table: Columns, part: int, block: Block, inputs: Array, wide: int) -> None:
     """The inputs of a block of the table's rows, side by side (see `Inputs`); zeros where there are no more rows."""
-    start, n, n_columns = block.first, block.rows, table.places.size // N_PLACES
-    strange = table.strange[part * n_columns : (part + 1) * n_columns]
-    inputs = Inputs(columns, wide, strange, table.bad[start : start + n])
-    for column in range(n_columns):
-        places = table.places[column * N_PLACES : (column + 1) * N_PLACES]
-        first = places[STAGED] * table.stride + start
-        if places[CATEGORIES]:
-            encode_category(table, column, table.values[first : first + n], inputs)
-        elif places[SINGLE]:
+    start, n, n_columns = block.first, block.rows, table.columns.size
+    non_finite = table.non_finite[part * n_columns : (part + 1) * n_columns]
+    out = Inputs(inputs, wide, non_finite, table.bad[start : start + n])
+    for number in range(n_columns):
+        column = table.columns[number]
+        first = column.place * table.stride + start
+        if column.categories:
+            encode_category(table, number, table.values[first : first + n], out)
+        elif column.is_single:
             here = table.first + start
-            values = table.singles[places[STAGED]][here : here + n]
-            encode_number(table, column, values, inputs)
+            encode_number(table, number, table.singles[column.place][here : here + n], out)
         else:
-            encode_number(table, column, table.values[first : first + n], inputs)
+            encode_number(table, number, table.values[first : first + n], out)
     for i in range(wide):
-        if i >= n or inputs.bad[i]:
+        if i >= n or out.bad[i]:
             for k in range(table.n_inputs):
-                columns[k * wide + i] = 0
+                inputs[k * wide + i] = 0
 
 
 class Ahead(NamedTuple):
@@ -192,7 +195,7 @@ class Encoding(NamedTuple):
     """
 
     rows: Array
-    table: Table
+    table: Columns
     columns: Array
 
 
@@ -220,7 +223,7 @@ class TableScoring(NamedTuple):
 
     params: Array
     layers: NDArray[np.void]
-    rows: Table
+    rows: Columns
     results: Array
     apart: int
     memory: Array

@@ -18,25 +18,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fastnn.kernels.arrays import Array, borrow, deliver, destination, flat, give_back
-from fastnn.kernels.forward.table import (
-    BLOCK,
-    CATEGORIES,
-    CENTRE,
-    FACTOR,
-    FILL,
-    MISSING,
-    MOST_SINGLES,
-    N_NUMBERS,
-    N_PLACES,
-    OTHER,
-    PLACE,
-    SINGLE,
-    STAGED,
-    Encoding,
-    Table,
-    encode,
-)
+from fastnn.kernels.arguments import deliver, destination
+from fastnn.kernels.arrays import Array, borrow, flat, give_back
+from fastnn.kernels.forward.table import BLOCK, COLUMN, MOST_SINGLES, Columns, Encoding, encode
 from fastnn.pipeline.columns.learnt import (
     CategoryColumn,
     LearntColumn,
@@ -109,7 +93,7 @@ class Preprocessor:
 
     def tables(
         self, batch: pa.RecordBatch, dtype: np.dtype[Any], bad: NDArray[np.bool_] | None = None, parts: int = 1
-    ) -> Iterator[tuple[slice, Table]]:
+    ) -> Iterator[tuple[slice, Columns]]:
         """The batch in the form that kernels read, in chunks of as many rows as a kernel call can take.
 
         Iterate to the end: what the kernel found in a chunk is checked when the next chunk is asked for.
@@ -125,7 +109,7 @@ class Preprocessor:
         ------
         here : slice
             The chunk's rows.
-        table : Table
+        table : Columns
             The chunk.
 
         Raises
@@ -141,8 +125,8 @@ class Preprocessor:
         non_finite = np.zeros((parts, len(self.columns)), np.int64)
         columns = [column.values(batch.column(column.name)) for column in self.columns]
         singles = [i for i, column in enumerate(columns) if column.dtype == np.float32][:MOST_SINGLES]
-        places = layout.places_with(singles)
-        staged = [column for column, single in zip(columns, places[:, SINGLE], strict=True) if not single]
+        records = layout.with_singles(singles)
+        staged = [column for column, single in zip(columns, records["is_single"], strict=True) if not single]
         in_place = tuple(_read_only(columns[i]) for i in singles) + (_NO_COLUMN,) * (MOST_SINGLES - len(singles))
         addresses = [columns[i].ctypes.data for i in singles]
         offsets = np.array([(address - addresses[0]) // 4 for address in addresses], np.int64)
@@ -150,13 +134,12 @@ class Preprocessor:
             here = slice(chunk.start, chunk.start + chunk.n)
             yield (
                 here,
-                Table(
+                Columns(
                     values=flat(chunk.values),
                     singles=in_place,
                     offsets=offsets,
-                    places=flat(places),
-                    numbers=layout.numbers,
-                    strange=flat(non_finite),
+                    columns=records,
+                    non_finite=flat(non_finite),
                     bad=flags[here],
                     n_inputs=layout.n_inputs,
                     stride=chunk.values.shape[1],
@@ -199,43 +182,39 @@ class Preprocessor:
 
 
 class _Layout(NamedTuple):
-    """What kernels need to know of the columns in every batch: see `Table`, whose `places` this completes."""
+    """What kernels need to know of the columns in every batch: a record of `COLUMN` for each."""
 
     n_inputs: int
-    places: NDArray[np.int64]
-    numbers: NDArray[np.float64]
+    records: NDArray[np.void]
 
     @classmethod
     def of(cls, columns: Sequence[LearntColumn]) -> _Layout:
         """The layout of these columns' inputs."""
-        places = np.zeros((len(columns), N_PLACES), np.int64)
-        numbers = np.zeros((len(columns), N_NUMBERS))
+        records = np.zeros(len(columns), COLUMN)
         first = 0
-        for i, column in enumerate(columns):
+        for record, column in zip(records, columns, strict=True):
             n = len(column.inputs)
-            width, other = 0, -1
-            numbers[i, [CENTRE, FACTOR, FILL]] = 0.0, 1.0, 0.0
+            record["first"], record["other"], record["factor"] = first, -1, 1.0
             if isinstance(column, CategoryColumn):
-                width = len(column.categories)
-                other = first + width if column.other else -1
+                record["categories"] = len(column.categories)
+                if column.other:
+                    record["other"] = first + len(column.categories)
             else:
-                factor = 1 / column.scale
+                record["centre"], record["factor"] = column.centre, 1 / column.scale
                 with np.errstate(over="ignore"):  # the kernel finds an infinite fill where a value is missing
-                    fill = (np.float64(column.fill) - column.centre) * factor
-                numbers[i, [CENTRE, FACTOR, FILL]] = column.centre, factor, fill
-            missing = first + n - 1 if column.indicator else -1
-            places[i, [PLACE, CATEGORIES, OTHER, MISSING]] = first, width, other, missing
+                    record["fill"] = (np.float64(column.fill) - column.centre) * (1 / column.scale)
+            record["missing"] = first + n - 1 if column.indicator else -1
             first += n
-        return cls(first, places, numbers.reshape(-1))
+        return cls(first, records)
 
-    def places_with(self, singles: Sequence[int]) -> NDArray[np.int64]:
-        """`places` for a batch whose columns with the numbers `singles` are read in place."""
-        places = self.places.copy()
-        single = np.zeros(len(places), np.bool_)
+    def with_singles(self, singles: Sequence[int]) -> NDArray[np.void]:
+        """The records for a batch whose columns with the numbers `singles` are read in place."""
+        records = self.records.copy()
+        single = np.zeros(len(records), np.bool_)
         single[singles] = True
-        places[:, SINGLE] = single
-        places[:, STAGED] = np.where(single, single.cumsum(), (~single).cumsum()) - 1
-        return places
+        records["is_single"] = single
+        records["place"] = np.where(single, single.cumsum(), (~single).cumsum()) - 1
+        return records
 
 
 def _read_only(column: Array) -> Array:

@@ -78,7 +78,7 @@ class TrainingRows:
 
 
 class StreamedSamples(Parts):
-    """Samples of a model's training, in parts of at most `buffer_rows`.
+    """The samples of a model's training, in parts of at most `buffer_rows` rows.
 
     Parameters
     ----------

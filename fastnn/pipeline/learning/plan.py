@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fastnn.errors import is_whole
-from fastnn.training.trainer import TrainOptions
+from fastnn.training.options import TrainOptions
 
 # The rows of a mini-batch where the user names no number, or all rows if there are fewer. scikit-learn's "auto" means
 # the same; that of fastnn's estimators is smaller for fewer than 10,000 rows (a fiftieth of the rows, from 32 to 200).

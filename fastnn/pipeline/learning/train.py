@@ -31,8 +31,9 @@ from fastnn.pipeline.learning.plan import AUTO_BATCH, Plan
 from fastnn.pipeline.learning.survey import Survey, survey
 from fastnn.pipeline.model import Model
 from fastnn.training.checkpoint import Checkpoint
+from fastnn.training.options import TrainOptions
 from fastnn.training.stopping import VALIDATION_LOSS, Stopping
-from fastnn.training.trainer import Trainer, TrainOptions
+from fastnn.training.trainer import Trainer
 from fastnn.training.validation import Validation
 
 # The network's inputs may take this many bytes in memory; if they take more, one buffer takes this many. Three buffers

@@ -6,7 +6,16 @@ from hypothesis import strategies as st
 
 from fastnn.kernels.arrays import aligned_empty
 from fastnn.kernels.equations.activation import CODES
-from fastnn.kernels.forward.table import BLOCK, MOST_SINGLES, Encoding, Table, TableScoring, encode, score_table
+from fastnn.kernels.forward.table import (
+    BLOCK,
+    COLUMN,
+    MOST_SINGLES,
+    Columns,
+    Encoding,
+    TableScoring,
+    encode,
+    score_table,
+)
 from fastnn.network.network import Network
 from fastnn.runtime.launch import launch
 
@@ -79,11 +88,10 @@ def table_of(drawn, parts):
             values[i, :n_rows] = column
     for single in singles:
         single.flags.writeable = False
-    places = np.array([(*places, i) for i, (_, places) in enumerate(columns)], np.int64).reshape(-1)
+    records = np.array([(*places, i, *numbers[i]) for i, (_, places) in enumerate(columns)], COLUMN)
     strange, bad = np.zeros(parts * len(columns), np.int64), np.zeros(n_rows, bool)
-    numbers = np.reshape(numbers, -1)
     offsets = np.zeros(len(singles), np.int64)
-    return Table(values.reshape(-1), tuple(singles), offsets, places, numbers, strange, bad, n_inputs, stride, 2)
+    return Columns(values.reshape(-1), tuple(singles), offsets, records, strange, bad, n_inputs, stride, 2)
 
 
 @settings(deadline=None)
@@ -96,7 +104,7 @@ def test_rows_against_a_loop(drawn):
     right_rows, right_bad, right_strange = expected(*drawn)
     np.testing.assert_array_equal(rows.reshape(n_rows, n_inputs), right_rows)
     np.testing.assert_array_equal(table.bad, right_bad)
-    assert table.strange.tolist() == right_strange
+    assert table.non_finite.tolist() == right_strange
 
 
 @settings(deadline=None)
@@ -120,7 +128,7 @@ def test_scores_are_the_network_s_own_to_the_last_bit(drawn, widths, activation,
         first, last = (n_blocks * each // parts * BLOCK for each in (part, part + 1))
         own = [(values[first:last], places) for values, places in columns]
         counted = expected(own, numbers, n_inputs, len(own[0][0]), dtype)[2]
-        assert table.strange.reshape(-1, len(strange))[part].tolist() == counted
+        assert table.non_finite.reshape(-1, len(strange))[part].tolist() == counted
     found = results.reshape(widths[-1], apart)
     np.testing.assert_array_equal(found[:, :n_rows].T, net.predict_proba(rows))
     assert np.isnan(found[:, n_rows:]).all()
