@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import make_constraint
 
 from fastnn import MLPClassifier, MLPRegressor, cli, train
 from fastnn.pipeline import Plan
+from fastnn.training.option import Choice, Whole
 from fastnn.training.option_table import (
     CLASSIFIER,
     COMMAND_LINE,
@@ -25,7 +26,6 @@ from fastnn.training.option_table import (
     options_of,
 )
 from fastnn.training.options import TrainOptions
-from fastnn.training.ranges import Choice, Whole
 
 ROOT = Path(__file__).parents[2]
 # What a command reads and writes is no option of training.

@@ -1,9 +1,9 @@
-"""What a range accepts, and what it makes of the value."""
+"""Options: what a range accepts, and what it makes of the value."""
 
 import numpy as np
 import pytest
 
-from fastnn.training.ranges import Choice, Flag, Real, Whole
+from fastnn.training.option import Choice, Flag, Real, Whole
 
 
 @pytest.mark.parametrize(
