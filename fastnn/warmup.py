@@ -23,8 +23,9 @@ from fastnn.kernels.programs import KINDS, Kind
 from fastnn.network.ensemble import Ensemble
 from fastnn.network.network import Network
 from fastnn.network.trainable import Trainable
-from fastnn.runtime.launch import available_threads, launch
+from fastnn.runtime.launch import launch
 from fastnn.runtime.region import region_address
+from fastnn.runtime.threads import available_threads
 from fastnn.training.trainer import train
 
 _NARROW, _WIDE = [2, 2, 2], [2, 64, 2]

@@ -20,7 +20,8 @@ from fastnn.kernels.forward.sparse import Csr, transposed
 from fastnn.kernels.programs import kind_of, program
 from fastnn.network.samples import Checked
 from fastnn.network.trainable import Trainable
-from fastnn.runtime.launch import each_share, launch, pace, sharing, usable_threads
+from fastnn.runtime.launch import launch
+from fastnn.runtime.threads import each_share, pace, sharing, usable_threads
 from fastnn.training.state import TrainingState
 
 Array = NDArray[Any]

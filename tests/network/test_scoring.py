@@ -99,7 +99,7 @@ def test_rows_that_do_not_fit_are_refused(X, error, message):
 
 def test_rows_that_another_launch_turns_serial_are_not_refused(monkeypatch):
     """A part's count of non-finite numbers is read only if the part ran: otherwise it is left from an earlier call."""
-    from fastnn.runtime import launch
+    from fastnn.runtime.process import process
 
     rows = np.zeros((20_000, 100), np.float32)
     net = Network.create([100, 64, 3])
@@ -109,5 +109,5 @@ def test_rows_that_another_launch_turns_serial_are_not_refused(monkeypatch):
     with pytest.raises(ValueError, match="NaN"):
         net.predict_proba(rows)
     rows[-1] = 0
-    monkeypatch.setitem(launch._process.launching, "by", "another thread")
+    monkeypatch.setitem(process.launching, "by", "another thread")
     np.testing.assert_array_equal(net.predict_proba(rows), expected)

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from fastnn.runtime.compile_cache import keep_on_disk
 from fastnn.runtime.compiler import jit, jit_entry
-from fastnn.runtime.launch import Kernel, instance
+from fastnn.runtime.launch import Kernel
 from fastnn.runtime.region import run_parts
+from fastnn.runtime.template import instance
 
 # Places in the team's array, two cache lines apart: processors fetch lines in pairs.
 TICKET, FINISHED, PHASE, REACHED = 0, 16, 32, 48
@@ -143,7 +144,7 @@ def phased(bodies: Bodies) -> Kernel:
     It leaves the number of the phase that it has reached in ``team[REACHED]``: the last, or that after which `between`
     ended the work.
     """
-    entry = instance(_entry, _chunk=bodies.chunk, _begin=bodies.begin, _work=work_of(bodies))
+    entry = instance(_entry, bodies.chunk.__name__, _begin=bodies.begin, _work=work_of(bodies))
     return Kernel(bodies.chunk.__name__, keep_on_disk(jit_entry(entry)))
 
 
