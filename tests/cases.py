@@ -27,7 +27,7 @@ Array = NDArray[Any]
 DTYPES = (np.float32, np.float64)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
-# Nothing, one, a prime below a tile's rows, both sides of one and of two vectors, several tiles and panels.
+# Zero, one, a prime below a tile's rows, numbers around one and two vectors, and several tiles and panels.
 SIZES = (0, 1, 7, 31, 32, 33, 127, 784)
 
 STEP_SIZE = 0.125  # the same number in both dtypes
