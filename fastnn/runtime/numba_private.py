@@ -311,7 +311,7 @@ def entry_points(dispatcher: Any) -> list[tuple[Any, Any]]:
 
 
 def native_address(dispatcher: Any, signature: tuple[Any, ...]) -> int:
-    """The address of a compiled function of integers that returns nothing, with C's calling convention.
+    """The address of a compiled function of three integers that returns nothing, with C's calling convention.
 
     The function may come from the cache on disk. Without the internals, ``numba.cfunc`` compiles it in each process.
     """
@@ -322,8 +322,8 @@ def native_address(dispatcher: Any, signature: tuple[Any, ...]) -> int:
     except (AttributeError, KeyError):
         _do_without(["the parallel region is compiled in each process"])
 
-    def call(*arguments: int) -> None:
-        dispatcher(*arguments)
+    def call(first: int, second: int, third: int) -> None:
+        dispatcher(first, second, third)
 
     entry: Any = numba.cfunc(types.void(*signature), nopython=True)(call)
     _kept.append(entry)
