@@ -217,7 +217,7 @@ def _calls_of_parts() -> bool:
 _SLOW_COMPILE = "compiling takes longer"
 _GROUPS: dict[Callable[[], Any], str] = {
     _part_compiler: _SLOW_COMPILE,
-    _options: "arrays are counted, and compiling takes longer",
+    _options: "arrays are reference-counted, and compiling takes longer",
     _kernel_cache: "compiled kernels aren't kept on disk",
     _compiler_lock: "a fork doesn't wait for other threads that compile",
     _calls_of_parts: "every kernel runs on one thread",

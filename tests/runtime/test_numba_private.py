@@ -55,7 +55,7 @@ for n_threads in (1, 2):
 # What is taken away, and what the warning says of it.
 MISSING = {
     "hide(codegen.JITCodeLibrary, '_finalize_final_module')": "compiling takes longer",
-    "hide(cpu.CPUTargetOptions, '_nrt')": "arrays are counted",
+    "hide(cpu.CPUTargetOptions, '_nrt')": "arrays are reference-counted",
     "hide(caching.IndexDataCacheFile, '_data_path')": "aren't kept on disk",
     "hide(type(compiler_lock.global_compiler_lock), '_lock')": "a fork doesn't wait",
     "hide(numba.types.Dispatcher, 'get_call_type')": "one thread",
