@@ -107,17 +107,11 @@ def _options() -> dict[str, Any]:
     return {"_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-def _kernel_cache() -> Any:
-    """Numba's function cache in a given directory, with a stamp of all sources and a checksum of each file.
-
-    Numba's own cache keys a function on its own source file, so it would run old code after an edit in another file.
-    Without this class nothing is kept on disk, and each process compiles its kernels.
-    """
-    from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+def _located() -> Any:
+    """Numba's finder of a function's cache file, which looks in a given directory."""
+    from numba.core.caching import CompileResultCacheImpl, _CacheLocator
 
     _need(CompileResultCacheImpl, "get_filename_base", "filename_base", "locator")
-    _need(IndexDataCacheFile, "_save_data", "_load_data", "_dump", "_open_for_write", "_data_path")
-    _need(FunctionCache, "load_overload", "save_overload", "flush", "_impl_class")
 
     class Locator(_CacheLocator):  # type: ignore[misc]
         def __init__(self, function: Callable[..., Any], directory: Path, stamp: str) -> None:
@@ -142,9 +136,16 @@ def _kernel_cache() -> Any:
             name = f"{function.__module__}.{function.__qualname__}"
             self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
 
-    class CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
-        """Numba's cache file with a SHA-256 before the code, because damaged code would end the process."""
+    return Impl
 
+
+def _checked_file() -> Any:
+    """Numba's cache file with a SHA-256 before the code, because damaged code would end the process."""
+    from numba.core.caching import IndexDataCacheFile
+
+    _need(IndexDataCacheFile, "_save_data", "_load_data", "_dump", "_open_for_write", "_data_path")
+
+    class CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
         def _save_data(self, name: str, data: Any) -> None:
             content = self._dump(data)
             with self._open_for_write(self._data_path(name)) as file:
@@ -157,13 +158,27 @@ def _kernel_cache() -> Any:
                 raise ValueError(f"{name} is damaged")
             return pickle.loads(stored[size:])
 
+    return CheckedFile
+
+
+def _kernel_cache() -> Any:
+    """Numba's function cache in a given directory, with a stamp of all sources and a checksum of each file.
+
+    Numba's own cache keys a function on its own source file, so it would run old code after an edit in another file.
+    Without this class nothing is kept on disk, and each process compiles its kernels.
+    """
+    from numba.core.caching import FunctionCache
+
+    _need(FunctionCache, "load_overload", "save_overload", "flush", "_impl_class")
+    located, checked_file = _located(), _checked_file()
+
     class KernelCache(FunctionCache):  # type: ignore[misc]
         """A function cache that never raises."""
 
         def __init__(self, function: Callable[..., Any], directory: Path, stamp: str) -> None:
-            self._impl_class = functools.partial(Impl, directory, stamp)
+            self._impl_class = functools.partial(located, directory, stamp)
             super().__init__(function)
-            self._cache_file = CheckedFile(self._cache_path, self._impl.filename_base, stamp)
+            self._cache_file = checked_file(self._cache_path, self._impl.filename_base, stamp)
 
         def load_overload(self, sig: Any, target_context: Any) -> Any:
             try:
@@ -217,7 +232,7 @@ def _calls_of_parts() -> bool:
 _SLOW_COMPILE = "compiling takes longer"
 _GROUPS: dict[Callable[[], Any], str] = {
     _part_compiler: _SLOW_COMPILE,
-    _options: "arrays are counted, and compiling takes longer",
+    _options: "arrays are reference-counted, and compiling takes longer",
     _kernel_cache: "compiled kernels aren't kept on disk",
     _compiler_lock: "a fork doesn't wait for other threads that compile",
     _calls_of_parts: "every kernel runs on one thread",
@@ -311,7 +326,7 @@ def entry_points(dispatcher: Any) -> list[tuple[Any, Any]]:
 
 
 def native_address(dispatcher: Any, signature: tuple[Any, ...]) -> int:
-    """The address of a compiled function of integers that returns nothing, with C's calling convention.
+    """The address of a compiled function of three integers that returns nothing, with C's calling convention.
 
     The function may come from the cache on disk. Without the internals, ``numba.cfunc`` compiles it in each process.
     """
@@ -322,8 +337,8 @@ def native_address(dispatcher: Any, signature: tuple[Any, ...]) -> int:
     except (AttributeError, KeyError):
         _do_without(["the parallel region is compiled in each process"])
 
-    def call(*arguments: int) -> None:
-        dispatcher(*arguments)
+    def call(first: int, second: int, third: int) -> None:
+        dispatcher(first, second, third)
 
     entry: Any = numba.cfunc(types.void(*signature), nopython=True)(call)
     _kept.append(entry)

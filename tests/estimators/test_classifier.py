@@ -24,7 +24,7 @@ from sklearn.utils.multiclass import unique_labels
 from threadpoolctl import threadpool_limits
 
 from fastnn import MLPClassifier, Network, TrainingDivergedError
-from fastnn.network.network import ModelFileError
+from fastnn.files.modelfile import ModelFileError
 
 # Few epochs are enough for most tests here, and scikit-learn warns of that.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from child import _DECIDING
+from child import _DECIDING, ALWAYS_PARALLEL
 
 import fastnn
 from fastnn.runtime import numba_private
@@ -47,7 +47,7 @@ import numpy as np
 import fastnn
 X = np.random.default_rng(0).standard_normal((150, 20)).astype(np.float32)
 for n_threads in (1, 2):
-    net = fastnn.Network.create([20, 33, 3], seed=0)
+    net = fastnn.Network.create([20, 9, 3], seed=0)
     fastnn.train(net, X, np.arange(150) % 3, epochs=2, batch_size=64, n_threads=n_threads)
     scores = net.predict_proba(X, n_threads=n_threads), net.predict_proba(X, n_threads=n_threads)
     print(hashlib.sha256(net.params.tobytes() + scores[0].tobytes() + scores[1].tobytes()).hexdigest())
@@ -55,7 +55,7 @@ for n_threads in (1, 2):
 # What is taken away, and what the warning says of it.
 MISSING = {
     "hide(codegen.JITCodeLibrary, '_finalize_final_module')": "compiling takes longer",
-    "hide(cpu.CPUTargetOptions, '_nrt')": "arrays are counted",
+    "hide(cpu.CPUTargetOptions, '_nrt')": "arrays are reference-counted",
     "hide(caching.IndexDataCacheFile, '_data_path')": "aren't kept on disk",
     "hide(type(compiler_lock.global_compiler_lock), '_lock')": "a fork doesn't wait",
     "hide(numba.types.Dispatcher, 'get_call_type')": "one thread",
@@ -73,7 +73,7 @@ def digests(missing: str, cache: Path) -> tuple[set[str], list[str]]:
     """The digests that `WORK` prints in a child without this internal, and the child's warnings."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_DECIDING)}
     finished = subprocess.run(
-        [sys.executable, "-P", "-W", "always::RuntimeWarning", "-c", HIDE + dedent(missing) + WORK],
+        [sys.executable, "-P", "-W", "always::RuntimeWarning", "-c", HIDE + dedent(missing) + ALWAYS_PARALLEL + WORK],
         env={**inherited, "FASTNN_CACHE_DIR": str(cache), "NUMBA_NUM_THREADS": "2", "NUMBA_THREADING_LAYER": "omp"},
         capture_output=True,
         text=True,

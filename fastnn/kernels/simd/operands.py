@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from numba.core import cgutils, config
+from numba import config
+from numba.core import cgutils
 
 from fastnn.kernels.simd.emitter import I64, Emitter
 from fastnn.runtime.region import trap
