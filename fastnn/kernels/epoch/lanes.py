@@ -1,9 +1,11 @@
-"""Narrow networks: the samples lie in the vector lanes, since a layer of a few units doesn't fill a vector.
+"""The program of narrow plain networks: the samples lie in the vector lanes.
+
+A layer of a few units doesn't fill a vector with the units of one sample.
 
 A block of samples goes through all layers at once, stored feature by feature: unit j of sample i is at
 ``j * wide + i``, where `wide` is the number of samples in whole lines. F1, F3 and B4 sum in the same order as
 everywhere, to the same bits. B2 and B3 sum over a block's samples in the lanes of a line (see `dots`), over the blocks
-of a group in order, and over the groups in order. Groups are what threads share out.
+of a group in order, and over the groups in order. A chunk of work is one group.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS, SHAPE, dot_
 from fastnn.kernels.simd.sums import dots
 from fastnn.runtime.compiler import jit
 
-# Samples of a group, and bytes that a block may take: it should stay in L2, for its sums in `dots` to be long.
+# The samples of a group, and the bytes that a block may take: a block should stay in L2, and still be long enough for
+# long sums in `dots`.
 GROUP = 512
 _BLOCK_BYTES = 128 << 10
 
@@ -51,7 +54,7 @@ def block_samples(layers: NDArray[np.void], itemsize: int) -> int:
 
 @jit
 def nothing(other: int, number: int) -> None:
-    """Between two tiles."""
+    """Nothing happens between two tiles."""
 
 
 _forward = forward_columns(activate, nothing)
@@ -142,7 +145,7 @@ def begin(run: Run, number: int) -> None:
 
 @jit
 def train_narrow_chunk(run: Run, number: int, group: int, groups: int, worker: int) -> None:
-    """A group's blocks: its gradients, from zero."""
+    """The gradients of one group, block by block."""
     if run.numbers[0].total_weight == 0:
         return
     size = run.params.size
@@ -158,7 +161,7 @@ def train_narrow_chunk(run: Run, number: int, group: int, groups: int, worker: i
 
 @jit
 def between(run: Run, number: int, last: int) -> bool:
-    """The step, when all gradients are there."""
+    """What follows a batch's only phase: the step, with the gradients of all groups. False if the batch diverged."""
     if run.numbers[0].total_weight != 0:
         if run.numbers[0].alpha > 0:
             squares_of_weights(run, 0, 1, 0)
@@ -194,12 +197,12 @@ def take_step(run: Run, number: int) -> None:
 
 
 def groups(batch_size: int) -> int:
-    """The groups of a whole batch."""
+    """The number of groups of a whole batch."""
     return -(-batch_size // GROUP)
 
 
 def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
-    """What `LANES` works in: gradients for each group, columns for each thread."""
+    """The memory of `LANES`: gradients for each group, columns for each thread."""
     dtype = layout.dtype
     layers, size = layout.columns(block_samples(layout.layers, dtype.itemsize), training=True)
     size = width(max(size, SQUARES_STRIPES), dtype)

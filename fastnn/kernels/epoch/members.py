@@ -22,7 +22,7 @@ from fastnn.runtime.launch import instance, kernel, share
 
 
 class Members(NamedTuple):
-    """The phases `first` to `last` - 1 of each member, in so many chunks.
+    """The phases `first` to `last` - 1 of each member, each phase in `chunks` chunks.
 
     Every array of `run` that training changes holds those of all members, one after the other. The memory to work in
     holds that of `workers` threads.

@@ -116,7 +116,7 @@ def features_phase(run: Run, number: int, part: int, parts: int, worker: int) ->
 
 
 def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
-    """What `PANELS` works in."""
+    """The memory of `PANELS`."""
     dtype = layout.dtype
     layers, size = layout.workspace(batch_size, training=True)
     tile_size = ROWS * PANEL_LINES * line_elements(dtype)
