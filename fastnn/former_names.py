@@ -30,8 +30,11 @@ FORMER_NAMES = {
     "fastnn.modelfile": "fastnn.files.modelfile",
     "fastnn.pipeline.schema": "fastnn.pipeline.columns.schema",
     "fastnn.pipeline.labels": "fastnn.pipeline.columns.labels",
-    "fastnn.pipeline.preprocess": "fastnn.pipeline.columns.encoding",
+    "fastnn.pipeline.preprocess": "fastnn.pipeline.columns.encoding",  # which has the names of `learnt`, too
     "fastnn.pipeline.statistics": "fastnn.pipeline.columns.statistics",
+    "fastnn.pipeline.drift": "fastnn.pipeline.columns.drift",
+    "fastnn.pipeline.evaluate": "fastnn.pipeline.jobs.evaluate",
+    "fastnn.pipeline.job": "fastnn.pipeline.jobs.job",
     "fastnn.pipeline.train": "fastnn.pipeline.learning.train",
     "fastnn.pipeline.scoring": "fastnn.pipeline.jobs.scoring",
 }

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.errors import missing_package
 from fastnn.files.atomic import check_replaceable, replacing
 
 
@@ -220,9 +221,7 @@ def _matplotlib() -> None:
     try:
         import matplotlib.figure  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "Plots need matplotlib, which isn't installed: pip install 'fastnn-numba[plot]'", name="matplotlib"
-        ) from error
+        raise missing_package("Plots", "matplotlib", "plot") from error
 
 
 def _format(path: str | os.PathLike[str]) -> str:

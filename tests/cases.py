@@ -111,6 +111,12 @@ def operands(name: str, sizes: Sizes, dtype: Any, seed: int = 0) -> dict[str, Ar
     return arrays
 
 
+def numbers_of_every_magnitude(dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    """Random numbers of both signs, from subnormal ones to those whose tanh is 1."""
+    rng = np.random.default_rng(shape)
+    return (rng.choice([-1.0, 1.0], shape) * 2.0 ** rng.uniform(-140, 6, shape)).astype(dtype)
+
+
 def poisoned(shape: tuple[int, ...], dtype: Any) -> Array:
     """An array whose every element shows if nobody writes it."""
     return np.full(shape, np.nan, dtype)

@@ -29,3 +29,12 @@ def test_a_pickle_by_the_former_name_loads() -> None:
     former = pickle.dumps(options, protocol=0).replace(b"cfastnn.training.options\n", b"cfastnn.trainer\n")
     assert b"fastnn.training" not in former
     assert pickle.loads(former) == options
+
+
+def test_the_learnt_columns_are_found_by_the_name_of_their_former_module() -> None:
+    code = """
+    from fastnn.pipeline.columns import learnt
+    from fastnn.pipeline.preprocess import CategoryColumn, NumberColumn
+    assert (CategoryColumn, NumberColumn) == (learnt.CategoryColumn, learnt.NumberColumn)
+    """
+    run(code, warnings="ignore")

@@ -17,7 +17,9 @@ MOST_POSITIONAL_ARGUMENTS = 7
 MOST_MODULES_OF_A_FOLDER = 12
 
 # What has to be larger, and why.
-LONGER_FUNCTIONS: dict[str, str] = {}
+LONGER_FUNCTIONS: dict[str, str] = {
+    "training/trainer.py:train": "Its signature and docstring name and describe 24 parameters; the code has 20 lines.",
+}
 
 each_file = pytest.mark.parametrize("name", FILES)
 

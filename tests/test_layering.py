@@ -28,12 +28,15 @@ ROOMS = [
     "kernels.programs",
     "kernels.epoch",
     "kernels.forward",
+    "kernels.functions",
     "kernels.equations",
     "kernels.layout",
+    "kernels.arguments",
     "kernels.arrays",
     "kernels.simd",
     "runtime",
     "former_names",
+    "errors",
 ]
 # They only gather names, of what is below and beside them.
 FACADES = {

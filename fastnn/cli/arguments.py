@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from fastnn.files.atomic import check_replaceable
+from fastnn.training.option_table import COMMAND_LINE, accepted, command_line_help
+from fastnn.training.ranges import Choice, Whole
 
 
 def _one_of(values: Sequence[str], *names: str, help: str) -> Any:
@@ -23,6 +25,14 @@ def _one_of(values: Sequence[str], *names: str, help: str) -> Any:
         return value
 
     return typer.Option(*names, help=help, metavar=f"[{'|'.join(values)}]", callback=check)
+
+
+def _of_training(name: str) -> Any:
+    """An option of ``fastnn train`` from the table of options: its help, its choices, its least number."""
+    accepts, summary = accepted(COMMAND_LINE, name)[0], command_line_help(name)
+    if isinstance(accepts, Choice):
+        return _one_of(accepts.values, help=summary)
+    return typer.Option(min=accepts.low if isinstance(accepts, Whole) else None, help=summary)
 
 
 # Several commands.
@@ -39,58 +49,27 @@ Data = Annotated[
 # train
 Target = Annotated[str, typer.Option(help="The column to learn.")]
 NewModel = Annotated[Path, typer.Option(help="The model file to write.")]
-Hidden = Annotated[str, typer.Option(help="Units of each hidden layer, as 128,64; 0 for no hidden layer.")]
-Activation = Annotated[
-    str,
-    _one_of(["tanh", "relu", "logistic", "identity"], help="The hidden layers' activation."),
-]
-Epochs = Annotated[int, typer.Option(min=1, help="The most passes over the data.")]
-BatchSize = Annotated[str, typer.Option(help="Rows of a mini-batch; auto: 200, or all rows if there are fewer.")]
-Solver = Annotated[
-    str,
-    _one_of(["adam", "sgd"], help="adam, or sgd with Nesterov momentum of 0.9."),
-]
-LearningRate = Annotated[float, typer.Option(help="The step size.")]
-Alpha = Annotated[float, typer.Option(help="The L2 penalty's strength.")]
-Seed = Annotated[int, typer.Option(min=0, help="The seed of weights, split and shuffle.")]
-ValidationShare = Annotated[
-    float,
-    typer.Option(
-        "--validation",
-        help="The share of rows to hold out (200,000 at most). Training stops when the loss on them no longer falls. "
-        "0: none, and all epochs are run.",
-    ),
-]
-HoldOutBy = Annotated[
-    str | None,
-    typer.Option(help="A column of ids, which is then no feature: rows with the same id are held out together."),
-]
+Hidden = Annotated[str, _of_training("hidden")]
+Activation = Annotated[str, _of_training("activation")]
+Epochs = Annotated[int, _of_training("epochs")]
+BatchSize = Annotated[str, _of_training("batch_size")]
+Solver = Annotated[str, _of_training("solver")]
+LearningRate = Annotated[float, _of_training("learning_rate")]
+Alpha = Annotated[float, _of_training("alpha")]
+Seed = Annotated[int, _of_training("seed")]
+ValidationShare = Annotated[float, _of_training("validation")]
+HoldOutBy = Annotated[str | None, _of_training("hold_out_by")]
+BufferRows = Annotated[int | None, _of_training("buffer_rows")]
+Threads = Annotated[int | None, _of_training("threads")]
+Dtype = Annotated[str, _of_training("dtype")]
+CheckpointFile = Annotated[Path | None, _of_training("checkpoint")]
+CheckpointEvery = Annotated[int, _of_training("checkpoint_every")]
 Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given several times.")]
 Columns = Annotated[
     Path | None,
     typer.Option(help="A TOML file that says how to use single columns (kind, impute, categories, ...)."),
 ]
-BufferRows = Annotated[
-    int | None,
-    typer.Option(
-        min=1,
-        help="Rows in memory, and shuffled, at a time. By default all rows if they take at most 512 MB, otherwise as "
-        "many as take 128 MB.",
-    ),
-]
-Threads = Annotated[int | None, typer.Option(min=1, help="The most threads to use.")]
-Dtype = Annotated[
-    str,
-    _one_of(["float32", "float64"], help="The number format of weights and arithmetic."),
-]
 LossPlot = Annotated[Path | None, typer.Option("--plot", help="Draw the loss of each epoch into this image file.")]
-CheckpointFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoint", help="Keep the progress in this file. After a kill, the same command goes on from there."
-    ),
-]
-CheckpointEvery = Annotated[int, typer.Option(min=1, help="Epochs from one checkpoint to the next.")]
 ResumeTraining = Annotated[
     bool,
     typer.Option("--resume", help="Keep the progress beside the model (MODEL.checkpoint) until the model is written."),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from fastnn.network.network import Network
     from fastnn.network.samples import Samples
-    from fastnn.training.trainer import TrainOptions
+    from fastnn.training.options import TrainOptions
 
 # scikit-learn's defaults, except tanh and the number of epochs, which lets both train until they stop by themselves.
 _HIDDEN, _EPOCHS, _STEP_SIZE, _ALPHA, _BATCH_SIZE, _SEED = 100, 400, 1e-3, 1e-4, 200, 0
@@ -87,7 +87,7 @@ def _load_digits() -> _Digits:
 
 def _create(digits: _Digits) -> tuple[Network, TrainOptions]:
     from fastnn.network.network import Network
-    from fastnn.training.trainer import TrainOptions
+    from fastnn.training.options import TrainOptions
 
     sizes = [digits.X_test.shape[1], _HIDDEN, 10]
     network = Network.create(sizes, seed=_SEED, classes=range(10))

@@ -21,12 +21,12 @@ def info(model: arguments.AnyModelFile = None, json: arguments.Json = False) -> 
 
 
 def _about_model(path: Path) -> dict[str, Any]:
-    from fastnn.files import modelfile
+    from fastnn.files import kinds, modelfile
 
     tensors, description = modelfile.load(path)
     try:
         facts = _said(description)
-        if description.get("kind") == "checkpoint":
+        if description.get("kind") == kinds.CHECKPOINT:
             facts |= {"epochs": tensors["numbers.losses"].size, "finished": description.get("finished")}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise modelfile.ModelFileError(f"{path} is damaged: its description makes no sense ({error!r}).") from None
@@ -35,6 +35,8 @@ def _about_model(path: Path) -> dict[str, Any]:
 
 def _said(description: Mapping[str, Any]) -> dict[str, Any]:
     """What a model file's description says; a KeyError, TypeError or the like if it can't be a model's description."""
+    from fastnn.files import kinds
+
     network = description.get("network", description)
     facts = {
         "kind": description.get("kind"),
@@ -47,7 +49,7 @@ def _said(description: Mapping[str, Any]) -> dict[str, Any]:
     }
     if "n_members" in network:
         facts |= {"members": network["n_members"]}
-    if description.get("kind") == "pipeline":
+    if description.get("kind") == kinds.PIPELINE:
         facts |= {
             "target": description.get("target"),
             "columns": {column["name"]: f"{column['kind']} ({column['type']})" for column in description["schema"]},

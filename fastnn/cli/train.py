@@ -68,12 +68,14 @@ def train(
 def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
     """What the library is asked for; a usage error where that makes no sense."""
     from fastnn.pipeline.learning.plan import Plan
-    from fastnn.training.trainer import TrainOptions
+    from fastnn.training.option_table import CLASSIFIER, OPTIONS
+    from fastnn.training.options import TrainOptions
 
     settings["hidden"] = _layer_sizes(settings["hidden"])
     settings["batch_size"] = _batch_size(settings["batch_size"])
-    # As in scikit-learn, with SGD; Adam makes no use of momentum.
-    options |= {"momentum": 0.9, "nesterovs_momentum": True}
+    # What the command line has no options for is as in MLPClassifier.
+    own = ["momentum", "nesterovs_momentum", *(["weight_decay"] if options["solver"] == "adamw" else [])]
+    options |= {name: OPTIONS[name].uses[CLASSIFIER].default for name in own}
     try:
         return Plan(**settings, options=TrainOptions(**options))
     except (TypeError, ValueError) as error:
@@ -129,7 +131,7 @@ def _column_options(path: Path) -> dict[str, ColumnOptions]:
 def _run(training: Training, checkpoint: Path | None, every: int) -> Trained:
     """Train, with the progress on stderr."""
     from fastnn.callbacks import ProgressBar, called
-    from fastnn.network.samples import Samples
+    from fastnn.network.samples import Checked
     from fastnn.training.checkpoint import Checkpoint
 
     epochs = training.plan.epochs
@@ -137,7 +139,7 @@ def _run(training: Training, checkpoint: Path | None, every: int) -> Trained:
     if checkpoint is not None and checkpoint.exists():
         say(f"{checkpoint}: going on from there")
     try:
-        if isinstance(training.samples, Samples):
+        if isinstance(training.samples, Checked):
             with called([ProgressBar()], epochs) as report:
                 return training.run(report, kept)
         # Out of core an epoch may take hours, so the progress is that of the rows.

@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable
 from contextlib import closing
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,15 +18,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.callbacks import Epoch, called
-from fastnn.kernels.equations.activation import CODES
+from fastnn.estimators.constraints import constraints
+from fastnn.network.conversion import refuse_unusable
 from fastnn.network.ensemble import Ensemble
 from fastnn.network.network import Network
-from fastnn.network.samples import Samples, refuse_unusable
+from fastnn.network.samples import Samples
 from fastnn.training.checkpoint import Checkpoint
+from fastnn.training.option_table import REGRESSOR
 from fastnn.training.schedule import Schedule
 from fastnn.training.stopping import LOSS, VALIDATION_LOSS, VALIDATION_SCORE, Stopping
 from fastnn.training.trainer import Trainer, TrainOptions
@@ -49,7 +50,7 @@ except ModuleNotFoundError:  # before 1.9
 class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     """An estimator around a `Network`. What y means is the subclass's: `_validate`, `_outputs`, `_weighted`."""
 
-    network_: Network
+    network_: Network | Ensemble
     _trainer: Trainer
     _stopping: Stopping
     _stops_early = False
@@ -59,39 +60,7 @@ class BaseMLP(CallbackSupportMixin, BaseEstimator):  # type: ignore[misc]
     best_loss_: float | None
     best_validation_score_: float | None
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(CODES)), "array-like"],
-        "solver": [StrOptions({"sgd", "adam", "adamw"})],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive", "cosine"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "warmup_epochs": [Interval(Integral, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean", StrOptions({"auto"})],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "scoring": [str, callable, None],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left")],
-        "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
-        "layer_norm": ["boolean"],
-        "n_ensemble": [Interval(Integral, 1, None, closed="left")],
-        "dtype": [StrOptions({"float32", "float64"})],
-        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = constraints(REGRESSOR)
 
     def __init__(
         self,

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.utils import column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import (
     _check_partial_fit_first_call,
@@ -24,8 +22,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from fastnn.callbacks import Epoch
 from fastnn.estimators.base import BaseMLP, checkpoint_at
+from fastnn.estimators.constraints import constraints
+from fastnn.network.conversion import refuse_unusable
 from fastnn.network.network import Network
-from fastnn.network.samples import Samples, refuse_unusable
+from fastnn.network.samples import Samples
+from fastnn.training.option_table import CLASSIFIER
 
 Array = NDArray[Any]
 
@@ -43,72 +44,85 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     Parameters
     ----------
     hidden_layer_sizes : int or array_like of int, default=(100,)
-        Units of each hidden layer.
-    activation : str or sequence of str, default="tanh"
-        The hidden layers' activation, or one for each of them: "tanh", "relu", "logistic", "identity", "leaky_relu",
-        "gelu", "silu".
+        The number of units in each hidden layer.
+    activation : {"identity", "tanh", "relu", "logistic", "leaky_relu", "gelu", "silu"} or sequence, default="tanh"
+        The activation function of the hidden layers. A sequence names one for each hidden layer.
     solver : {"sgd", "adam", "adamw"}, default="adam"
+        The optimiser: stochastic gradient descent, Adam, or Adam with decoupled weight decay.
     alpha : float, default=0.1
-        Strength of the L2 penalty, ``alpha / 2 * sum W**2``, divided by a batch's samples.
+        The L2 penalty's strength. The penalty is ``alpha / 2 * sum(W**2)``, divided by the number of samples in the
+        mini-batch.
     batch_size : int or "auto", default="auto"
-        Samples of a mini-batch; "auto" is a fiftieth of the samples, at least 32 and at most 200.
+        The number of samples in a mini-batch. The last mini-batch of an epoch may be smaller. If one mini-batch holds
+        all samples, they aren't shuffled. "auto" is a fiftieth of the samples, but at least 32 and at most 200.
     learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
-        The schedule of the step size: "invscaling" and "adaptive" for ``solver="sgd"``; "cosine" falls along half a
-        cosine to nothing over `max_iter` epochs, for any solver.
-    learning_rate_init : float, default=2e-3
-        The (first) step size.
+        The schedule of the step size. "invscaling" and "adaptive" are scikit-learn's, and have an effect with
+        ``solver="sgd"`` only. With "cosine" and any solver, the step size falls along half a cosine to nothing over
+        `max_iter` epochs.
+    learning_rate_init : float, default=0.002
+        The step size (learning rate). `learning_rate` may change it between epochs.
     power_t : float, default=0.5
-        The exponent of "invscaling".
+        The exponent of ``learning_rate="invscaling"``. The step size is `learning_rate_init` divided by
+        ``(number of samples seen + 1) ** power_t``.
     warmup_epochs : int, default=0
-        Epochs in which the step size rises to `learning_rate_init`.
+        The number of epochs in which the step size rises to `learning_rate_init`.
     max_iter : int, default=200
-        Epochs at most.
+        The number of passes over the samples. Training may stop earlier; see `n_iter_no_change`.
     shuffle : bool, default=True
-        A new order of the samples for each epoch.
+        Whether each epoch takes the samples in a new random order. Otherwise it takes them as they are given.
     random_state : int, RandomState instance or None, default=None
-        Of the initial weights, the shuffle and the validation split.
-    tol : float, default=1e-4
-        An improvement below it is none.
-    verbose : bool, default=False
-        Print the loss of each epoch.
+        The seed of the initial weights, the shuffle and the choice of held-out samples.
+    tol : float, default=0.0001
+        The least improvement that counts. An epoch whose loss (or score on held-out samples) improves by less than
+        `tol` counts as no improvement.
+    verbose : bool or int, default=False
+        Whether to print the loss of each epoch.
     warm_start : bool, default=False
-        `fit` goes on from the weights of the last one.
+        Whether `fit` goes on from the weights of the last `fit`.
     momentum : float, default=0.9
-        For ``solver="sgd"``.
+        The momentum of ``solver="sgd"``: the share of the last step that is added to the next one.
     nesterovs_momentum : bool, default=True
-        For ``solver="sgd"`` with momentum.
+        Whether the momentum of ``solver="sgd"`` is Nesterov's.
     early_stopping : bool or "auto", default="auto"
-        Stop when `scoring` improves no more on samples held out, and keep the best epoch's weights. "auto" does so in
-        `fit` with a validation set or at least 300 samples; never in `partial_fit`.
+        Whether to stop when `scoring` on held-out samples no longer improves, and to keep the best epoch's weights.
+        "auto" does so in `fit` with a validation set or at least 300 samples, and never in `partial_fit`.
     validation_fraction : float, default=0.1
-        The part of the samples that `early_stopping` holds out, unless `fit` is given a validation set.
+        The share of the samples that is held out for validation. It matters to `early_stopping` only, and not if `fit`
+        is given a validation set.
     scoring : str, callable or None, default="loss"
-        What `early_stopping` goes by: "loss", "accuracy" (None is that, too), or another of scikit-learn's scorers.
-    beta_1, beta_2, epsilon : float, default=0.9, 0.999, 1e-8
-        For ``solver="adam"``.
+        The measure that `early_stopping` watches. It is "loss", "accuracy" (None means the same), or another scorer of
+        scikit-learn.
+    beta_1 : float, default=0.9
+        The decay rate of the mean of gradients in ``solver="adam"`` and "adamw".
+    beta_2 : float, default=0.999
+        The decay rate of the mean of squared gradients in ``solver="adam"`` and "adamw".
+    epsilon : float, default=1e-8
+        The number that keeps the denominator of a step above 0 in ``solver="adam"`` and "adamw".
     n_iter_no_change : int or inf, default=10
-        Epochs without improvement after which training stops.
+        Training stops after more than this many epochs in a row without an improvement.
     weight_decay : float, default=0.01
-        For ``solver="adamw"``: each step first takes ``step size * weight_decay`` of every weight away.
+        The weight decay of ``solver="adamw"``. Each step first multiplies every weight (not the biases) by
+        ``1 - step size * weight_decay``.
     dropout : float, default=0.0
-        The probability that a hidden unit's output is left out of a training sample.
+        The probability that the output of a hidden unit is left out (set to 0) for a training sample.
     clip_norm : float or None, default=None
-        A batch's gradient is made no longer than this.
+        The largest norm of a mini-batch's gradient. A longer gradient is scaled down to it. None: gradients of any
+        length are taken.
     layer_norm : bool, default=False
-        Normalise each hidden layer before its activation, for each sample over the layer's units, with a gain for each
-        unit; its bias is added after that.
+        Whether to normalise the inputs of each hidden layer's activation, for each sample over the layer's units. The
+        result is multiplied by a trained gain for each unit before the unit's bias is added.
     n_ensemble : int, default=1
-        More than one: so many networks are trained at once, which differ in their seed (that of `random_state`, the one
-        after it, ...), and the mean of their probabilities is given.
+        The number of networks to train. Several networks are trained at the same time. They differ in their seed (that
+        of `random_state`, the one after it, and so on), and their outputs are averaged.
     label_smoothing : float, default=0.0
-        This share of each target is spread over all classes.
+        The share of each target that is spread evenly over all classes.
     class_weight : dict, "balanced" or None, default=None
-        Weights of the classes in the training loss, as in scikit-learn; they multiply the samples' own, also those of
-        samples held out of X.
+        The weights of the classes in the training loss, as in scikit-learn. They multiply the sample weights, also
+        those of samples that are held out of X.
     dtype : {"float32", "float64"}, default="float32"
-        What is computed in.
+        The number format of weights and arithmetic.
     n_threads : int or None, default=None
-        The most threads to use; None: all that the process may. The result is the same.
+        The most threads to use. The result is the same for any number. None: all threads that the process may use.
 
     Attributes
     ----------
@@ -159,11 +173,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     _labels_a_sample: int  # the dimensions of y: 1, or 2 where a sample may have several labels
 
     _default_scoring = "accuracy"
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **BaseMLP._parameter_constraints,
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "class_weight": [StrOptions({"balanced"}), dict, None],
-    }
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = constraints(CLASSIFIER)
 
     def __init__(
         self,
@@ -268,14 +278,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             Their labels, all among those of `y`.
         sample_weight_val : array_like of shape (n_val,), optional
             Their weights.
-        callbacks : iterable of callable, optional
-            Each is called with every finished `Epoch`; training stops when one returns something true (see
-            `fastnn.callbacks`). Those of scikit-learn's `set_callbacks` are called, too.
-        checkpoint : str or path-like, optional
-            A file to keep the progress in. A `fit` with the same data and parameters goes on from there, and ends in
-            the bytes of a `fit` that wasn't interrupted; without a `random_state` its seed is that of the file.
-        checkpoint_every : int, default=1
-            Epochs from one checkpoint to the next.
+        callbacks : iterable of callable
+            Functions that are called with every finished `Epoch`; see `fastnn.callbacks`. Training stops when one of
+            them returns something true. Those of scikit-learn's `set_callbacks` are called, too.
+        checkpoint : str, path-like or None
+            The file that keeps the progress. After a kill, the same call with the same data goes on from there, and
+            ends in the bytes of a training that wasn't interrupted. Without a `random_state`, the seed is taken from
+            the file.
+        checkpoint_every : int
+            The number of epochs from one checkpoint to the next.
 
         Returns
         -------

@@ -14,7 +14,8 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastnn.callbacks import Epoch
 from fastnn.estimators.base import BaseMLP, checkpoint_at
-from fastnn.network.samples import Samples, refuse_unusable
+from fastnn.network.conversion import refuse_unusable
+from fastnn.network.samples import Samples
 
 Array = NDArray[Any]
 

@@ -3,61 +3,61 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn.errors import missing_package
 from fastnn.files.atomic import replacing
 from fastnn.kernels.equations.activation import GELU_CUBE, GELU_SCALE, LEAK
 from fastnn.runtime.compiler import late
 
 Array = NDArray[Any]
 
-# The oldest that has everything, and the oldest that has normalised layers, too. LeakyRelu and Gelu are made of others:
-# runtimes don't have them in float64.
+# The oldest version of ONNX's operators that has all that plain networks need, and the oldest that has layer
+# normalisation, too. leaky_relu and gelu are made of simpler operators: runtimes have no LeakyRelu or Gelu in float64.
 _OPSET, _OPSET_OF_NORMALISED = 13, 17
 _OPERATORS = {"tanh": "Tanh", "relu": "Relu", "logistic": "Sigmoid"}
 
 
-class Described(Protocol):
-    """What is asked of a `Network`."""
+def write(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Array],
+    n_members: int,
+    activations: Sequence[str],
+    output: str,
+    classes: Array | None,
+) -> None:
+    """Write one network, or the mean of several, as an ONNX file that appears whole or not at all.
 
-    output: str
-    classes: Any
-
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-
-    @property
-    def n_features(self) -> int: ...
-
-    @property
-    def n_classes(self) -> int: ...
-
-    @property
-    def activations(self) -> tuple[str, ...]: ...
-
-    @property
-    def n_members(self) -> int: ...
-
-    def tensors(self) -> dict[str, Array]: ...
-
-
-def write(net: Described, path: str | os.PathLike[str]) -> None:
-    """Write a network as an ONNX file, whole or not at all; see `Network.to_onnx`."""
+    Parameters
+    ----------
+    path : str or path-like
+    tensors : mapping of str to ndarray
+        The parameters of each network after those of the one before: weights and biases of each layer, then the gains.
+    n_members : int
+        The number of networks.
+    activations : sequence of str
+        The activation of each hidden layer.
+    output : {"softmax", "logistic", "identity"}
+    classes : ndarray of shape (n_classes,), or None
+    """
     onnx = _onnx()
-    graph = _Graph(onnx, net.dtype)
-    tensors = [graph.constant(name, array) for name, array in net.tensors().items()]
-    of_member = len(tensors) // net.n_members
-    members = [tensors[first : first + of_member] for first in range(0, len(tensors), of_member)]
-    outputs = graph.outputs(net, [graph.layers(net, member) for member in members])
-    inputs = [onnx.helper.make_tensor_value_info("X", graph.kind, ["n", net.n_features])]
+    arrays = list(tensors.values())
+    n_features, n_classes = len(arrays[0]), len(arrays[2 * len(activations) + 1])
+    graph = _Graph(onnx, arrays[0].dtype)
+    names = [graph.constant(name, array) for name, array in tensors.items()]
+    of_member = len(names) // n_members
+    logits = [graph.layers(activations, names[i * of_member : (i + 1) * of_member]) for i in range(n_members)]
+    outputs = graph.outputs(output, logits, n_classes, classes)
+    inputs = [onnx.helper.make_tensor_value_info("X", graph.kind, ["n", n_features])]
     made = onnx.helper.make_graph(graph.nodes, "fastnn", inputs, outputs, list(graph.constants.values()))
     normalised = any(node.op_type == "LayerNormalization" for node in graph.nodes)
     opset = onnx.helper.make_opsetid("", _OPSET_OF_NORMALISED if normalised else _OPSET)
     model = onnx.helper.make_model(made, producer_name="fastnn", opset_imports=[opset])
-    model.ir_version = min(model.ir_version, 9)  # a newer one is refused by older runtimes
+    model.ir_version = min(model.ir_version, 9)  # older runtimes refuse files of a newer version
     onnx.checker.check_model(model, full_check=True)
     with replacing(path) as file:
         file.write(model.SerializeToString())
@@ -67,9 +67,7 @@ def _onnx() -> Any:
     try:
         import onnx
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "ONNX files need the package onnx, which isn't installed: pip install 'fastnn-numba[onnx]'", name="onnx"
-        ) from error
+        raise missing_package("ONNX files", "onnx", "onnx") from error
     return onnx
 
 
@@ -81,7 +79,7 @@ def _epsilon() -> float:
 
 
 class _Graph:
-    """Nodes and constants, by the names of what they give."""
+    """A graph in the making: its nodes, and its constants by name. Its methods return the names of their results."""
 
     def __init__(self, onnx: Any, dtype: Any) -> None:
         self.onnx, self.dtype = onnx, dtype
@@ -102,9 +100,9 @@ class _Graph:
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], **attributes))
         return name
 
-    def layers(self, net: Described, parameters: list[str]) -> str:
-        """From X through all layers of these weights and biases, and gains if there are any: the logits."""
-        n_hidden = len(net.activations)
+    def layers(self, activations: Sequence[str], parameters: list[str]) -> str:
+        """Add one network's layers, from X to the logits; the parameters are in the order of `write`."""
+        n_hidden = len(activations)
         layers, gains = parameters[: 2 * (n_hidden + 1)], parameters[2 * (n_hidden + 1) :]
         a = "X"
         for layer, (W, b) in enumerate(zip(layers[0::2], layers[1::2], strict=True)):
@@ -114,11 +112,11 @@ class _Graph:
             else:
                 a = self.node("Gemm", [a, W, b])
             if layer < n_hidden:
-                a = self.activation(net.activations[layer], a)
+                a = self.activation(activations[layer], a)
         return a
 
     def mean(self, values: list[str], name: str) -> str:
-        """The mean of the members' values, added up in order."""
+        """Add the mean of the members' values, which are summed in order."""
         total, *others = values
         for value in others:
             total = self.node("Add", [total, value])
@@ -139,20 +137,20 @@ class _Graph:
             return node("Mul", [z, node("Mul", [node("Add", [t, number(1.0)]), number(0.5)])])
         return node(_OPERATORS[name], [z])
 
-    def outputs(self, net: Described, logits: list[str]) -> list[Any]:
-        """The last nodes, from each member's logits; what they give, described."""
+    def outputs(self, output: str, logits: list[str], n_classes: int, classes: Array | None) -> list[Any]:
+        """Add the nodes from each member's logits to the graph's outputs, and return the outputs' descriptions."""
         describe, rows = self.onnx.helper.make_tensor_value_info, "n"
-        if net.output == "identity":
-            return [describe(self.mean(logits, "values"), self.kind, [rows, net.n_classes])]
-        if net.output == "logistic":
+        if output == "identity":
+            return [describe(self.mean(logits, "values"), self.kind, [rows, n_classes])]
+        if output == "logistic":
             p = self.mean([self.node("Sigmoid", [z]) for z in logits], "probabilities")
             chosen, integer = self.node("Greater", [p, self.number(0.5)]), self.onnx.TensorProto.INT64
-            label = describe(self.node("Cast", [chosen], "label", to=integer), integer, [rows, net.n_classes])
+            label = describe(self.node("Cast", [chosen], "label", to=integer), integer, [rows, n_classes])
         else:
             p = self.mean([self.node("Softmax", [z], axis=1) for z in logits], "probabilities")
             index = self.node("ArgMax", [p], axis=1, keepdims=0)
-            labels = np.arange(net.n_classes) if net.classes is None else net.classes
+            labels = np.arange(n_classes) if classes is None else classes
             labels = labels.astype({"U": object, "i": np.int64, "u": np.int64}.get(labels.dtype.kind, labels.dtype))
             of_labels = self.onnx.helper.np_dtype_to_tensor_dtype(labels.dtype)
             label = describe(self.node("Gather", [self.constant("classes", labels), index], "label"), of_labels, [rows])
-        return [label, describe(p, self.kind, [rows, net.n_classes])]
+        return [label, describe(p, self.kind, [rows, n_classes])]

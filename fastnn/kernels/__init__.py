@@ -17,10 +17,9 @@ U1    W -= step * grad_W; b -= step * grad_b  `sgd_step`
 ====  ======================================  ===================
 """
 
-from fastnn.kernels.equations.activation import tanh
-from fastnn.kernels.equations.layer import bias_gradient, hidden_delta, linear, linear_tanh, weight_gradient
-from fastnn.kernels.equations.loss import cross_entropy, output_delta, softmax
-from fastnn.kernels.equations.solver import sgd_step
+from fastnn.kernels.functions.gradients import bias_gradient, hidden_delta, sgd_step, weight_gradient
+from fastnn.kernels.functions.layers import linear, linear_tanh, tanh
+from fastnn.kernels.functions.outputs import cross_entropy, output_delta, softmax
 
 __all__ = [
     "bias_gradient",

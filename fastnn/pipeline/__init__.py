@@ -1,11 +1,11 @@
 """Models for tables: a schema, the preprocessing learnt with it, and a network, in one file."""
 
+from fastnn.errors import missing_package
+
 try:
     import pyarrow  # noqa: F401
 except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "Tables need pyarrow, which isn't installed: pip install 'fastnn-numba[pipeline]'", name="pyarrow"
-    ) from error
+    raise missing_package("Tables", "pyarrow", "pipeline") from error
 
 from fastnn.pipeline.columns.schema import DataError, Schema, SchemaError
 from fastnn.pipeline.jobs.scoring import Scorer, predict_batches

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from fastnn.files import modelfile
-from fastnn.files.modelfile import ModelFileError
+from fastnn.files.kinds import PIPELINE, check_kind
+from fastnn.files.modelfile import ModelFileError, with_prefix
 from fastnn.kernels.arrays import borrow, flat, give_back
 from fastnn.kernels.forward.table import BLOCK, TableScoring, score_table
 from fastnn.kernels.layout import line_elements
@@ -179,7 +180,7 @@ class Model:
         tensors = {f"network.{name}": array for name, array in self.network.tensors().items()}
         tensors |= {f"preprocessing.{name}": array for name, array in self.preprocessor.tensors().items()}
         description = {
-            "kind": "pipeline",
+            "kind": PIPELINE,
             "target": self.target,
             "schema": self.schema.description(),
             "preprocessing": self.preprocessor.description(),
@@ -202,19 +203,13 @@ class Model:
             If the file is anything else. For a bare network's file, the message names ``fastnn.Network.load``.
         """
         tensors, description = modelfile.load(path)
-        kind = description.get("kind")
-        if kind == "network":
-            raise ModelFileError(
-                f"{path} holds a network without the preprocessing of a table: read it with fastnn.Network.load."
-            )
-        if kind != "pipeline":
-            raise ModelFileError(f"{path} holds no model for tables but {kind!r}.")
+        check_kind(description, PIPELINE, path)
         try:
             json.dumps(description, ensure_ascii=False).encode()  # JSON can hold half of a surrogate pair, Arrow can't
             return cls(
                 Schema.from_description(description["schema"]),
-                Preprocessor.from_parts(_below("preprocessing.", tensors), description["preprocessing"]),
-                Network.from_parts(_below("network.", tensors), description["network"]),
+                Preprocessor.from_parts(with_prefix("preprocessing.", tensors), description["preprocessing"]),
+                Network.from_parts(with_prefix("network.", tensors), description["network"]),
                 str(description["target"]),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -238,7 +233,3 @@ def not_arrow(data: Any) -> TypeError:
         f"Expected a table that speaks Arrow (pyarrow, pandas, polars), got {type(data).__name__}. "
         "For a NumPy array use the network: model.network.predict_proba."
     )
-
-
-def _below(prefix: str, tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}

@@ -27,6 +27,7 @@ import numba
 import numpy as np
 from numba import get_num_threads
 
+from fastnn.errors import check_whole
 from fastnn.runtime.compile_cache import keep_on_disk
 from fastnn.runtime.compiler import jit, jit_entry
 from fastnn.runtime.cost import LEAST_OPERATIONS, Machine, Pace, threads_that_pay
@@ -243,11 +244,7 @@ def usable_threads(n_threads: int | None = None) -> int:
 
 def check_n_threads(n_threads: int) -> int:
     """`n_threads` itself, if it is a whole number of at least 1."""
-    if isinstance(n_threads, bool) or not isinstance(n_threads, (int, np.integer)):
-        raise TypeError(f"n_threads must be a whole number or None, got {n_threads!r}.")
-    if n_threads < 1:
-        raise ValueError(f"n_threads must be at least 1 or None, got {n_threads}.")
-    return int(n_threads)
+    return check_whole("n_threads", n_threads, 1, " or None")
 
 
 def available_threads() -> int:

@@ -18,8 +18,8 @@ from fastnn.kernels.equations import solver as solvers
 from fastnn.kernels.forward.rows import OUTPUTS
 from fastnn.kernels.forward.sparse import Csr, transposed
 from fastnn.kernels.programs import kind_of, program
-from fastnn.network.network import Network
-from fastnn.network.samples import Samples
+from fastnn.network.samples import Checked
+from fastnn.network.trainable import Trainable
 from fastnn.runtime.launch import each_share, launch, pace, sharing, usable_threads
 from fastnn.training.state import TrainingState
 
@@ -55,14 +55,13 @@ class Calls:
     ----------
     state : TrainingState
         Training changes it in place. After a failure it is what it was at the end of the last finished epoch.
-    samples : Samples
-        As `Network.checked` returns them.
+    samples : Checked
     n_epochs : int
     part : int
         The number of these samples among the parts of an epoch, from 0. Each part has its own shuffle.
     """
 
-    def __init__(self, state: TrainingState, samples: Samples, n_epochs: int, part: int = 0) -> None:
+    def __init__(self, state: TrainingState, samples: Checked, n_epochs: int, part: int = 0) -> None:
         net, options = state.net, state.options
         self.state = state
         self.n_epochs, self.n_rows, self.n_members = int(n_epochs), len(samples.y), net.n_members
@@ -87,7 +86,7 @@ class Calls:
         self._good = state.snapshot()
         self._run = self._arguments(samples, seed)
 
-    def _arguments(self, samples: Samples, seed: np.uint64) -> Run:
+    def _arguments(self, samples: Checked, seed: np.uint64) -> Run:
         """What compiled code reads and writes, in all calls alike."""
         state, net, options, good = self.state, self.state.net, self.state.options, self._good
         members, batch_size = self.n_members, self.batch_size
@@ -127,7 +126,7 @@ class Calls:
             team=np.zeros(members * team.SIZE, np.int64),
         )
 
-    def _general(self, samples: Samples) -> General:
+    def _general(self, samples: Checked) -> General:
         net, options = self.state.net, self.state.options
         return General(
             output=OUTPUTS[net.output],
@@ -233,7 +232,7 @@ class Calls:
         self.state.step_size = step_size  # a schedule may have set it since that epoch
 
 
-def _operations_per_batch(net: Network, samples: Samples, batch_size: int) -> float:
+def _operations_per_batch(net: Trainable, samples: Checked, batch_size: int) -> float:
     """About as many operations as a mini-batch takes: two for each weight and sample in each of forward, B4 and B2."""
     operations = 6.0 * batch_size * net.params.size
     if isinstance(samples.X, Csr):  # a sample has few entries, but each weight of the first layer takes a step

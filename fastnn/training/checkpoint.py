@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from fastnn.files import modelfile
 from fastnn.files.atomic import check_replaceable
+from fastnn.files.kinds import CHECKPOINT, check_kind
 from fastnn.files.modelfile import ModelFileError
 from fastnn.kernels.forward.sparse import Csr
-from fastnn.network.network import Network
-from fastnn.network.samples import is_sparse
+from fastnn.network.conversion import is_sparse
+from fastnn.network.trainable import Trainable
+from fastnn.training.option_table import checked
 
 Array = NDArray[Any]
 
@@ -61,21 +63,17 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
-        if isinstance(every, bool) or not isinstance(every, (int, np.integer)):
-            raise TypeError(f"checkpoint_every must be a whole number of epochs, got {every!r}.")
-        if every < 1:
-            raise ValueError(f"checkpoint_every must be at least 1 epoch, got {every}.")
+        self.every: int = checked("checkpoint_every", every)
         check_replaceable(path)
         self.path = Path(path)
-        self.every = int(every)
 
-    def save(self, net: Network, progress: Progress) -> None:
+    def save(self, net: Trainable, progress: Progress) -> None:
         """Write the progress of training `net`."""
         tensors = {f"numbers.{name}": array for name, array in progress.numbers.items()}
         for vector, flat in progress.vectors.items():
             tensors |= {f"{vector}.{name}": array for name, array in net.named(flat).items()}
         description = {
-            "kind": "checkpoint",
+            "kind": CHECKPOINT,
             "network": net.description(),
             "identity": progress.identity,
             "vectors": sorted(progress.vectors),
@@ -83,7 +81,7 @@ class Checkpoint:
         }
         modelfile.save(self.path, tensors, description)
 
-    def load(self, net: Network) -> Progress | None:
+    def load(self, net: Trainable) -> Progress | None:
         """The progress of training `net` that the file holds.
 
         None if there is no file, or it is the finished training of another network: nobody needs that.
@@ -103,9 +101,7 @@ class Checkpoint:
                     return None
                 self.refuse("another network")
             vectors = {name: self._vector(net, name, tensors) for name in description["vectors"]}
-            numbers = {
-                name.removeprefix("numbers."): array for name, array in tensors.items() if name.startswith("numbers.")
-            }
+            numbers = modelfile.with_prefix("numbers.", tensors)
             if any(array.dtype != np.float64 or array.ndim != 1 for array in numbers.values()):
                 raise ValueError("its numbers aren't float64")
             return Progress(dict(description["identity"]), vectors, numbers, bool(description["finished"]))
@@ -131,13 +127,11 @@ class Checkpoint:
         if not self.path.exists():
             return None
         tensors, description = modelfile.load(self.path)
-        if description.get("kind") != "checkpoint":
-            raise ModelFileError(f"{self.path} is no checkpoint but a model: name another file.")
+        check_kind(description, CHECKPOINT, self.path)
         return tensors, description
 
-    def _vector(self, net: Network, name: str, tensors: dict[str, Array]) -> Array:
-        prefix = f"{name}."
-        parts = {key.removeprefix(prefix): array for key, array in tensors.items() if key.startswith(prefix)}
+    def _vector(self, net: Trainable, name: str, tensors: dict[str, Array]) -> Array:
+        parts = modelfile.with_prefix(f"{name}.", tensors)
         vector = np.zeros(net.params.size, net.dtype)
         if any(array.dtype != net.dtype for array in parts.values()):
             raise ValueError(f"{name} holds something else than {net.dtype}")

@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.callbacks import Epoch
 from fastnn.files.modelfile import ModelFileError
 from fastnn.kernels.equations import solver as solvers
-from fastnn.network.samples import Parts, Samples
+from fastnn.network.samples import Checked, Parts
 from fastnn.training.checkpoint import Checkpoint, Progress, differing, fingerprint
 from fastnn.training.state import Snapshot, TrainingState
 from fastnn.training.stopping import Stopping
@@ -26,7 +26,7 @@ class Journal:
     ----------
     state : TrainingState
         The training's state before its first epoch. `resume` brings it to where the checkpoint is.
-    samples : Samples or Parts
+    samples : Checked or Parts
     stopping : Stopping or None
     checkpoint : Checkpoint
 
@@ -39,7 +39,7 @@ class Journal:
     """
 
     def __init__(
-        self, state: TrainingState, samples: Samples | Parts, stopping: Stopping | None, checkpoint: Checkpoint
+        self, state: TrainingState, samples: Checked | Parts, stopping: Stopping | None, checkpoint: Checkpoint
     ) -> None:
         self.state, self.stopping, self.checkpoint = state, stopping, checkpoint
         self.epochs: list[Epoch] = []

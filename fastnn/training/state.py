@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastnn.kernels.epoch.run import NUMBERS
 from fastnn.kernels.equations import solver as solvers
 from fastnn.kernels.layout import aligned_zeros
-from fastnn.network.network import Network
+from fastnn.network.trainable import Trainable
 from fastnn.training.options import TrainOptions
 
 Array = NDArray[Any]
@@ -46,7 +46,7 @@ class TrainingState:
 
     Parameters
     ----------
-    net : Network
+    net : Network or Ensemble
         The network to train. Training changes its parameters in place.
     options : TrainOptions
 
@@ -65,7 +65,7 @@ class TrainingState:
     slots: Array
     numbers: Array
 
-    def __init__(self, net: Network, options: TrainOptions) -> None:
+    def __init__(self, net: Trainable, options: TrainOptions) -> None:
         self.net = net
         self.epochs_done = 0
         self.samples_seen = 0

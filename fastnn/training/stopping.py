@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.network.network import Network
+from fastnn.network.trainable import Trainable
 from fastnn.training.schedule import Schedule
 from fastnn.training.validation import Validation
 
@@ -60,7 +60,7 @@ class Stopping:
         self.best_score = -np.inf
         self.best_params: NDArray[Any] | None = None
 
-    def judge(self, net: Network, loss: float) -> Verdict:
+    def judge(self, net: Trainable, loss: float) -> Verdict:
         """Look at the network after an epoch of this mean training loss."""
         validation_loss = score = None
         if self.validation is not None:
@@ -81,7 +81,7 @@ class Stopping:
             self.idle = 0
         return Verdict(plateau, validation_loss, score)
 
-    def restore_best(self, net: Network) -> None:
+    def restore_best(self, net: Trainable) -> None:
         """Give the network the weights of its best epoch, if the rule keeps them."""
         if self.best_params is not None:
             net.params[:] = self.best_params

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from fastnn.callbacks import Epoch, called
-from fastnn.network.network import Network
-from fastnn.network.samples import Parts, Samples, SumsOverflowError
+from fastnn.network.conversion import SumsOverflowError
+from fastnn.network.samples import Checked, Parts, Samples
+from fastnn.network.trainable import Trainable
 from fastnn.training.calls import MOST_EPOCHS_A_CALL, Calls, TrainingDivergedError, interruption
 from fastnn.training.checkpoint import Checkpoint
 from fastnn.training.interrupts import held_back
 from fastnn.training.journal import Journal
-from fastnn.training.options import TrainOptions, check_whole
+from fastnn.training.option_table import checked
+from fastnn.training.options import TrainOptions
 from fastnn.training.state import TrainingState
 from fastnn.training.stopping import Stopping
 
@@ -43,14 +45,14 @@ class Trainer(TrainingState):
 
     Parameters
     ----------
-    net : Network
+    net : Network or Ensemble
         The network to train. Training changes its parameters in place.
     options : TrainOptions
     """
 
     def epochs(
         self,
-        samples: Samples | Parts,
+        samples: Samples | Checked | Parts,
         n_epochs: int,
         stopping: Stopping | None = None,
         checkpoint: Checkpoint | None = None,
@@ -62,7 +64,7 @@ class Trainer(TrainingState):
 
         Parameters
         ----------
-        samples : Samples or Parts
+        samples : Samples, Checked or Parts
         n_epochs : int
         stopping : Stopping, optional
         checkpoint : Checkpoint, optional
@@ -86,7 +88,7 @@ class Trainer(TrainingState):
         ModelFileError
             If the checkpoint's file is damaged, or holds the unfinished progress of another training.
         """
-        if isinstance(samples, Samples):
+        if not isinstance(samples, Parts):
             samples = self.net.checked(samples)
         # A stopping rule looks at the weights of each epoch. Without one, several short epochs share a call.
         stride = MOST_EPOCHS_A_CALL if stopping is None and not one_by_one else 1
@@ -105,7 +107,7 @@ class Trainer(TrainingState):
             raise
 
     def _epochs(
-        self, samples: Samples | Parts, n_epochs: int, stride: int, stopping: Stopping | None, journal: Journal | None
+        self, samples: Checked | Parts, n_epochs: int, stride: int, stopping: Stopping | None, journal: Journal | None
     ) -> Generator[Epoch, None, None]:
         """Train from the journal's last epoch on; yields each epoch when the journal has noted it."""
         done = 0 if journal is None else len(journal.epochs)
@@ -125,11 +127,11 @@ class Trainer(TrainingState):
         return self._run(self.net.checked(samples), n_epochs, MOST_EPOCHS_A_CALL, 0)
 
     def _run(
-        self, samples: Samples | Parts, n_epochs: int, stride: int, counted: int
+        self, samples: Checked | Parts, n_epochs: int, stride: int, counted: int
     ) -> Generator[list[float], None, None]:
         """Train; yields lists of the losses of finished epochs. See `Calls.run` for the parameters."""
         with held_back() as interrupted:
-            if isinstance(samples, Samples):
+            if not isinstance(samples, Parts):
                 yield from Calls(self, samples, n_epochs).run(interrupted, stride, counted)
             else:
                 for _ in range(n_epochs):
@@ -180,7 +182,7 @@ class Trainer(TrainingState):
 
 
 def train(
-    net: Network,
+    net: Trainable,
     X: Any,
     y: Any,
     *,
@@ -212,7 +214,7 @@ def train(
 
     Parameters
     ----------
-    net : Network
+    net : Network or Ensemble
         Changed in place.
     X : array_like or sparse matrix of shape (n, n_features)
         Converted to the network's dtype if need be. Sparse samples take less time, the fewer their entries are.
@@ -220,41 +222,51 @@ def train(
         Labels if the network has classes, otherwise class indices; of shape (n, n_outputs) where the output isn't
         softmax.
     epochs : int
-        Passes over the samples.
+        The number of passes over the samples.
     batch_size : int
-        Samples of a mini-batch; the last one of an epoch may be shorter. One that holds all rows isn't shuffled.
+        The number of samples in a mini-batch. The last mini-batch of an epoch may be smaller. If one mini-batch holds
+        all samples, they aren't shuffled.
     step_size : float
+        The step size (learning rate).
     solver : {"sgd", "adam", "adamw"}
+        The optimiser: stochastic gradient descent, Adam, or Adam with decoupled weight decay.
     shuffle : bool
-        A new order for each epoch; otherwise the rows' own.
+        Whether each epoch takes the samples in a new random order. Otherwise it takes them as they are given.
     seed : int
-        Of the shuffle.
+        The seed of the shuffle.
     momentum : float
-        For ``solver="sgd"``.
+        The momentum of ``solver="sgd"``: the share of the last step that is added to the next one.
     nesterovs_momentum : bool
-        For ``solver="sgd"`` with momentum.
+        Whether the momentum of ``solver="sgd"`` is Nesterov's.
     alpha : float
-        Strength of the L2 penalty, ``alpha / 2 * sum W**2``, divided by a batch's samples.
-    beta_1, beta_2, epsilon : float
-        For ``solver="adam"`` and "adamw".
+        The L2 penalty's strength. The penalty is ``alpha / 2 * sum(W**2)``, divided by the number of samples in the
+        mini-batch.
+    beta_1 : float
+        The decay rate of the mean of gradients in ``solver="adam"`` and "adamw".
+    beta_2 : float
+        The decay rate of the mean of squared gradients in ``solver="adam"`` and "adamw".
+    epsilon : float
+        The number that keeps the denominator of a step above 0 in ``solver="adam"`` and "adamw".
     weight_decay : float
-        For ``solver="adamw"``: each step first takes ``step_size * weight_decay`` of every weight away (not of biases).
+        The weight decay of ``solver="adamw"``. Each step first multiplies every weight (not the biases) by
+        ``1 - step size * weight_decay``.
     dropout : float
-        The probability that a hidden unit's output is left out of a sample.
+        The probability that the output of a hidden unit is left out (set to 0) for a training sample.
     label_smoothing : float
-        This share of each target is spread over all classes.
-    clip_norm : float, optional
-        A batch's gradient is made no longer than this.
-    n_threads : int, optional
-        The most threads to use; by default all that the process may. The result is the same.
-    callbacks : iterable of callable, optional
-        Each is called with every finished `Epoch`; training stops when one returns something true (see
-        `fastnn.callbacks`).
-    checkpoint : str or path-like, optional
-        A file to keep the progress in. Called again with the same arguments after a kill, `train` goes on from there,
-        and ends in the bytes of a training that wasn't killed.
+        The share of each target that is spread evenly over all classes.
+    clip_norm : float or None
+        The largest norm of a mini-batch's gradient. A longer gradient is scaled down to it. None: gradients of any
+        length are taken.
+    n_threads : int or None
+        The most threads to use. The result is the same for any number. None: all threads that the process may use.
+    callbacks : iterable of callable
+        Functions that are called with every finished `Epoch`; see `fastnn.callbacks`. Training stops when one of them
+        returns something true.
+    checkpoint : str, path-like or None
+        The file that keeps the progress. After a kill, the same call with the same data goes on from there, and ends in
+        the bytes of a training that wasn't interrupted.
     checkpoint_every : int
-        Epochs from one checkpoint to the next.
+        The number of epochs from one checkpoint to the next.
 
     Returns
     -------
@@ -272,25 +284,9 @@ def train(
     TypeError, ValueError
         If an argument doesn't fit; the message says what to do.
     """
-    epochs = check_whole("epochs", epochs, 0)
-    options = TrainOptions(
-        solver=solver,
-        step_size=step_size,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        seed=seed,
-        momentum=momentum,
-        nesterovs_momentum=nesterovs_momentum,
-        alpha=alpha,
-        beta_1=beta_1,
-        beta_2=beta_2,
-        epsilon=epsilon,
-        weight_decay=weight_decay,
-        dropout=dropout,
-        label_smoothing=label_smoothing,
-        clip_norm=clip_norm,
-        n_threads=n_threads,
-    )
+    given = dict(locals())
+    epochs = checked("epochs", epochs)
+    options = TrainOptions(**{option.name: given[option.name] for option in fields(TrainOptions)})
     trainer, samples = Trainer(net, options), Samples(X, y)
     callbacks = list(callbacks)
     if checkpoint is not None or callbacks:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.network.network import Network
-from fastnn.network.samples import Samples, as_class_indices, as_targets
+from fastnn.network.conversion import as_class_indices, as_targets
+from fastnn.network.samples import Checked, Samples
+from fastnn.network.trainable import Trainable
 
 Array = NDArray[Any]
 
@@ -19,9 +20,10 @@ class Validation:
 
     Parameters
     ----------
-    net : Network
-        Whose labels, or class indices, the samples have.
-    samples : Samples
+    net : Network or Ensemble
+        The samples have its labels, or class indices.
+    samples : Samples or Checked
+        `Checked` ones need rows that aren't sparse, and a network with softmax outputs.
     n_threads : int, optional
         The most threads to score with.
     score : callable, optional
@@ -30,14 +32,16 @@ class Validation:
 
     def __init__(
         self,
-        net: Network,
-        samples: Samples,
+        net: Trainable,
+        samples: Samples | Checked,
         n_threads: int | None = None,
         score: Callable[[], float] | None = None,
     ) -> None:
         self.X, self.weight = samples.X, samples.sample_weight
         n_rows = len(samples.y)
-        if net.output == "softmax":
+        if isinstance(samples, Checked):
+            self.targets, self.weight = samples.y, self.weight if self.weight.size else None
+        elif net.output == "softmax":
             self.targets = as_class_indices(samples.y, n_rows, net.n_classes, net.classes)
         else:
             self.targets = as_targets(
@@ -46,7 +50,7 @@ class Validation:
         self.n_threads = n_threads
         self.score = score
 
-    def measure(self, net: Network) -> tuple[float, float]:
+    def measure(self, net: Trainable) -> tuple[float, float]:
         """The mean loss and the score: the accuracy (of all labels together), or R² of a regression."""
         out = net.outputs(self.X, n_threads=self.n_threads)
         loss, score = _MEASURES[net.output](out, self.targets, self.weight)

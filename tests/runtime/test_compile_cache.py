@@ -22,7 +22,7 @@ from fastnn.runtime import compile_cache
 WORK = """
 import numpy as np
 import fastnn
-from fastnn.kernels.equations.activation import _tanh
+from fastnn.kernels.functions.layers import _tanh
 z = np.linspace(-3, 3, 100, dtype=np.float32)
 np.testing.assert_allclose(fastnn.kernels.tanh(z), np.tanh(z), rtol=1e-6)
 stats = _tanh.compiled.stats
@@ -108,7 +108,7 @@ def test_no_broken_file_is_loaded(cache, kind, harm):
     from pathlib import Path
     import numpy as np
     import fastnn
-    from fastnn.kernels.equations.activation import _tanh
+    from fastnn.kernels.functions.layers import _tanh
     fastnn.kernels.tanh(np.ones(1, np.float32))
     kernel = _tanh.compiled
     [signature] = kernel.signatures
@@ -286,7 +286,7 @@ def test_a_region_is_kept_too(tmp_path):
     """One thread and many run one kernel; what splits it has a file of its own."""
     code = """
     import numpy as np
-    from fastnn.kernels.equations.activation import Elementwise, _tanh
+    from fastnn.kernels.functions.layers import Elementwise, _tanh
     from fastnn.runtime.launch import launch
     from fastnn.runtime.region import _region
     z = np.linspace(-3, 3, 100, dtype=np.float32)

@@ -70,7 +70,7 @@ def test_ten_thousand_launches_from_four_threads(host):
 import threading
 import numpy as np
 from fastnn.kernels import tanh
-from fastnn.kernels.equations.activation import Elementwise, _tanh
+from fastnn.kernels.functions.layers import Elementwise, _tanh
 from fastnn.runtime.launch import launch
 z = np.linspace(-3, 3, 400, dtype=np.float32)
 expected = tanh(z).tobytes()

@@ -10,14 +10,11 @@ of the others, `STORED`, are written down in the forward pass.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
-from fastnn.kernels.arrays import Array, copy, deliver, destination, flat, operand
+from fastnn.kernels.arrays import Array
 from fastnn.kernels.equations.elementary import exp_of, tanh_of
 from fastnn.kernels.simd.numbers import fma
-from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import kernel, launch, share, threads_for
 
 # Kernels are told the activation at run time: a name is no Numba argument, and one compiled kernel serves all.
 CODES = {"identity": 0, "tanh": 1, "relu": 2, "logistic": 3, "leaky_relu": 4, "gelu": 5, "silu": 6}
@@ -28,10 +25,6 @@ STORED = frozenset({"gelu", "silu"})
 LEAK = 0.01
 # gelu is the approximation by tanh: z / 2 * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 z**3))), Hendrycks and Gimpel, 2016.
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
-
-# Numbers of a block that is copied and worked on while it is in L1 (16 KB of float32).
-_BLOCK = 4096
-_OPERATIONS_PER_TANH = 20.0
 
 
 @jit
@@ -116,51 +109,3 @@ def multiply_by_derivative(code: int, delta: Array, a: Array) -> None:
         leak = a.dtype.type(LEAK)
         for i in range(a.size):
             delta[i] *= leak if a[i] < zero else one
-
-
-class Elementwise(NamedTuple):
-    """What F2 reads and writes."""
-
-    z: Array
-    out: Array
-
-
-@jit
-def tanh_block(args: Elementwise, part: int, parts: int) -> None:
-    """F2 for this part's numbers."""
-    first, last = share(args.z.size, LINE_BYTES // args.z.itemsize, part, parts)
-    for start in range(first, last, _BLOCK):
-        stop = min(start + _BLOCK, last)
-        copy(args.z[start:stop], args.out[start:stop])
-        activate(_TANH, args.out[start:stop])
-
-
-_tanh = kernel(tanh_block)
-
-
-def tanh(z: Array, out: Array | None = None) -> Array:
-    """Hyperbolic tangent (F2): ``a = tanh(z)``, at most 3 ULP off in float32 and 4 in float64.
-
-    Parameters
-    ----------
-    z : ndarray of any shape, float32 or float64
-    out : ndarray of the same shape and dtype, optional
-        Where to put the result; may be `z` itself.
-
-    Returns
-    -------
-    a : ndarray of the shape of `z`
-        Within [-1, 1]; NaN where `z` is.
-
-    Raises
-    ------
-    TypeError
-        If the dtype is another one, or they differ.
-    ValueError
-        If `out` doesn't fit.
-    """
-    z = operand("z", z, 0)
-    result = destination(out, z.shape, z.dtype, (z,) if out is not z else ())
-    if result.size:
-        launch(_tanh, Elementwise(flat(z), flat(result)), threads=threads_for(_OPERATIONS_PER_TANH * z.size))
-    return deliver(result, out)

@@ -9,11 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.kernels.arrays import Array, check_shape, flat, operand
+from fastnn.kernels.arrays import Array
 from fastnn.kernels.simd.numbers import fma
-from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import kernel, launch, share, threads_for
 
 CODES = {"sgd": 0, "momentum": 1, "nesterov": 2, "adam": 3}
 _SGD, _MOMENTUM, _NESTEROV, _ADAM = CODES.values()
@@ -79,52 +77,3 @@ def solver_step(solver: int, param: Array, grad: Array, slot_1: Array, slot_2: A
             slot_1[i] = m
             slot_2[i] = v
             param[i] -= rates.step * m / (np.sqrt(v) + rates.epsilon)
-
-
-class SgdStep(NamedTuple):
-    """What U1 reads and writes."""
-
-    param: Array
-    grad: Array
-    step_size: float
-
-
-@jit
-def sgd_step_block(args: SgdStep, part: int, parts: int) -> None:
-    """U1 for this part's parameters."""
-    first, last = share(args.param.size, LINE_BYTES // args.param.itemsize, part, parts)
-    dtype = args.param.dtype.type
-    step_down(args.param[first:last], args.grad[first:last], dtype(args.step_size))
-
-
-_sgd_step = kernel(sgd_step_block)
-
-
-def sgd_step(param: Array, grad: Array, step_size: float) -> None:
-    """Step against the gradient (U1), in place: ``param -= step_size * grad``.
-
-    Parameters
-    ----------
-    param : ndarray of any shape, float32 or float64
-        Weights or biases; overwritten. Must be C-contiguous and writable.
-    grad : ndarray of the same shape and dtype
-    step_size : float
-
-    Raises
-    ------
-    TypeError
-        If a dtype is another one, or they differ.
-    ValueError
-        If the shapes differ, or `param` can't be written in place.
-    """
-    if not isinstance(param, np.ndarray):
-        raise TypeError(f"param must be an array, to be changed in place, got {type(param).__name__}.")
-    values = operand("param", param, 0)
-    if not param.flags.writeable or (param.size and not np.shares_memory(values, param)):
-        raise ValueError("param must be writable, C-contiguous and of native byte order, to be changed in place.")
-    grad = operand("grad", grad, 0, values.dtype)
-    check_shape("grad", grad, param.shape, "the shape of param")
-    if np.may_share_memory(values, grad):
-        grad = grad.copy()
-    if values.size:
-        launch(_sgd_step, SgdStep(flat(values), flat(grad), float(step_size)), threads=threads_for(2.0 * values.size))

@@ -28,7 +28,7 @@ def to_arrow(values: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> 
 def to_numpy(values: pa.Array) -> NDArray[Any]:
     """An Arrow array of numbers as a NumPy array.
 
-    Without nulls it is a read-only view. With nulls it is a new array of floats (float64, unless the values are floats
+    Without nulls it is a view, which must not be written to. With nulls it is a new array of floats (float64, unless the values are floats
     already), in which nulls are NaN.
     """
     dtype = np.dtype(values.type.to_pandas_dtype())

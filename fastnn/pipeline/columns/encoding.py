@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fastnn.kernels.arrays import Array, borrow, deliver, destination, flat, give_back
+from fastnn.kernels.arguments import deliver, destination
+from fastnn.kernels.arrays import Array, borrow, flat, give_back
 from fastnn.kernels.forward.table import BLOCK, COLUMN, MOST_SINGLES, Columns, Encoding, encode
 from fastnn.pipeline.columns.learnt import (
     CategoryColumn,

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fastnn.errors import is_whole
 from fastnn.kernels.arrays import Array
 from fastnn.pipeline.columns.values import codes_of, numbers_of
 
@@ -207,7 +208,7 @@ def _read_column(entry: Mapping[str, Any], parts: Mapping[str, _Reader]) -> Lear
         column = CategoryColumn(name, tuple(categories), other, indicator, shares)
     elif kind in ("number", "date", "boolean"):
         n_edges = values.pop("n_edges")
-        if not isinstance(n_edges, int) or isinstance(n_edges, bool) or n_edges < 0:
+        if not is_whole(n_edges, least=0):
             raise TypeError(f"{name!r} has no number of edges")
         (centre,), (scale,), (fill,) = (parts[part].take(1) for part in ("centre", "scale", "fill"))
         edges, shares = parts["edges"].take(n_edges), parts["shares"].take(n_edges + 2)

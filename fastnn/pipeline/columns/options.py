@@ -9,6 +9,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
+from fastnn.errors import is_whole
+
 Kind = Literal["number", "category", "date", "boolean"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _FOR_NUMBERS = ("impute", "standardise")
@@ -66,7 +68,7 @@ class ColumnOptions:
         if self.kind == "ignore" and any(value is not None for name, value in asdict(self).items() if name != "kind"):
             raise ValueError("a column to ignore has no other options.")
         most = self.max_categories
-        if most is not None and (isinstance(most, bool) or not isinstance(most, int) or most < 1):
+        if most is not None and not is_whole(most, least=1):
             raise ValueError(f"max_categories must be a whole number of at least 1, got {most!r}.")
 
     def check_kind(self, kind: Kind) -> None:

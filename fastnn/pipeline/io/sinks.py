@@ -106,7 +106,7 @@ def _encode(format_: str, file: BinaryIO, schema: pa.Schema, batches: Iterator[p
                 writer.write_batch(_copied(part) if format_ == "arrow" else part)
             written = file.tell()
             if written - synced > _SYNC_BYTES:
-                # Now, while other threads compute: at the end it would take half a second for 160 MB.
+                # To the disk now, while other threads compute: at the end it would take half a second for 160 MB.
                 file.flush()
                 os.fdatasync(file.fileno())
                 synced = written

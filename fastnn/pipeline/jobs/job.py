@@ -55,20 +55,10 @@ class JobOptions:
 
 @dataclass(frozen=True)
 class Task:
-    """An output file and the rows that go into it.
+    """An output file, with the rows that go into it and the columns that it has.
 
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    out : Path
-        The output file.
-    spelt : mapping of str to pyarrow.DataType
-        The columns that arrive as text, and the types that their text is parsed as.
-    schema : pyarrow.Schema
-        The output's columns.
-    may_be_empty : bool
-        Whether a source without rows makes an output without rows, instead of an error.
+    `spelt` names the columns that arrive as text, with the types that the text is parsed as. If the task may be empty,
+    a source without rows makes an output without rows; otherwise that is an error.
     """
 
     source: Source

@@ -21,12 +21,7 @@ OnBadRow = Literal["fail", "null", "skip"]
 class ResultColumns:
     """The columns that a model's scores have: the kept ones, ``prediction``, and a ``probability_…`` for each class.
 
-    Parameters
-    ----------
-    model : Model
-        The model that scores.
-    keep, output, on_bad_row
-        As for `predict_batches`.
+    The parameters are those of `predict_batches`.
     """
 
     def __init__(self, model: Model, keep: Sequence[str], output: Output, on_bad_row: OnBadRow) -> None:
@@ -75,18 +70,9 @@ class ResultColumns:
     def fill(
         self, schema: pa.Schema, batch: pa.RecordBatch, probabilities: np.ndarray, bad: NDArray[np.bool_] | None
     ) -> pa.RecordBatch:
-        """The result's rows for a batch.
+        """The result's rows for a batch that was scored.
 
-        Parameters
-        ----------
-        schema : pyarrow.Schema
-            The result's.
-        batch : pyarrow.RecordBatch
-            The rows that were scored, with the kept columns.
-        probabilities : ndarray, shape (n_classes, n)
-            Their probabilities.
-        bad : ndarray of bool, shape (n,), or None
-            Which rows couldn't be scored; None where there are none.
+        `probabilities` has a row for each class. `bad` says which rows couldn't be scored; it is None if all could be.
         """
         mask = bad if self.on_bad_row == "null" else None
         arrays = [batch.column(name).cast(schema.field(name).type) for name in self.keep]

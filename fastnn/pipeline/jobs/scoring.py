@@ -230,13 +230,7 @@ def _as_batch(item: Any) -> pa.RecordBatch:
 def score_task(job: Job, task: Task, advance: Callable[[int], object] = lambda rows: None) -> Scored:
     """Score a task's rows: the output appears whole or not at all, and its manifest after it.
 
-    Parameters
-    ----------
-    job : Job
-    task : Task
-        One of the job's tasks.
-    advance : callable, optional
-        A function that is called now and then with the number of rows scored since the last call.
+    `advance` is called now and then with the number of rows scored since the last call.
 
     Raises
     ------

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from fastnn.kernels.equations.shuffle import mix, random_bits
-from fastnn.network.samples import Parts, Samples
+from fastnn.network.samples import Checked, Parts
 from fastnn.pipeline.columns.arrow import to_arrow
 from fastnn.pipeline.columns.labels import class_indices
 from fastnn.pipeline.columns.schema import DataError
@@ -78,7 +78,7 @@ class TrainingRows:
 
 
 class StreamedSamples(Parts):
-    """Samples of a model's training, in parts of at most `buffer_rows`.
+    """The samples of a model's training, in parts of at most `buffer_rows` rows.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class StreamedSamples(Parts):
         self.advance: Callable[[int], object] = lambda rows: None
         self._runs = list(rows.runs())
 
-    def parts(self, epoch: int) -> Generator[Samples, None, None]:
+    def parts(self, epoch: int) -> Generator[Checked, None, None]:
         """The samples of an epoch."""
         order = np.arange(len(self._runs))
         if self.seed is not None:
@@ -114,12 +114,12 @@ class StreamedSamples(Parts):
                 yield part
                 self.advance(len(part.y))
 
-    def all(self) -> Samples:
-        """All samples with their labels, when the buffer has room for exactly these."""
+    def all(self) -> Checked:
+        """All samples, when the buffer has room for exactly these."""
         parts = list(self._filled(self._runs))
         if [len(part.y) for part in parts] != [self.buffer_rows]:
             raise DataError(f"{self.rows.source.name} was changed while it was read.")
-        return Samples(parts[0].X, self.model.classes[parts[0].y])
+        return parts[0]
 
     def fingerprint(self) -> str:
         """A SHA-256 of the rows that the samples are made from, and of how they are made."""
@@ -135,7 +135,7 @@ class StreamedSamples(Parts):
             digest.update(array.tobytes())
         return digest.hexdigest()
 
-    def _filled(self, runs: Iterable[range]) -> Iterator[Samples]:
+    def _filled(self, runs: Iterable[range]) -> Iterator[Checked]:
         model, target = self.model, self.model.target
         columns = [*model.schema.names(), target]
         buffer = self._buffer()
@@ -153,9 +153,9 @@ class StreamedSamples(Parts):
                     yield buffer
                     buffer, n = self._buffer(), 0
         if n:
-            yield Samples(buffer.X[:n], buffer.y[:n], buffer.sample_weight)
+            yield Checked(buffer.X[:n], buffer.y[:n], buffer.sample_weight)
 
-    def _buffer(self) -> Samples:
+    def _buffer(self) -> Checked:
         network = self.model.network
         X = np.empty((self.buffer_rows, network.n_features), network.dtype)
-        return Samples(X, np.empty(self.buffer_rows, np.int64), np.empty(0, network.dtype))
+        return Checked(X, np.empty(self.buffer_rows, np.int64), np.empty(0, network.dtype))

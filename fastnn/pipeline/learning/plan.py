@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fastnn.training.trainer import TrainOptions
+from fastnn.errors import is_whole
+from fastnn.training.options import TrainOptions
 
 # The rows of a mini-batch where the user names no number, or all rows if there are fewer. scikit-learn's "auto" means
 # the same; that of fastnn's estimators is smaller for fewer than 10,000 rows (a fiftieth of the rows, from 32 to 200).
@@ -18,25 +19,27 @@ class Plan:
     Parameters
     ----------
     hidden : tuple of int
-        The number of units of each hidden layer.
-    activation : {"tanh", "relu", "logistic", "identity"}
-        The hidden layers' activation.
+        The number of units in each hidden layer.
+    activation : {"identity", "tanh", "relu", "logistic", "leaky_relu", "gelu", "silu"}
+        The activation function of the hidden layers.
     dtype : {"float32", "float64"}
         The number format of weights and arithmetic.
     epochs : int
-        The most passes over the rows.
+        The number of passes over the samples. With held-out rows, training may stop earlier.
     validation : float
-        The share of rows, from 0 to below 1, that are held out; not (much) more than 200,000 rows. Training stops when
-        the loss on the held-out rows hasn't fallen for ten epochs, and the best epoch's weights are kept. With 0,
-        training uses all rows and runs for all epochs.
-    hold_out_by : str, optional
+        The share of the samples that is held out for validation. No more than about 200,000 rows are held out. Training
+        stops when the loss on them hasn't fallen for ten epochs, and the best epoch's weights are kept. With 0, all
+        rows are trained on for all epochs.
+    hold_out_by : str or None
         A column of ids, which is then no feature: rows with the same id are held out together. By default rows are held
         out by their position.
-    batch_size : int, optional
-        The rows of a mini-batch, by default 200, or all rows if there are fewer. It replaces the one in `options`.
-    buffer_rows : int, optional
-        How many rows are in memory, and shuffled, at a time, rounded down to whole batches. By default all rows if the
-        network's inputs take no more than 512 MB, otherwise as many as take 128 MB.
+    batch_size : int or None
+        The number of samples in a mini-batch. The last mini-batch of an epoch may be smaller. If one mini-batch holds
+        all samples, they aren't shuffled. None: 200, or all rows if there are fewer. The `batch_size` of `options` has
+        no effect.
+    buffer_rows : int or None
+        The number of rows that are in memory, and shuffled, at a time. By default all rows if the network's inputs take
+        at most 512 MB, otherwise as many as take 128 MB. It is rounded down to whole mini-batches.
     options : TrainOptions
         The solver and its rates. The seed there also makes the first weights and the split.
     """
@@ -56,5 +59,7 @@ class Plan:
             raise ValueError(f"validation is a share from 0 to below 1, got {self.validation:g}.")
         for name in ("batch_size", "buffer_rows"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be a number of rows of at least 1, got {value!r}.")
+            if value is not None:
+                if not is_whole(value, least=1):
+                    raise ValueError(f"{name} must be a number of rows of at least 1, got {value!r}.")
+                object.__setattr__(self, name, int(value))

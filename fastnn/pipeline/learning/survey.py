@@ -23,21 +23,7 @@ from fastnn.pipeline.learning.parts import TrainingRows
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over a source finds.
-
-    Attributes
-    ----------
-    rows : TrainingRows
-        The rows to train on.
-    n_train : int
-        How many these are.
-    classes : ndarray
-        The target's classes.
-    preprocessor : Preprocessor
-        What was learnt of the columns.
-    held_out : pyarrow.Table
-        The held-out rows that the model is measured on.
-    """
+    """What one pass over a source finds: the rows to train on, what was learnt, the rows to measure the model on."""
 
     rows: TrainingRows
     n_train: int
@@ -53,25 +39,11 @@ def survey(
     classes: ClassLearner,
     advance: Callable[[int], object],
 ) -> Survey:
-    """Read a source once.
+    """Read a source once: `statistics` learns the columns, `classes` the target.
 
-    Parameters
-    ----------
-    source : Source
-        The rows.
-    held_out : HeldOut
-        Which of them are held out.
-    statistics : TableStatistics
-        The columns to learn, of which nothing has been read yet.
-    classes : ClassLearner
-        The target, likewise.
-    advance : callable
-        A function that is called with the number of rows read since the last call.
+    `advance` is called with the number of rows read since the last call.
 
-    Raises
-    ------
-    DataError
-        If a column or the target can't be used, or if no row is left to train on or to hold out.
+    Raises a DataError if a column or the target can't be used, or if no row is left to train on or to hold out.
     """
     by = [] if held_out.column is None else [held_out.column]
     block_rows = [rows or 0 for rows in source.block_rows]

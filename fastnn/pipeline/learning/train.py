@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from fastnn.callbacks import Epoch
 from fastnn.network.network import Network
-from fastnn.network.samples import Samples
+from fastnn.network.samples import Checked
 from fastnn.pipeline.columns.labels import ClassLearner, class_indices
 from fastnn.pipeline.columns.options import ColumnOptions, column_options
 from fastnn.pipeline.columns.schema import DataError, Schema, check_names
@@ -31,8 +31,9 @@ from fastnn.pipeline.learning.plan import AUTO_BATCH, Plan
 from fastnn.pipeline.learning.survey import Survey, survey
 from fastnn.pipeline.model import Model
 from fastnn.training.checkpoint import Checkpoint
+from fastnn.training.options import TrainOptions
 from fastnn.training.stopping import VALIDATION_LOSS, Stopping
-from fastnn.training.trainer import Trainer, TrainOptions
+from fastnn.training.trainer import Trainer
 from fastnn.training.validation import Validation
 
 # The network's inputs may take this many bytes in memory; if they take more, one buffer takes this many. Three buffers
@@ -76,7 +77,7 @@ class Training:
     model: Model
     plan: Plan
     options: TrainOptions
-    samples: Samples | StreamedSamples
+    samples: Checked | StreamedSamples
     n_train: int
     validation: Validation | None
 
@@ -87,7 +88,7 @@ class Training:
         """
         net = Network.create(self.model.network.sizes, self.plan.activation, dtype=self.plan.dtype)
         n = min(self.options.batch_size, self.n_train)
-        some = Samples(np.zeros((n, net.n_features), net.dtype), np.zeros(n, np.int64))
+        some = Checked(np.zeros((n, net.n_features), net.dtype), np.zeros(n, np.int64), np.empty(0, net.dtype))
         if self.validation is not None:
             net.predict_proba(self.validation.X)  # before a step, whose size is the user's and may be too large
         list(Trainer(net, self.options).epochs(some, 1))
@@ -232,7 +233,7 @@ def _held_out(plan: Plan, n_rows: int) -> HeldOut:
     return HeldOut(share, seed, plan.hold_out_by, min(1.0, most / (share or 1.0)))
 
 
-def _samples(model: Model, found: Survey, options: TrainOptions, buffer_rows: int | None) -> Samples | StreamedSamples:
+def _samples(model: Model, found: Survey, options: TrainOptions, buffer_rows: int | None) -> Checked | StreamedSamples:
     """The rows to train on as the network's samples: all at once if they fit into memory, otherwise in parts."""
     row_bytes = model.network.n_features * model.network.dtype.itemsize
     batch_size, rows = options.batch_size, buffer_rows or _BUFFER_BYTES // row_bytes
@@ -250,4 +251,4 @@ def _validation(model: Model, table: pa.Table, options: TrainOptions) -> Validat
     for batch in table.to_batches():
         model.preprocessor.transform(batch, model.network.dtype, out=X[start : start + batch.num_rows])
         start += batch.num_rows
-    return Validation(model.network, Samples(X, model.classes[indices]), options.n_threads)
+    return Validation(model.network, Checked(X, indices, np.empty(0, X.dtype)), options.n_threads)

@@ -1,4 +1,4 @@
-"""The population stability index: against its formula, on data that moved and on data that didn't."""
+"""The population stability index: against its formula, and on data that has moved and data that hasn't."""
 
 import numpy as np
 import pyarrow as pa
@@ -70,7 +70,7 @@ def test_a_constant_that_changes(constant):
 
 
 def test_it_depends_on_rows_alone():
-    """Not on how they are cut, nor on how they are kept; other columns are no matter."""
+    """It depends neither on how the rows are divided and encoded, nor on other columns."""
     preprocessor = learnt(a_table(1000))
     table = a_table(200_000, shift=0.1)
     expected = drift(preprocessor, table)

@@ -1,4 +1,4 @@
-"""Preprocessing: rows against a plain formula however they are cut, encodings by hand, refusals, its parts."""
+"""Encoding: rows against a plain formula, however they are divided; encodings by hand; data that is refused."""
 
 import datetime
 import decimal
@@ -42,7 +42,7 @@ KINDS = {
 
 @st.composite
 def tables(draw):
-    """A table of some columns with holes, and an option for each."""
+    """A table of some columns with missing values, and options for some of them."""
     n = draw(st.integers(1, 300))
     columns, options = {}, {}
     for number in range(draw(st.integers(1, 5))):
@@ -58,7 +58,7 @@ def tables(draw):
 
 
 def as_days(value):
-    """Dates as days since 1970, anything else as it is."""
+    """Dates as days since 1970; any other value is returned as it is."""
     epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     if isinstance(value, datetime.datetime):
         return (value - epoch) / datetime.timedelta(days=1)
@@ -81,7 +81,7 @@ def by_hand(column, values: pa.ChunkedArray, dtype) -> np.ndarray:
 
 @settings(deadline=None)
 @given(drawn=tables(), dtype=st.sampled_from(["float32", "float64"]), cut=st.integers(1, 299))
-def test_rows_are_those_of_the_formula_however_they_are_cut(drawn, dtype, cut):
+def test_rows_are_those_of_the_formula_however_they_are_divided(drawn, dtype, cut):
     table, options = drawn
     try:
         preprocessor = learnt(table, options)
@@ -99,7 +99,7 @@ def test_rows_are_those_of_the_formula_however_they_are_cut(drawn, dtype, cut):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_bits_do_not_depend_on_batches_or_holes_elsewhere(dtype):
+def test_bits_do_not_depend_on_batches_or_on_missing_values_elsewhere(dtype):
     rng = np.random.default_rng(2)
     n = 10_000
     table = pa.table(
@@ -146,7 +146,7 @@ def test_missing_numbers_become_the_mean_with_an_indicator():
     preprocessor = learnt(table)
     assert preprocessor.inputs == ["x", "x is missing"]
     np.testing.assert_array_equal(transformed(preprocessor, table), [[-1, 0], [0, 1], [1, 0], [0, 1]])
-    # Without holes in training there is no indicator, and a hole later is the mean.
+    # Without missing values in training there is no indicator, and a value that is missing later becomes the mean.
     whole = learnt(pa.table({"x": [1.0, 3.0]}))
     np.testing.assert_array_equal(transformed(whole, pa.table({"x": [None, 3.0]})), [[0], [1]])
     np.testing.assert_array_equal(transformed(whole, pa.table({"x": pa.nulls(2)})), [[0], [0]])
@@ -163,7 +163,7 @@ def test_categories(encode):
     np.testing.assert_array_equal(
         transformed(preprocessor, pa.table({"t": ["never seen", "a"]})), [[0, 0, 0], [1, 0, 0]]
     )
-    whole = learnt(pa.table({"t": ["a", "missing"]}))  # a category may be called so
+    whole = learnt(pa.table({"t": ["a", "missing"]}))  # since a category may have this name
     assert whole.inputs == ["t=a", "t=missing"]
     np.testing.assert_array_equal(transformed(whole, pa.table({"t": [None, "missing"]})), [[0, 0], [0, 1]])
 

@@ -12,7 +12,7 @@ from fastnn.pipeline.columns.schema import DataError, SchemaError
 
 
 def learn_classes(name, labels, rows=1):
-    """The classes, learnt from batches of so many rows."""
+    """The classes, learnt from batches of `rows` rows."""
     learner = ClassLearner(name)
     for first in range(0, len(labels), rows):
         learner.update(labels.slice(first, rows).combine_chunks())

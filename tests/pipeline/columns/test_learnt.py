@@ -1,4 +1,4 @@
-"""What a model keeps of its columns: its parts in a file, and forged ones."""
+"""The columns that a model keeps: their parts in a file, damaged parts and forged ones."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What a user says of columns: each mistake has an error that says what it is."""
+"""The options of columns: each mistake has an error message that says what is wrong."""
 
 import pytest
 

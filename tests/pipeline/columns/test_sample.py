@@ -1,4 +1,4 @@
-"""The uniform sample of rows: a function of their positions, of a bounded size."""
+"""The uniform sample of rows: it depends on their positions alone, and its size is bounded."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def test_the_sample_depends_on_positions_alone(monkeypatch):
 
 
 def test_the_sample_is_uniform(monkeypatch):
-    """In every tenth of the rows as many as chance gives: within five standard deviations."""
+    """Each tenth of the data has its share of the sample, within five standard deviations."""
     monkeypatch.setattr(module, "SAMPLE_ROWS", 5000)
     counts = np.histogram(sampled(1_000_000, list(range(131_072, 1_000_000, 131_072))), 10, (0, 1_000_000))[0]
     assert abs(counts - 500).max() < 5 * np.sqrt(500)

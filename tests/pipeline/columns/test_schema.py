@@ -1,4 +1,4 @@
-"""The schema: what is inferred, what fits, what is refused by name."""
+"""The schema: what is inferred from a table, which tables match it, and the columns that a refusal names."""
 
 import datetime
 import decimal
@@ -64,7 +64,7 @@ def test_options_change_kinds_and_leave_columns_out():
     ]
     assert schema.text_names == ["town"]
     schema.check(TRAINED)
-    schema.check(TRAINED.set(0, pa.field("age", pa.float64())))  # with a hole, from pandas
+    schema.check(TRAINED.set(0, pa.field("age", pa.float64())))  # as pandas has integers with missing values
     assert Schema.infer(TRAINED, ["y"], {"y": ColumnOptions(kind="ignore")}) == trained()
 
 

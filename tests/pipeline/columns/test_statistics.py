@@ -1,4 +1,4 @@
-"""The streaming pass: moments and counts against the whole data, merging in any order, the sample."""
+"""The pass that learns columns: moments and counts against the whole data, and merging in any order."""
 
 import math
 from itertools import pairwise
@@ -23,7 +23,7 @@ from fastnn.pipeline.columns.statistics import Moments, TableStatistics, deciles
 def test_moments_against_numpy(mean, rows):
     values = np.random.default_rng(3).normal(mean, 1.0, 20_000)
     column = statistics_of(pa.table({"x": values}), rows).finish().columns[0]
-    # The reference sums exactly.
+    # The reference sums are exact.
     exact_mean = math.fsum(values) / len(values)
     exact_scale = math.sqrt(math.fsum((values - exact_mean) ** 2) / len(values))
     assert column.centre == pytest.approx(exact_mean, rel=1e-12, abs=1e-14)
@@ -81,7 +81,7 @@ OPTIONS = {"x": {"impute": "median"}, "i": {"kind": "category", "max_categories"
 
 
 def same(one: Preprocessor, other: Preprocessor) -> bool:
-    """Whether they differ by the rounding of moments at most."""
+    """Whether two preprocessors differ at most by the rounding of moments."""
     parts, others = one.tensors(), other.tensors()
     for name in ("centre", "scale"):
         np.testing.assert_allclose(parts.pop(name), others.pop(name), rtol=1e-12)
@@ -120,7 +120,7 @@ def test_rows_left_out_leave_no_trace():
     for start in range(0, 3000, 700):
         part = table.slice(start, 700).combine_chunks().to_batches()[0]
         statistics.update(part, start, keep[start : start + 700])
-    # There are fewer rows than in a sample: where they stood doesn't matter.
+    # The sample has room for all rows, so their positions don't matter.
     assert same(statistics.finish(), learnt(table.filter(pa.array(keep)), OPTIONS))
 
 
@@ -190,7 +190,7 @@ def test_an_identifier_is_no_category(monkeypatch):
     halves = [statistics_of(table.slice(0, 600)), statistics_of(table.slice(500))]
     with pytest.raises(DataError, match="'my id' has more than 1,000"):
         halves[0].merge(halves[1])
-    (column,) = learnt(table, {"my id": {"categories": ["7"]}}).columns  # others needn't be counted
+    (column,) = learnt(table, {"my id": {"categories": ["7"]}}).columns  # other categories aren't counted one by one
     assert column.shares == pytest.approx((1 / 1001, 1000 / 1001, 0))
 
 

@@ -1,4 +1,4 @@
-"""From Arrow to NumPy: every type, holes, chunks."""
+"""From Arrow's columns to NumPy's numbers: every type, missing values, chunks."""
 
 import datetime
 import decimal
@@ -33,7 +33,7 @@ def test_numbers_of_every_type(type_, encode):
     np.testing.assert_array_equal(numbers_of(array.slice(3)).astype(float), [4])
 
 
-def test_numbers_without_holes_are_not_copied():
+def test_numbers_without_missing_values_are_not_copied():
     array = pa.array(np.arange(5, dtype=np.float32))
     assert np.shares_memory(numbers_of(array), np.frombuffer(array.buffers()[1], np.float32))
 
@@ -89,7 +89,7 @@ def test_codes_of_unusual_dictionaries():
 
 
 def test_integers_are_categories_however_they_are_kept():
-    """A hole makes floats of integers in pandas."""
+    """Pandas makes floats of integers with missing values."""
     categories = ("-3", "10000000000", "7")
     for array in (
         pa.array([7, -3, None, 5, 10_000_000_000]),
@@ -133,10 +133,10 @@ def test_chunks_have_all_rows_in_order(n_rows, sparse, monkeypatch):
         (1, {"most_rows": 3 * FEWEST_ROWS + 1}, 3 * FEWEST_ROWS),
         (64, {"most_rows": module._MOST_ROWS}, module.CHUNK_NUMBERS // 64),
         (module.CHUNK_NUMBERS, {}, FEWEST_ROWS),
-        (0, {}, module._MOST_ROWS),  # of no column there are rows, too
+        (0, {}, module._MOST_ROWS),  # a table without columns has rows, too
     ],
 )
-def test_a_chunk_has_so_many_rows(n_columns, most_rows, rows):
+def test_the_number_of_rows_in_a_chunk(n_columns, most_rows, rows):
     column = np.arange(2 * rows + 1, dtype=np.int8)
     found = [(chunk.start, chunk.n) for chunk in chunks([column] * n_columns, len(column), **most_rows)]
     assert found == [(0, rows), (rows, rows), (2 * rows, 1)]

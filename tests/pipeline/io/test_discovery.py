@@ -1,4 +1,4 @@
-"""What a path means, and the columns that folders make."""
+"""Which files a path stands for, and which columns the names of folders make."""
 
 import os
 
@@ -35,8 +35,8 @@ def folder(tmp_path, monkeypatch):
     ("path", "found"),
     [
         ("d/b.parquet", [("d/b.parquet", "")]),
-        ("d/_SUCCESS", [("d/_SUCCESS", "")]),  # it was asked for
-        ("odd[1].csv", [("odd[1].csv", "")]),  # a name, though it could be a pattern
+        ("d/_SUCCESS", [("d/_SUCCESS", "")]),  # hidden files can be asked for by name
+        ("odd[1].csv", [("odd[1].csv", "")]),  # the name of a file, although it could be a pattern
         ("absent", [("absent", "")]),
         (
             "d",
@@ -65,7 +65,7 @@ def test_paths(folder, path, found, absolute):
 
 
 def test_two_ways_to_a_file_are_one(folder):
-    """The pattern matches folders, and the files in them."""
+    """The pattern matches folders and also the files in them."""
     assert find_files("d/**") == find_files("d/**/*") == find_files("d")
 
 

@@ -1,4 +1,4 @@
-"""One file as a source, in every format, against the same rows as pyarrow and NumPy read them."""
+"""Sources of one file, in every format: their rows are those that pyarrow and NumPy read."""
 
 import bz2
 import gzip
@@ -73,12 +73,12 @@ each_format = pytest.mark.parametrize("format_", WRITERS)
 
 @each_format
 def test_rows_and_blocks(tmp_path, format_):
-    """Of a file whose name says nothing."""
+    """The file's name doesn't tell its format."""
     WRITERS[format_](tmp_path / "data", TABLE, 3)
     source = opened(tmp_path / "data")
     assert source.schema == TABLE.schema
     assert source.name == str(tmp_path / "data") and source.parts == [source] and not source.once
-    assert table_of(source) == TABLE == table_of(source)  # again
+    assert table_of(source) == TABLE == table_of(source)  # a file can be read repeatedly
     assert table_of(source, {"t", "n"}) == TABLE.select(["n", "t"])
     in_blocks = format_ in ("parquet", "arrow")
     assert list(source.block_rows) == ([3, 3, 1] if in_blocks else [None])
@@ -133,7 +133,7 @@ def test_one_huge_row_group_is_not_read_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("format_", ["parquet", "arrow", "stream"])
-def test_columns_that_nobody_asks_for_may_be_anything(tmp_path, format_):
+def test_columns_that_are_not_read_may_be_anything(tmp_path, format_):
     odd = pa.table(
         {
             "x": [1.0, 2.0],
@@ -169,8 +169,8 @@ def test_string_views_are_large_strings(tmp_path, format_):
         assert found["d"].to_pylist() == ["a", None, "a"]
 
 
-def test_of_parquet_only_the_asked_columns_are_read(tmp_path):
-    """The bytes of the others are destroyed."""
+def test_only_the_wanted_columns_of_parquet_are_read(tmp_path):
+    """The test overwrites the bytes of all other columns."""
     pq.write_table(pa.table({"a": range(1000), "b": range(1000)}), tmp_path / "data", compression="none")
     chunk = pq.read_metadata(tmp_path / "data").row_group(0).column(1)
     with open(tmp_path / "data", "r+b") as file:
@@ -261,7 +261,7 @@ def test_csv_types_that_are_known(tmp_path):
 
 
 def test_csv_types_that_a_late_value_changes(tmp_path):
-    """Beyond the first block that is read, and with a column that is empty up to there."""
+    """The value stands after the first block that is read, in which one column is empty."""
     early = b"1,2,\n" * 1_000_000
     (tmp_path / "data").write_bytes(b"x,n,late\n" + early + b"0.5,3,word\n")
     source = opened(tmp_path / "data")
@@ -287,7 +287,7 @@ def test_csv_whose_first_name_looks_like_a_magic_number(tmp_path):
         assert table_of(opened(tmp_path / "data")).to_pydict() == {name: [1], "b": [2]}
 
 
-# Whatever stands in a CSV file's cell, as Arrow reads the whole file.
+# A CSV file's cells may hold anything: they are read as Arrow reads the whole file.
 CELLS = st.one_of(
     st.sampled_from(
         ["", "NA", "nan", "1", "-2", "0.5", "1e3", "true", "False", "007", "x", "2020-01-31", "2020-01-31 12:00:00"]
@@ -311,7 +311,7 @@ def test_csv_as_pyarrow_reads_it(tmp_path_factory, rows):
 
 @pytest.mark.parametrize("types", [(a, b) for a in range(10) for b in range(10)])
 def test_merged_types_are_those_of_one_file(tmp_path, types):
-    """Or strings, where Arrow would find something narrower or broader."""
+    """Or they are strings, where Arrow would find a narrower or a broader type."""
     cells = [
         "",
         "1",
@@ -332,14 +332,14 @@ def test_merged_types_are_those_of_one_file(tmp_path, types):
     one, other, both = found
     merged = merged_type(one, other)
     assert merged == merged_type(other, one)
-    # 1 and true make a column of booleans, 2 and true one of strings.
+    # Arrow takes 1 and true for booleans, but 2 and true for strings.
     hard_to_tell = pa.binary() in (one, other) or {one, other} == {pa.int64(), pa.bool_()}
     assert merged == both or (hard_to_tell and merged == pa.string())
 
 
 @pytest.mark.parametrize("format_", [*WRITERS, "npy"])
 def test_a_partition_makes_columns(tmp_path, format_):
-    """A column of the file's own with its name yields to it."""
+    """The partition's column replaces a column of the same name in the file."""
     path = tmp_path / "data"
     if format_ == "npy":
         with open(path, "wb") as file:
@@ -390,10 +390,10 @@ def test_truncated_anywhere(tmp_path, format_):
 
 
 def test_a_stream_without_its_end(tmp_path):
-    """What is whole is read; a batch that isn't is an error."""
+    """All complete batches are read; an incomplete one is an error."""
     write_stream(tmp_path / "data", TABLE, 3)
     content = (tmp_path / "data").read_bytes()
-    (tmp_path / "data").write_bytes(content[:-8])  # the mark of its end alone
+    (tmp_path / "data").write_bytes(content[:-8])  # without the mark of the end
     assert table_of(opened(tmp_path / "data")) == TABLE
     (tmp_path / "data").write_bytes(content[:-100])
     batches = opened(tmp_path / "data").batches()

@@ -1,4 +1,4 @@
-"""Files, sets of files, tables and streams as sources."""
+"""Opening files, sets of files, tables and streams as sources."""
 
 import gzip
 import os
@@ -144,11 +144,11 @@ def test_a_folder_of_partitions(hive):
     assert [part.name for part in source.parts] == sorted(map(str, hive.rglob("*.parquet")))
     joined = pa.concat_tables(rows_of(part) for part in source.parts)
     assert joined == rows_of(source)
-    # Patterns and lists of them see the same rows.
+    # Patterns and lists of patterns find the same rows.
     years = [f"{hive}/year={year}/**/*.parquet" for year in (2020, 2021, 2022)]
     assert rows_of(open_source(f"{hive}/year=*")) == joined
     assert rows_of(open_source([f"{hive}/*/*/*.parquet"])) == joined
-    # Below the pattern's first wildcard there is no year.
+    # The folders of the years stand before the patterns' first wildcard, so they make no column.
     assert open_source(years).schema.names == ["x", "i", "town"]
 
 

@@ -18,7 +18,7 @@ def threads():
 
 
 def soon(condition):
-    """Whether it holds within a few seconds."""
+    """Whether the condition holds within a few seconds."""
     deadline = time.monotonic() + 5
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.001)
@@ -26,7 +26,7 @@ def soon(condition):
 
 
 class Made:
-    """A stream that notes what becomes of it."""
+    """A stream that records how many items were made and which thread closed it."""
 
     def __init__(self, n, error=None):
         self.n, self.error = n, error
@@ -57,7 +57,7 @@ def test_the_same_items_in_order_made_elsewhere(n):
 def test_at_most_n_wait(n):
     made = Made(1000)
     stream = read_ahead(made, n)
-    assert made.made == 0  # nothing begins before it is asked for
+    assert made.made == 0  # nothing is made before the first item is asked for
     for taken in range(1, 4):
         next(stream)
         assert soon(lambda taken=taken: made.made == taken + n)
@@ -84,7 +84,7 @@ def test_making_goes_on_while_the_caller_works():
 def test_errors_come_in_their_turn(error):
     stream = read_ahead(Made(5, error), 3)
     assert [next(stream) for _ in range(5)] == list(range(5))
-    # A generator can't raise StopIteration: Python makes it a RuntimeError.
+    # A generator can't raise StopIteration: Python turns it into a RuntimeError.
     with pytest.raises(RuntimeError if isinstance(error, StopIteration) else type(error)):
         next(stream)
     assert not threads()

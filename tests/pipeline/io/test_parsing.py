@@ -8,6 +8,7 @@ import pytest
 
 from fastnn.pipeline.columns.options import ColumnOptions
 from fastnn.pipeline.columns.schema import DataError, Schema, SchemaError
+from fastnn.pipeline.io.formats import Csv
 from fastnn.pipeline.io.parsing import open_for, parse, parsed_schema
 
 TYPES = {"x": pa.float64(), "b": pa.bool_(), "when": pa.timestamp("us")}
@@ -32,12 +33,12 @@ def test_what_text_spells():
         None,
         "2020-01-01T10:00:00.250000",
     ]
-    assert parsed["t"].to_pylist() == ["1", "x", "", "NA"]  # not asked for
-    assert parse(parsed, TYPES, None).equals(parsed)  # nothing is text any more
+    assert parsed["t"].to_pylist() == ["1", "x", "", "NA"]  # not a column to parse
+    assert parse(parsed, TYPES, None).equals(parsed)  # which has no text to parse
 
 
 def test_as_arrow_reads_the_same_file(tmp_path):
-    """But for what is no number, which Arrow makes a string of."""
+    """Arrow's own reader finds the same values; a column with a word in it would be strings for that reader."""
     (tmp_path / "d.csv").write_text("x,t\n1,a\n 2.5 ,b\n,c\nnan,d\n1e400,e\n#N/A,f\n")
     schema = Schema.infer(pa.schema([("x", pa.float64()), ("t", pa.string())]))
     expected = pa.csv.read_csv(tmp_path / "d.csv")
@@ -47,20 +48,20 @@ def test_as_arrow_reads_the_same_file(tmp_path):
     assert parse(batch, spelt, None)["x"].equals(expected["x"].combine_chunks())
 
 
-@pytest.mark.parametrize("strange", [[3], [0, 63, 999], list(range(0, 1000, 7))])
-def test_strange_values_cost_their_rows(strange):
+@pytest.mark.parametrize("unparsable", [[3], [0, 63, 999], list(range(0, 1000, 7))])
+def test_unparsable_values_spoil_only_their_rows(unparsable):
     values = [str(i / 8) for i in range(1000)]
-    for position in strange:
+    for position in unparsable:
         values[position] = f"?{position}"
     batch = pa.record_batch({"x": values})
     bad = np.zeros(1000, np.bool_)
     parsed = parse(batch, TYPES, bad)
-    assert np.flatnonzero(bad).tolist() == strange
+    assert np.flatnonzero(bad).tolist() == unparsable
     assert parsed["x"].is_null().to_pylist() == bad.tolist()
     assert [value for value in parsed["x"].to_pylist() if value is not None] == [
-        i / 8 for i in range(1000) if i not in strange
+        i / 8 for i in range(1000) if i not in unparsable
     ]
-    with pytest.raises(DataError, match=rf"Row {50 + strange[0] + 1}: column 'x' holds '\?{strange[0]}'"):
+    with pytest.raises(DataError, match=rf"Row {50 + unparsable[0] + 1}: column 'x' holds '\?{unparsable[0]}'"):
         parse(batch, TYPES, None, 50)
 
 
@@ -69,8 +70,8 @@ def test_a_column_of_something_else_is_refused():
     with pytest.raises(SchemaError, match="'x' is string, but was double"):
         parse(words, TYPES, None)
     with pytest.raises(DataError, match="Row 2: column 'x' holds 'wide', which is no double"):
-        parse(words, TYPES, None, 1)  # after rows that were fine
-    for first_row in (0, 1):  # a short file may hold nothing but bad rows
+        parse(words, TYPES, None, 1)  # after rows that could be parsed
+    for first_row in (0, 1):  # since a short file may consist of bad rows
         bad = np.zeros(3, np.bool_)
         parse(words, TYPES, bad, first_row)
         assert bad.tolist() == [True, False, True]
@@ -78,7 +79,7 @@ def test_a_column_of_something_else_is_refused():
 
 @pytest.mark.parametrize("type_", [pa.int8(), pa.int64(), pa.uint64(), pa.dictionary(pa.int8(), pa.uint64())])
 def test_categories_of_integers_keep_every_digit(tmp_path, type_):
-    """Beyond 2**53 float64 hasn't all integers; in a column with holes pandas spells them 3.0."""
+    """float64 lacks some integers beyond 2**53; in a column with missing values pandas spells integers as 3.0."""
     largest = 2**64 - 1 if "uint64" in str(type_) else 2**63 - 1
     lines = ["x", "3.0", str(largest), "", f"{largest - 2}.0", "NaN", "0x10", "3.5", "soon"]
     (tmp_path / "d.csv").write_text("\n".join(lines))
@@ -87,7 +88,7 @@ def test_categories_of_integers_keep_every_digit(tmp_path, type_):
     (batch,) = source.batches()
     bad = np.zeros(batch.num_rows, np.bool_)
     parsed = parse(batch, spelt, bad)
-    assert parsed["x"].to_pylist()[:3] == [3, largest, largest - 2]  # an empty line is no row
+    assert parsed["x"].to_pylist()[:3] == [3, largest, largest - 2]  # since an empty line isn't a row
     assert bad.tolist() == [False, False, False, False, True, True, True]
 
 
@@ -104,7 +105,7 @@ def test_categories_of_integers_keep_every_digit(tmp_path, type_):
     ],
 )
 def test_types_of_training(tmp_path, type_, text, parsed):
-    """Dates are as exact as the file; one that is no date is a bad row, wherever it stands."""
+    """Dates are as exact as in the file; a value that isn't a date makes a bad row, wherever it stands."""
     schema = Schema.infer(pa.schema([("x", type_)]))
     for name, lines in (("good", [text] * 3), ("bad", [text, "soon", text])):
         (tmp_path / name).write_text("\n".join(["x", *lines]))
@@ -121,6 +122,22 @@ def test_another_format_is_left_alone(tmp_path):
     pa.parquet.write_table(pa.table({"x": ["1"]}), tmp_path / "d.parquet")
     source, spelt = open_for(schema, [str(tmp_path / "d.parquet")])
     assert spelt == {} and source.schema.field("x").type == pa.string()
+
+
+def test_several_files_are_opened_once(tmp_path, monkeypatch):
+    """Their types are inferred together; the model's columns come as text, all others with the inferred types."""
+    for day, value in ((1, "1"), (2, "2.5")):
+        (tmp_path / f"day={day}").mkdir()
+        (tmp_path / f"day={day}" / "d.csv").write_text(f"x,more\n{value},{value}\n")
+    opened = []
+    monkeypatch.setattr(Csv, "__init__", lambda *arguments, init=Csv.__init__: opened.append(1) or init(*arguments))
+    schema = Schema.infer(pa.schema([("x", pa.float64()), ("day", pa.int32())]))
+    source, spelt = open_for(schema, [str(tmp_path)])
+    types = [pa.string(), pa.float64(), pa.int32()]
+    assert [part.schema.types for part in source.parts] == [types, types] and source.schema.types == types
+    rows = pa.Table.from_batches([parse(batch, spelt, None) for batch in source.batches()]).to_pydict()
+    assert rows == {"x": [1.0, 2.5], "more": [1.0, 2.5], "day": [1, 2]}
+    assert len(opened) == 2
 
 
 def test_a_file_of_other_columns_is_refused(tmp_path):

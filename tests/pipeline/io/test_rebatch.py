@@ -1,4 +1,4 @@
-"""Batches of another size: the same rows, whatever the cuts."""
+"""Batches of another size have the same rows, however the rows were divided before."""
 
 import pyarrow as pa
 import pytest
@@ -9,7 +9,7 @@ from fastnn.pipeline.io.rebatch import rebatch
 
 @pytest.mark.parametrize("cuts", [[10], [1] * 10, [3, 0, 4, 3], [0, 0, 9, 1], []])
 @pytest.mark.parametrize("rows", [1, 3, 4, 10, 100])
-def test_blocks_leave_no_trace_of_the_cuts(cuts, rows):
+def test_the_result_does_not_depend_on_how_the_rows_were_divided(cuts, rows):
     n = sum(cuts)
     table = pa.table({"i": pa.array(range(n), pa.int64()), "t": pa.array([str(i) for i in range(n)], pa.string())})
     batches, start = [], 0
@@ -24,7 +24,7 @@ def test_blocks_leave_no_trace_of_the_cuts(cuts, rows):
 
 
 def test_no_row_is_lost_where_text_is_too_much_for_one_column(monkeypatch):
-    """Arrow leaves several chunks then."""
+    """Where a column's text is too long for one array, Arrow itself would leave several chunks."""
     monkeypatch.setattr(module, "MOST_TEXT_BYTES", 5000)
     words = pa.array([None if i % 7 == 0 else str(i) * 10 for i in range(300)])
     table = pa.table(

@@ -1,4 +1,4 @@
-"""Writing CSV, Parquet and Arrow files: the rows arrive, nothing appears half-written, and the bytes are the rows'."""
+"""Writing CSV, Parquet and Arrow files: all rows arrive, no file is half-written, and the rows determine the bytes."""
 
 import os
 import stat
@@ -67,12 +67,12 @@ def test_failure_in_the_middle_leaves_the_old_file_alone(tmp_path, name, error):
 @given(cuts=st.lists(st.integers(0, 2 * _GROUP_ROWS), max_size=6))
 @settings(deadline=None, max_examples=10)
 def test_bytes_depend_on_the_rows_alone(tmp_path_factory, name, cuts):
-    """Not on how they were cut, nor on which values the dictionary of a batch happens to have."""
+    """They don't depend on how the rows are divided into batches, nor on the batches' dictionaries."""
     folder = tmp_path_factory.getbasetemp()
     n_rows = 2 * _GROUP_ROWS + 3
     i = np.arange(n_rows)
     text = pa.array(i, mask=i % 7 == 0).cast(pa.string())
-    # The numbers that lie under the nulls are others in each table.
+    # The numbers that lie under the nulls differ between the tables.
     numbers = pa.array(np.where(i % 5 == 0, i * len(cuts), i), mask=i % 5 == 0)
     table = pa.table(
         {"i": numbers, "t": text, "c": pa.array(i // 50_000).cast(pa.string()), "l": text.cast(pa.large_string())}
@@ -94,15 +94,15 @@ def test_bytes_depend_on_the_rows_alone(tmp_path_factory, name, cuts):
 
 @each_format
 def test_text_that_is_too_much_for_one_column(tmp_path, monkeypatch, name):
-    """As if a column had room for fewer bytes: all rows arrive, in their types, and the bytes are the rows'."""
+    """With a lower limit for a column's bytes: all rows arrive in their types, and the rows determine the bytes."""
     for module in (rebatch, sinks):
         monkeypatch.setattr(module, "MOST_TEXT_BYTES", 40_000)
     monkeypatch.setattr(sinks, "_GROUP_ROWS", 1000)
     i = np.arange(2500)
-    # The second thousand has room after all, where its offsets aren't counted.
+    # The second thousand rows fit into one row group: without their offsets they take fewer bytes than the limit.
     words = [None if k % 7 == 0 else f"w{k:04}" * (9 if 1000 <= k < 2000 else 32) for k in i.tolist()]
     table = pa.table({"i": i, "t": words, "few": [f"w{k % 3}" for k in i]})
-    # Dictionaries that can't be combined: their indices have 8 bits.
+    # These dictionaries can't be combined, because their indices have 8 bits.
     few = pa.dictionary(pa.int8(), pa.string())
     encoded = [
         batch.set_column(1, "t", batch["t"].dictionary_encode().cast(few))
@@ -130,7 +130,7 @@ def test_batches_are_made_by_the_caller_and_no_faster_than_they_are_written(tmp_
     def batches():
         for _ in range(12 * group_batches):
             makers.add(threading.current_thread())
-            # What is written isn't kept: a row group's batches wait, it is joined and encoded.
+            # Written rows are freed: at most one row group waits, is joined and is encoded.
             assert pa.total_allocated_bytes() - before < 5 * group_batches * one.nbytes
             yield pa.RecordBatch.from_arrays([pa.compute.add(column, 1) for column in one.columns], schema=one.schema)
 
@@ -156,7 +156,7 @@ except OSError as error:
 
 @each_format
 def test_a_full_disk(tmp_path, name):
-    """As far as a limit of file sizes is like one."""
+    """A limit of file sizes takes the place of a full disk."""
     assert child.run(FULL, str(tmp_path / name)) == "[]\n"
 
 

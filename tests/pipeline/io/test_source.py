@@ -1,4 +1,4 @@
-"""What all sources share: plain types, and errors of one line."""
+"""What all sources share: plain types, and error messages of one line."""
 
 import pyarrow as pa
 import pytest
@@ -40,7 +40,7 @@ def test_a_plain_schema_has_names_and_types_alone():
         (OSError("no\nnumber"), DataError, "f can't be read: no"),
         (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), DataError, "f can't be read: it isn't UTF-8 text."),
         (DataError("as it is"), DataError, "as it is"),
-        # These say nothing about the data.
+        # These errors don't come from the data.
         (pa.ArrowMemoryError("malloc"), MemoryError, "malloc"),
         (ValueError("a caller's own"), ValueError, "a caller's own"),
     ],

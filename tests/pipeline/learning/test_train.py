@@ -14,7 +14,7 @@ import pytest
 
 import fastnn
 from fastnn.files.modelfile import ModelFileError
-from fastnn.network.samples import Parts, Samples
+from fastnn.network.samples import Checked, Parts
 from fastnn.pipeline import DataError
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.plan import Plan
@@ -78,7 +78,7 @@ def test_out_of_core_without_a_shuffle_is_fit_on_the_same_rows(files, validation
 def test_one_buffer_of_all_rows_is_training_in_memory(files):
     """With the shuffle, too."""
     in_memory = prepare(files, "label", PLAN, ["id"])
-    assert isinstance(in_memory.samples, Samples)
+    assert isinstance(in_memory.samples, Checked)
     exact = prepare(files, "label", replace(PLAN, buffer_rows=N_ROWS), ["id"])
     assert bits(exact.run()) == bits(in_memory.run())
 

@@ -1,0 +1,147 @@
+"""One table says what each option is called, what it accepts and means; no interface says anything else."""
+
+import importlib.util
+import inspect
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from sklearn.utils._param_validation import make_constraint
+
+from fastnn import MLPClassifier, MLPRegressor, cli, train
+from fastnn.pipeline import Plan
+from fastnn.training.option_table import (
+    CLASSIFIER,
+    COMMAND_LINE,
+    FIT,
+    OPTIONS,
+    PLAN,
+    REGRESSOR,
+    TRAIN,
+    accepted,
+    checked,
+    command_line_help,
+    options_of,
+)
+from fastnn.training.options import TrainOptions
+from fastnn.training.ranges import Choice, Flag, Real, Whole
+
+ROOT = Path(__file__).parents[2]
+# What a command reads and writes is no option of training.
+FILES = {"data", "target", "model", "ignore", "columns", "plot", "resume", "json"}
+DATA = {"self", "net", "X", "y", "sample_weight", "X_val", "y_val", "sample_weight_val"}
+COMMAND = next(command.callback for command in cli.app.registered_commands if command.callback.__name__ == "train")
+ESTIMATORS = {CLASSIFIER: MLPClassifier, REGRESSOR: MLPRegressor}
+
+
+def defaults(function, but) -> dict[str, object]:
+    """The parameters of a function and their defaults."""
+    parameters = inspect.signature(function).parameters
+    return {name: parameter.default for name, parameter in parameters.items() if name not in but}
+
+
+def defaults_of_fields(cls) -> dict[str, object]:
+    return {field.name: field.default for field in fields(cls) if field.default is not MISSING}
+
+
+@pytest.mark.parametrize(
+    ("interface", "found"),
+    [
+        (TRAIN, defaults(train, DATA)),
+        (CLASSIFIER, defaults(MLPClassifier.__init__, DATA)),
+        (REGRESSOR, defaults(MLPRegressor.__init__, DATA)),
+        (FIT, defaults(MLPClassifier.fit, DATA)),
+        (FIT, defaults(MLPRegressor.fit, DATA)),
+        (PLAN, defaults_of_fields(Plan)),
+        (COMMAND_LINE, defaults(COMMAND, FILES)),
+    ],
+    ids=["train", "MLPClassifier", "MLPRegressor", "MLPClassifier.fit", "MLPRegressor.fit", "Plan", "command line"],
+)
+def test_signatures_have_the_tables_names_and_defaults(interface, found):
+    expected = {name: use.default for name, (_, use) in options_of(interface).items()}
+    assert found == expected
+    assert {name: type(value) for name, value in found.items()} == {
+        name: type(value) for name, value in expected.items()
+    }
+
+
+def test_train_options_are_the_keywords_of_train():
+    keywords = defaults(train, {*DATA, "epochs", "callbacks", "checkpoint", "checkpoint_every"})
+    assert defaults_of_fields(TrainOptions) == keywords
+
+
+def test_docstrings_say_what_the_table_says():
+    """Otherwise run ``python tools/option_docs.py``."""
+    spec = importlib.util.spec_from_file_location("option_docs", ROOT / "tools" / "option_docs.py")
+    assert spec is not None and spec.loader is not None
+    option_docs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(option_docs)
+    for name, interfaces in option_docs.PLACES.items():
+        source = (option_docs.PACKAGE / name).read_text()
+        assert option_docs.rewritten(source, interfaces) == source
+        for interface in interfaces.values():
+            assert all(f" {option} : " in source for option in options_of(interface)), name
+
+
+@pytest.mark.parametrize("interface", ESTIMATORS)
+def test_estimators_check_what_the_table_says(interface):
+    estimator = ESTIMATORS[interface]
+    assert estimator._parameter_constraints.keys() == options_of(interface).keys()
+    for name, (_, use) in options_of(interface).items():
+        satisfied = [
+            make_constraint(each).is_satisfied_by(use.default) for each in estimator._parameter_constraints[name]
+        ]
+        assert any(satisfied), f"{name} doesn't accept its default"
+
+
+def test_the_command_line_says_what_the_table_says():
+    parameters = inspect.signature(COMMAND, eval_str=True).parameters
+    for name in options_of(COMMAND_LINE):
+        option = get_args(parameters[name].annotation)[-1]
+        assert option.help == command_line_help(name)
+        first = accepted(COMMAND_LINE, name)[0]
+        if isinstance(first, Choice):
+            assert option.metavar == f"[{'|'.join(first.values)}]"
+        if isinstance(first, Whole):
+            assert option.min == first.low
+
+
+def test_the_defaults_of_train_are_accepted():
+    for name, (_, use) in options_of(TRAIN).items():
+        if name not in ("callbacks", "checkpoint"):
+            assert checked(name, use.default) == use.default
+
+
+def test_meanings_are_sentences():
+    for name, option in OPTIONS.items():
+        assert option.uses, f"{name} is in no interface"
+        for use in option.uses.values():
+            for text in filter(None, (option.summary, option.details, use.summary, use.note)):
+                assert text.endswith("."), text
+
+
+@pytest.mark.parametrize(
+    ("accepts", "inside", "outside", "wrong"),
+    [
+        (Real(0), [0, 1.5, np.float32(2)], [-1e-9, np.inf, np.nan], [True, "1", None]),
+        (Real(0, closed="neither"), [1e-300], [0, np.inf], [None]),
+        (Real(0, 1), [0, 0.5], [1, -1], [None]),
+        (Real(0, 1, "both"), [0, 1], [1.1, np.nan], [None]),
+        (Whole(0, 64), [0, np.int8(7), 2**64 - 1], [-1, 2**64], [1.0, True, None]),
+        (Flag(), [True, np.False_], [], [1, None]),
+        (Choice(("a", "b")), ["a"], ["c", None, 1], []),
+    ],
+    ids=repr,
+)
+def test_ranges(accepts, inside, outside, wrong):
+    for value in inside:
+        found = accepts.checked("it", value)
+        assert found == value and type(found) in (int, float, bool, str)
+    for value in outside:
+        with pytest.raises(ValueError, match="it must be"):
+            accepts.checked("it", value)
+    for value in wrong:
+        with pytest.raises(TypeError, match="it must be"):
+            accepts.checked("it", value)
