@@ -7,9 +7,9 @@ A line is 64 bytes. Rows of activations are padded to whole lines and weights ar
 
 All parameters of a network are one flat vector. For each layer it holds the panels of W, then the padded b, and then
 the padded gains if the layer is normalised (see `forward.normalised`). The vector of a network with normalised layers
-ends with a row of zeros. So the optimiser's state, a copy of the best weights, and a check that all are finite are one array
-operation each. All other numbers that belong to some rows are in one flat buffer. `Layout.layers` has a record of
-integers for each layer, which says where its numbers begin. Compiled code reads them as ``layers[layer].w_at``.
+ends with a row of zeros. So the optimiser's state, a copy of the best weights, and a check that all are finite are one
+array operation each. All other numbers that belong to some rows are in one flat buffer. `Layout.layers` has a record
+of integers for each layer, which says where its numbers begin. Compiled code reads them as ``layers[layer].w_at``.
 """
 
 from __future__ import annotations
