@@ -143,7 +143,7 @@ def phased(bodies: Bodies) -> Kernel:
     When it returns, ``team[REACHED]`` is the number of the phase that comes next. It is `last`, or less if `between`
     ended the work early.
     """
-    entry = instance(_entry, _chunk=bodies.chunk, _begin=bodies.begin, _work=work_of(bodies))
+    entry = instance(_entry, bodies.chunk.__name__, _begin=bodies.begin, _work=work_of(bodies))
     return Kernel(bodies.chunk.__name__, keep_on_disk(jit_entry(entry)))
 
 
