@@ -19,13 +19,13 @@ import numpy as np
 
 from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.epoch.hidden import Hidden, backward_rows
-from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of, epoch_of, sample_of, scratch_of
+from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of, epoch_of, gathered_rows, sample_of, scratch_of
 from fastnn.kernels.epoch.team import Bodies
 from fastnn.kernels.epoch.weights import squares_of_weights, transpose
 from fastnn.kernels.equations.loss import ordered_sum
 from fastnn.kernels.equations.shuffle import shuffle
 from fastnn.kernels.equations.solver import CODES
-from fastnn.kernels.forward.rows import Net, forward_rows
+from fastnn.kernels.forward.rows import Net, forward_rows, product
 from fastnn.kernels.layout import ROW_BLOCK, Layout
 from fastnn.kernels.simd.shape import ROWS
 from fastnn.runtime.compiler import jit
@@ -77,6 +77,9 @@ class Inputs(NamedTuple):
 
     rows: Callable[..., Any]
     product: Callable[..., None]
+
+
+PLAIN_ROWS = Inputs(gathered_rows, product)
 
 
 def chunks_of_threads(batch_size: int, n_threads: int) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 
 from fastnn.kernels.arrays import Array
 from fastnn.kernels.epoch.frame import (
+    PLAIN_ROWS,
     SQUARES_PHASE,
     Inputs,
     Program,
@@ -27,7 +28,6 @@ from fastnn.kernels.epoch.frame import (
 )
 from fastnn.kernels.epoch.heads import any_output
 from fastnn.kernels.epoch.hidden import WITH_SLOPES, Hidden
-from fastnn.kernels.epoch.panels import PLAIN_ROWS
 from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of, layer_inputs, scratch_of
 from fastnn.kernels.epoch.team import phased
 from fastnn.kernels.epoch.weights import (

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.kernels.epoch.frame import Inputs, Program, chunks_of_threads, phases_of, rows_phase
+from fastnn.kernels.epoch.frame import PLAIN_ROWS, Program, chunks_of_threads, phases_of, rows_phase
 from fastnn.kernels.epoch.heads import softmax_of_rows
 from fastnn.kernels.epoch.hidden import PLAIN
-from fastnn.kernels.epoch.run import Memory, Run, batch_of, gathered_rows, layer_inputs, scratch_of
+from fastnn.kernels.epoch.run import Memory, Run, batch_of, layer_inputs, scratch_of
 from fastnn.kernels.epoch.team import phased
 from fastnn.kernels.epoch.weights import (
     SQUARES_STRIPES,
@@ -25,7 +25,6 @@ from fastnn.kernels.epoch.weights import (
 from fastnn.kernels.equations.layer import sum_rows
 from fastnn.kernels.equations.loss import columns_size
 from fastnn.kernels.equations.solver import CODES, add_penalty, shrink, solver_step
-from fastnn.kernels.forward.rows import product
 from fastnn.kernels.layout import Layout, aligned_zeros, line_elements
 from fastnn.kernels.simd.moves import PREFETCHED_LINES, prefetch
 from fastnn.kernels.simd.operands import Init, LeftColumns, Out, Right
@@ -125,6 +124,5 @@ def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
     return Memory(layers, aligned_zeros(size, dtype), np.zeros(0, dtype), scratch, scratch_size)
 
 
-PLAIN_ROWS = Inputs(gathered_rows, product)
 _BODIES = phases_of("panels", rows_phase("panels", PLAIN_ROWS, PLAIN, softmax_of_rows), features_phase)
 PANELS = Program(phased(_BODIES), _BODIES, phases=2, memory=memory, chunks=chunks_of_threads)
