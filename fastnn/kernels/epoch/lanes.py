@@ -19,7 +19,7 @@ from fastnn.kernels.epoch.frame import Program, account_batch, finish_batch, sta
 from fastnn.kernels.epoch.heads import softmax_of_columns
 from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of
 from fastnn.kernels.epoch.team import Bodies, phased
-from fastnn.kernels.epoch.weights import SQUARES_STRIPES, decay_of, kept_by_decay, rates_now, squares_of_weights
+from fastnn.kernels.epoch.weights import SQUARES_STRIPES, squares_of_weights, step_of
 from fastnn.kernels.equations.activation import activate, multiply_by_derivative
 from fastnn.kernels.equations.solver import add_penalty, shrink, solver_step
 from fastnn.kernels.forward.rows import Net, forward_columns
@@ -186,14 +186,14 @@ def take_step(run: Run, number: int) -> None:
         other = run.grads[group * size : (group + 1) * size]
         for p in range(size):
             grads[p] += other[p]
-    decay, kept = decay_of(run), kept_by_decay(run)
+    rates, kept, decay = step_of(run.numbers[0], params)
     for layer in range(1, layers.size):
         weights = slice(layers[layer].w_at, layers[layer].b_at)
         if decay > 0:
             add_penalty(grads[weights], params[weights], decay)
         if kept < 1:
             shrink(params[weights], kept)
-    solver_step(run.solver, params, grads, run.state[:size], run.state[size:], rates_now(run))
+    solver_step(run.solver, params, grads, run.state[:size], run.state[size:], rates)
 
 
 def groups(batch_size: int) -> int:
