@@ -31,7 +31,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # The estimators bring scikit-learn, which takes longer to import than everything else together.
+    # The estimators import scikit-learn, which takes longer than everything else together.
     if name == "MLPClassifier":
         from fastnn.estimators.classifier import MLPClassifier
 

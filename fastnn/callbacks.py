@@ -1,4 +1,4 @@
-"""What may be called after each epoch: a progress bar, a log, a condition to stop; and any function."""
+"""Callbacks, which training calls after each epoch: a progress bar, a log, a condition to stop. Any function is one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,17 @@ _LINES_IN_A_LOG = 20
 
 @dataclass(frozen=True)
 class Epoch:
-    """One finished epoch: its number, from 1, its mean loss, and what the held-out samples say, if there are any."""
+    """One finished epoch.
+
+    Attributes
+    ----------
+    number : int
+        The first epoch has number 1.
+    loss : float
+        The mean loss of the training samples.
+    validation_loss, validation_score : float or None
+        The loss and the score of the held-out samples, if there are any.
+    """
 
     number: int
     loss: float
@@ -27,19 +37,20 @@ class Epoch:
 
     @property
     def measures(self) -> str:
-        """Loss and score in words."""
+        """The loss and the held-out accuracy as text."""
         score = "" if self.validation_score is None else f"  held-out accuracy {self.validation_score:.4f}"
         return f"loss {self.loss:.4f}{score}"
 
 
 @contextmanager
 def called(callbacks: Iterable[Callable[[Epoch], Any]], n_epochs: int) -> Iterator[Callable[[Epoch], bool]]:
-    """Begin and end the callbacks around a training of at most so many epochs.
+    """Begin the callbacks of a training of at most `n_epochs` epochs, and end them when it is over.
 
     Yields
     ------
     callable
-        Calls all of them with an epoch; says whether one of them returned something true: training shall stop.
+        A function that calls each callback with an epoch. It returns True if one of them returned something true,
+        which means that training shall stop.
     """
     each = list(callbacks)
     with ExitStack() as stack:
@@ -77,19 +88,19 @@ class TerminalBar:
         self._progress.update(self._task, completed=completed, measures=measures)
 
     def stop(self) -> None:
-        """Leave the bar as it is."""
+        """Stop the bar, which stays on the terminal as it is."""
         self._progress.stop()
 
 
 class ProgressBar:
-    """A bar on a terminal, some lines in a log; on stderr."""
+    """Shows progress on stderr: as a bar on a terminal, otherwise in about twenty lines."""
 
     def __init__(self) -> None:
         self._bar: TerminalBar | None = None
         self._total = 0
 
     def begin(self, n_epochs: int) -> None:
-        """Show an empty bar."""
+        """Show an empty bar, if stderr is a terminal."""
         self._total = n_epochs
         if sys.stderr.isatty():
             self._bar = TerminalBar(n_epochs, "epoch {task.completed}/{task.total}", "{task.fields[measures]}")
@@ -102,25 +113,26 @@ class ProgressBar:
             print(f"epoch {epoch.number}/{self._total}  {epoch.measures}", file=sys.stderr, flush=True)
 
     def end(self) -> None:
-        """Leave the bar as it is."""
+        """Stop the bar, which stays on the terminal as it is."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
 
 
 class EpochLog:
-    """A line for each epoch in a file: its number, losses and score, and the seconds since training began.
+    """Writes a line for each epoch to a file: its number, losses and score, and the seconds since training began.
 
     Parameters
     ----------
     path : str or path-like
-        Ends in ``.csv`` or ``.jsonl``. Each training writes it anew, a resumed one with the epochs done before.
+        A name that ends in ``.csv`` or ``.jsonl``. Each training begins the file anew. A training that goes on from a
+        checkpoint writes the epochs before the checkpoint, too.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         if self.path.suffix not in (".csv", ".jsonl"):
-            raise ValueError(f"{path}: a log's name ends in .csv or .jsonl.")
+            raise ValueError(f"{path}: the name of a log must end in .csv or .jsonl.")
         self._file: TextIO | None = None
         self._began = 0.0
 
@@ -140,7 +152,7 @@ class EpochLog:
             writer.writerow(entry)
         else:
             print(json.dumps(entry), file=self._file)
-        self._file.flush()  # for who watches it
+        self._file.flush()  # so that the file can be watched
 
     def end(self) -> None:
         """Close the file."""
@@ -150,12 +162,12 @@ class EpochLog:
 
 
 class StopWhen:
-    """Stop training when ``condition(epoch)`` is true.
+    """Stops training when ``condition(epoch)`` is true.
 
     Parameters
     ----------
     condition : callable
-        Is given an `Epoch`.
+        A function of an `Epoch`.
     """
 
     def __init__(self, condition: Callable[[Epoch], Any]) -> None:

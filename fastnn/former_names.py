@@ -1,7 +1,7 @@
 """Modules under the names that they had in earlier versions, for the pickles that name them.
 
-A pickle of an estimator, a network or a table's model says in which module each of its classes is. When such a module
-isn't found under its former name, the finder below gives a stand-in that takes every attribute from the new module.
+A pickle of an estimator, a network or a table's model names the module of each of its classes. When Python doesn't find
+a module by its former name, the finder below supplies a stand-in that takes every attribute from today's module.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 # From a former name to today's, for every module with a class that a pickle may hold. `fastnn.network` and
-# `fastnn.pipeline.columns` are packages now, which have the names of their former classes themselves.
+# `fastnn.pipeline.columns` are packages now, and import the classes that were in the modules of these names.
 FORMER_NAMES = {
     "fastnn.classifier": "fastnn.estimators.classifier",
     "fastnn.regressor": "fastnn.estimators.regressor",

@@ -1,8 +1,9 @@
-"""Plots: the losses of each epoch, the confusion table; and scikit-learn's displays, which work with our estimators.
+"""Plots of losses and of confusion tables, and scikit-learn's displays, which work with fastnn's estimators.
 
-They need matplotlib. `plot_loss` and `plot_confusion` write files, and need neither a display nor pyplot's state. The
-displays follow scikit-learn's conventions: ``from_estimator``, ``plot(ax=)``, ``ax_``, ``figure_``. All but the first,
-`ConfusionMatrixDisplay`, `CalibrationDisplay` and `DecisionBoundaryDisplay`, are scikit-learn's own.
+All of them need matplotlib. `plot_loss` and `plot_confusion` write files; they need neither a display nor the state of
+pyplot. The displays follow scikit-learn's conventions: ``from_estimator``, ``plot(ax=)``, ``ax_``, ``figure_``.
+`LossCurveDisplay` is fastnn's; `ConfusionMatrixDisplay`, `CalibrationDisplay` and `DecisionBoundaryDisplay` are
+scikit-learn's own.
 """
 
 from __future__ import annotations
@@ -20,23 +21,23 @@ from fastnn.files.atomic import check_replaceable, replacing
 
 
 def check_plotting(path: str | os.PathLike[str]) -> None:
-    """Raise what would keep `plot_loss` or `plot_confusion` from writing to `path`, before any work is done.
+    """Raise the error that `plot_loss` or `plot_confusion` would raise for `path`, before any work is done.
 
     Raises
     ------
     ModuleNotFoundError
         If matplotlib isn't installed; the message names the install command.
     ValueError
-        If the name's ending is no image format.
+        If the ending of the name isn't that of an image format.
     """
     formats = _figure()[0].canvas.get_supported_filetypes()
     if _format(path) not in formats:
-        raise ValueError(f"{path}: a plot's name ends in one of .{', .'.join(sorted(formats))}.")
+        raise ValueError(f"{path}: the name of a plot must end in one of .{', .'.join(sorted(formats))}.")
     check_replaceable(path)
 
 
 def plot_loss(path: str | os.PathLike[str], losses: Sequence[float], scores: Sequence[float | None] = ()) -> None:
-    """Draw the training loss of each epoch, and the held-out accuracy if there is one.
+    """Draw the training loss of each epoch, and the held-out accuracy if there are held-out samples.
 
     Parameters
     ----------
@@ -69,16 +70,16 @@ def plot_loss(path: str | os.PathLike[str], losses: Sequence[float], scores: Seq
 
 
 def plot_confusion(path: str | os.PathLike[str], confusion: np.ndarray, classes: Sequence[Any]) -> None:
-    """Draw a confusion table: a row for each true class, shaded by its share of the class.
+    """Draw a confusion table, with a row for each true class. A cell is shaded by its share of the row.
 
     Parameters
     ----------
     path : str or path-like
         An image file; its ending decides the format.
     confusion : ndarray of int, shape (n_classes, n_classes)
-        Rows of each true class that were predicted as each class.
+        ``confusion[i, j]`` is the number of samples of class i that were predicted as class j.
     classes : sequence
-        The labels.
+        The label of each class.
 
     Raises
     ------
@@ -96,7 +97,7 @@ def plot_confusion(path: str | os.PathLike[str], confusion: np.ndarray, classes:
     axes.set_xticks(range(n), labels, rotation=90 if max(map(len, labels)) > 3 else 0)
     axes.set_yticks(range(n), labels)
     axes.set(xlabel="predicted class", ylabel="true class")
-    # More numbers than that can't be read, and take minutes to draw.
+    # The numbers of more classes can't be read, and take minutes to draw.
     if n <= 40:
         for i, j in np.argwhere(confusion):
             color = "white" if shares[i, j] > 0.5 else "black"
@@ -105,13 +106,16 @@ def plot_confusion(path: str | os.PathLike[str], confusion: np.ndarray, classes:
 
 
 class LossCurveDisplay:
-    """The losses of each epoch, and the validation score beside them.
+    """A plot of the losses of each epoch, and of the validation score on an axis of its own.
 
     Parameters
     ----------
     loss_curve : sequence of float
+        The mean training loss of each epoch.
     validation_loss_curve : sequence of float, optional
+        The mean loss of the held-out samples after each epoch.
     validation_scores : sequence of float, optional
+        The score of the held-out samples after each epoch.
 
     Attributes
     ----------
@@ -141,13 +145,14 @@ class LossCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, *, ax: Any = None) -> LossCurveDisplay:
-        """Plot the curves of a fitted estimator of ours, or of one of scikit-learn's with a ``loss_curve_``.
+        """Plot the curves of a fitted estimator.
 
         Parameters
         ----------
         estimator : object
+            An estimator of fastnn's or scikit-learn's that has a ``loss_curve_``.
         ax : matplotlib.axes.Axes, optional
-            By default new ones, of pyplot's.
+            The axes to draw on; by default those of a new figure of pyplot's.
 
         Returns
         -------
@@ -159,12 +164,12 @@ class LossCurveDisplay:
         return cls(estimator.loss_curve_, *curves).plot(ax)
 
     def plot(self, ax: Any = None) -> LossCurveDisplay:
-        """Draw.
+        """Draw the curves.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            By default new ones, of pyplot's.
+            The axes to draw on; by default those of a new figure of pyplot's.
 
         Returns
         -------
@@ -191,7 +196,7 @@ class LossCurveDisplay:
         return self
 
 
-_SCIKIT_LEARNS = {
+_FROM_SCIKIT_LEARN = {
     "ConfusionMatrixDisplay": "sklearn.metrics",
     "CalibrationDisplay": "sklearn.calibration",
     "DecisionBoundaryDisplay": "sklearn.inspection",
@@ -200,14 +205,14 @@ _SCIKIT_LEARNS = {
 
 def __getattr__(name: str) -> Any:
     # scikit-learn takes long to import, and the command line's plots don't need it.
-    if name in _SCIKIT_LEARNS:
+    if name in _FROM_SCIKIT_LEARN:
         _matplotlib()
-        return getattr(importlib.import_module(_SCIKIT_LEARNS[name]), name)
+        return getattr(importlib.import_module(_FROM_SCIKIT_LEARN[name]), name)
     raise AttributeError(f"module 'fastnn.plot' has no attribute {name!r}")
 
 
 def _figure(side: float | None = None) -> tuple[Any, Any]:
-    """A figure of its own: pyplot would keep it, choose a window system, and belongs to the caller."""
+    """A figure that pyplot knows nothing of: pyplot would keep it and choose a window system, and is the caller's."""
     _matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

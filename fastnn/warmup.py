@@ -1,4 +1,4 @@
-"""Compile everything now and keep it on disk, so that nothing is compiled later: for container images."""
+"""Compiles all kernels and keeps them on disk, so that nothing is compiled later, for example in a container."""
 
 from __future__ import annotations
 
@@ -22,25 +22,27 @@ from fastnn.kernels.forward.table import (
 from fastnn.kernels.programs import KINDS, Kind
 from fastnn.network.ensemble import Ensemble
 from fastnn.network.network import Network
-from fastnn.runtime.launch import available_threads, launch
+from fastnn.network.trainable import Trainable
+from fastnn.runtime.launch import launch
 from fastnn.runtime.region import region_address
+from fastnn.runtime.threads import available_threads
 from fastnn.training.trainer import train
 
 _NARROW, _WIDE = [2, 2, 2], [2, 64, 2]
 
 
 def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
-    """Compile every kernel for float32 and float64, serial and (where there is more than one thread) parallel.
+    """Compile the kernels for float32 and float64, and, where there is more than one thread, the parallel region.
 
     Parameters
     ----------
     report : callable
-        It is called with a line of text before each step.
+        A function that is called with a line of text before each step.
 
     Notes
     -----
-    Ensembles with dropout and the like, with normalised layers, or of sparse samples, are compiled when one is trained,
-    and so are normalised networks of sparse samples.
+    A few kinds of training are compiled when the first network of the kind is trained: ensembles with normalised
+    layers, with sparse samples, or with dropout and other rare options; and normalised networks with sparse samples.
     """
     from scipy.sparse import csr_array
 
@@ -57,7 +59,7 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
             for rows in (X, csr_array(X)):
                 _network(kind, dtype).predict_proba(rows, n_threads=1)
         report(f"{name}: rows of tables")
-        _rows_of_nothing(Network.create(_NARROW, dtype=dtype))
+        _compile_tables(Network.create(_NARROW, dtype=dtype))
         report(f"{name}: the equations")
         _call_each_kernel(X, y)
     if available_threads() > 1:
@@ -66,10 +68,11 @@ def warm_up(report: Callable[[str], None] = lambda line: None) -> None:
 
 
 def _words(kind: Kind) -> str:
+    """The kind's properties as text."""
     return ", ".join(name for name, value in kind._asdict().items() if value) or "plain"
 
 
-def _network(kind: Kind, dtype: type) -> Network | Ensemble:
+def _network(kind: Kind, dtype: type) -> Trainable:
     """A small network, or an ensemble, of this kind."""
     sizes = _NARROW if kind.lanes else _WIDE
     if kind.members:
@@ -77,8 +80,8 @@ def _network(kind: Kind, dtype: type) -> Network | Ensemble:
     return Network.create(sizes, dtype=dtype, layer_norm=kind.normalised)
 
 
-def _rows_of_nothing(net: Network) -> None:
-    """No rows of a table of two columns, to encode and to score."""
+def _compile_tables(net: Network) -> None:
+    """Encode and score a table of two columns that has no rows."""
     no_column, nothing = np.empty(0, np.float32), np.empty(0, net.dtype)
     no_column.flags.writeable = False
     rows = Columns(

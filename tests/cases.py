@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 from fastnn import kernels
 from fastnn.kernels.programs import KINDS, program
 from fastnn.runtime import launch
+from fastnn.runtime import threads as policy
 from fastnn.runtime.cost import Machine
+from fastnn.runtime.process import process
 
 Array = NDArray[Any]
 
 DTYPES = (np.float32, np.float64)
 each_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
-# Nothing, one, a prime below a tile's rows, both sides of one and of two vectors, several tiles and panels.
+# Zero, one, a prime below a tile's rows, numbers around one and two vectors, and several tiles and panels.
 SIZES = (0, 1, 7, 31, 32, 33, 127, 784)
 
 STEP_SIZE = 0.125  # the same number in both dtypes
@@ -163,12 +165,14 @@ def tolerance(dtype: Any, n_terms: int) -> float:
 def threads(n: int) -> Iterator[None]:
     """Every launch within runs on `n` threads, however small it is: for more than one, in a region."""
     numba.get_num_threads()  # starts the threads, which the patched function would have done
-    with mock.patch.multiple(
-        launch,
-        available_threads=lambda: n,
-        LEAST_OPERATIONS=0,
-        machine=lambda n_threads: Machine(region_seconds=0.0, seconds_per_operation=1.0),
-        _threading_layer=lambda: "omp",  # under workqueue it would stay serial
+    with (
+        mock.patch.object(process, "machine", lambda n_threads: Machine(0.0, seconds_per_operation=1.0)),
+        mock.patch.multiple(
+            policy,
+            available_threads=lambda: n,
+            LEAST_OPERATIONS=0,
+            _threading_layer=lambda: "omp",  # under workqueue it would stay serial
+        ),
     ):
         yield
 

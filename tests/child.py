@@ -10,10 +10,10 @@ _DECIDING = ("NUMBA_", "FASTNN_", "OMP_NUM_THREADS")
 
 # Any work pays on two threads, however small; `REGIONS` has an entry for each launch that was split.
 ALWAYS_PARALLEL = """
-from fastnn.runtime import launch
+from fastnn.runtime import launch, process, threads
 from fastnn.runtime.cost import Machine
-launch.LEAST_OPERATIONS = 0
-launch.measure = lambda n_threads: Machine(region_seconds=0.0, seconds_per_operation=1.0)
+threads.LEAST_OPERATIONS = 0
+process.measure = lambda n_threads: Machine(region_seconds=0.0, seconds_per_operation=1.0)
 REGIONS = []
 address = launch.region_address
 launch.region_address = lambda: REGIONS.append(1) or address()

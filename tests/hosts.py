@@ -19,11 +19,11 @@ y = np.arange(300) % 3
 
 def always_parallel() -> list[int]:
     """Let any work pay on two threads, however small; the list gets an entry for each launch that is split."""
-    from fastnn.runtime import launch
+    from fastnn.runtime import launch, process, threads
     from fastnn.runtime.cost import Machine
 
-    launch.LEAST_OPERATIONS = 0
-    launch.measure = lambda n_threads: Machine(region_seconds=0.0, seconds_per_operation=1.0)
+    threads.LEAST_OPERATIONS = 0
+    process.measure = lambda n_threads: Machine(region_seconds=0.0, seconds_per_operation=1.0)
     regions: list[int] = []
     address = launch.region_address
     launch.region_address = lambda: regions.append(1) or address()
@@ -46,7 +46,7 @@ def score(n_threads=2) -> str:
 
 def score_and_threads(estimator, rows, labels) -> dict[str, float]:
     """A scorer for a search: how good, in which process, and how many threads a launch of it may use now."""
-    from fastnn.runtime.launch import usable_threads
+    from fastnn.runtime.threads import usable_threads
 
     return {"score": estimator.score(rows, labels), "process": os.getpid(), "threads": usable_threads()}
 

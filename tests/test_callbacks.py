@@ -1,4 +1,4 @@
-"""What is called after each epoch: ours, any function's, and scikit-learn's."""
+"""Callbacks: fastnn's own, any function, and scikit-learn's."""
 
 import csv
 import json
@@ -124,7 +124,7 @@ sklearn_callback = pytest.importorskip("sklearn.callback", reason="scikit-learn 
 
 
 def epochs_in(monitor):
-    """The rows of the last run's log that are about epochs."""
+    """The rows about epochs in the log of the last run."""
     return [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
 
 
@@ -139,7 +139,7 @@ def regressor(**options):
 )
 @pytest.mark.parametrize("weight", [None, np.arange(150.0)], ids=["plain", "weighted"])
 def test_scikit_learns_monitor_scores_each_epoch(estimator, targets, scoring, weight):
-    """Each score is that of a fit that ends with this epoch, with the weights of the fit."""
+    """Each score is that of a fit which ends with that epoch and has the same weights."""
     monitor = sklearn_callback.ScoringMonitor(scoring=scoring)
     fitted = clone(estimator).set_callbacks(monitor).fit(X, targets, weight)
     score = get_scorer(scoring)
@@ -164,7 +164,7 @@ def test_scikit_learns_monitor_sees_the_best_weights_at_the_end():
 
 
 def test_scikit_learns_monitor_in_a_pipeline_and_in_workers():
-    """In the scaled rows that the step sees; from the processes of a grid search."""
+    """The scores are of the scaled rows that the last step sees; a grid search collects them from its processes."""
     monitor = sklearn_callback.ScoringMonitor(scoring="accuracy")
     scaled = StandardScaler().fit_transform(X)
     make_pipeline(StandardScaler(), small().set_callbacks(monitor)).fit(X, y)
@@ -181,7 +181,7 @@ def test_scikit_learns_monitor_in_a_pipeline_and_in_workers():
 
 
 def test_scikit_learns_progress_bars_are_full_at_the_end(capsys):
-    """Also where training stops early, and in a pipeline and a search."""
+    """Also when training stops early, and within a pipeline and a search."""
     bar = sklearn_callback.ProgressBar(max_propagation_depth=None)
     stopping = {"tol": 10.0, "n_iter_no_change": 1, "max_iter": 50}
     for model, name in (

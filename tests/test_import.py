@@ -1,4 +1,4 @@
-"""`import fastnn` is quick, and brings NumPy and Numba only."""
+"""`import fastnn` is quick, and imports no other libraries than NumPy and Numba."""
 
 from importlib.metadata import version
 
@@ -23,7 +23,7 @@ def test_import_brings_numpy_and_numba_only():
 
 
 def test_import_takes_at_most_60_ms_more_than_numba(tmp_path):
-    # With compiled bytecode, as an installed package has it; the first run writes it.
+    # With compiled bytecode, as an installed package has it: the first run writes the bytecode.
     code = """
     import time, numba
     began = time.perf_counter()
@@ -35,7 +35,7 @@ def test_import_takes_at_most_60_ms_more_than_numba(tmp_path):
 
 
 def test_training_and_scoring_work_without_the_other_libraries():
-    """And whoever then asks for the estimator is told what is missing."""
+    """The estimators' ImportError then names the library that is missing."""
     code = """
     import sys
     for library in ("sklearn", "scipy", "pyarrow", "matplotlib", "typer", "rich"):

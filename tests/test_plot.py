@@ -1,4 +1,4 @@
-"""Plots: files that are images, without pyplot and without leftovers."""
+"""Plots: their files are images, pyplot isn't used, and no temporary file is left."""
 
 import subprocess
 import sys

@@ -6,7 +6,7 @@ from child import run
 
 
 def test_every_kernel_is_compiled_for_both_dtypes():
-    """In a process of its own: here others have been compiled before."""
+    """In a process of its own, for in this one other tests have compiled kernels before."""
     code = """
     import sys
     sys.path.insert(0, sys.argv[1])

@@ -8,6 +8,9 @@ whether there is something to write.
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
+import operator
 import re
 import sys
 import textwrap
@@ -19,7 +22,8 @@ PACKAGE = Path(__file__).parents[1] / "fastnn"
 # The functions and classes whose docstrings describe the options of an interface.
 PLACES = {
     "training/trainer.py": {"train": TRAIN},
-    "estimators/classifier.py": {"MLPClassifier": CLASSIFIER, "MLPClassifier.fit": FIT},
+    "estimators/classifier.py": {"MLPClassifier": CLASSIFIER},
+    "estimators/base.py": {"BaseMLP.fit": FIT},
     "pipeline/learning/plan.py": {"Plan": PLAN},
 }
 
@@ -50,21 +54,17 @@ def section(lines: list[str], interface: Interface, names: list[str], indent: st
     return [line for name in names for line in entries.get(name, [])]
 
 
-def rewritten(source: str, interfaces: dict[str, Interface]) -> str:
-    """A module's source with the options of some of its functions and classes described anew."""
+def rewritten(name: str, source: str, interfaces: dict[str, Interface]) -> str:
+    """The source of the module at this path, with the options of some functions and classes described anew."""
+    module = importlib.import_module("fastnn." + name.removesuffix(".py").replace("/", "."))
     lines = source.splitlines()
     nodes = {node.name: node for node in ast.parse(source).body if hasattr(node, "name")}
-    for name, node in [*nodes.items()]:
-        nodes |= {f"{name}.{inner.name}": inner for inner in node.body if hasattr(inner, "name")}
+    for outer, node in [*nodes.items()]:
+        nodes |= {f"{outer}.{inner.name}": inner for inner in node.body if hasattr(inner, "name")}
     # From the end to the start, so that the numbers of lines above stay right.
-    for name, interface in sorted(interfaces.items(), key=lambda each: -nodes[each[0]].lineno):
-        node = nodes[name]
-        if isinstance(node, ast.ClassDef) and f"{name}.__init__" not in nodes:  # a dataclass
-            names = [field.target.id for field in node.body if isinstance(field, ast.AnnAssign)]
-        else:
-            arguments = nodes.get(f"{name}.__init__", node).args
-            names = [argument.arg for argument in (*arguments.args, *arguments.kwonlyargs)]
-        docstring = node.body[0]
+    for place, interface in sorted(interfaces.items(), key=lambda each: -nodes[each[0]].lineno):
+        names = list(inspect.signature(operator.attrgetter(place)(module)).parameters)
+        docstring = nodes[place].body[0]
         indent = " " * docstring.col_offset
         first = lines.index(f"{indent}Parameters", docstring.lineno) + 2
         last = min(i for i in range(first, docstring.end_lineno) if lines[i].strip() in ("", '"""'))
@@ -78,7 +78,7 @@ def main(check: bool) -> int:
     for name, interfaces in PLACES.items():
         path = PACKAGE / name
         source = path.read_text()
-        if (new := rewritten(source, interfaces)) != source:
+        if (new := rewritten(name, source, interfaces)) != source:
             stale += 1
             if not check:
                 path.write_text(new)

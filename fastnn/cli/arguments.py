@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from fastnn.files.atomic import check_replaceable
+from fastnn.training.option import Choice, Whole
 from fastnn.training.option_table import COMMAND_LINE, accepted, command_line_help
-from fastnn.training.ranges import Choice, Whole
 
 
 def _one_of(values: Sequence[str], *names: str, help: str) -> Any:

@@ -64,7 +64,7 @@ def _about_machine() -> dict[str, Any]:
     import numba
 
     from fastnn.runtime.compile_cache import cache_directory
-    from fastnn.runtime.launch import available_threads
+    from fastnn.runtime.threads import available_threads
 
     versions = {"python": platform.python_version()}
     for package in ("fastnn-numba", "numpy", "numba", "llvmlite", "scikit-learn", "pyarrow", "matplotlib"):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +18,7 @@ from sklearn.utils.multiclass import (
 )
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from fastnn.callbacks import Epoch
-from fastnn.estimators.base import BaseMLP, checkpoint_at
+from fastnn.estimators.base import BaseMLP
 from fastnn.estimators.constraints import constraints
 from fastnn.network.conversion import refuse_unusable
 from fastnn.network.network import Network
@@ -31,6 +28,7 @@ from fastnn.training.option_table import CLASSIFIER
 Array = NDArray[Any]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """Multilayer perceptron classifier with scikit-learn's interface, trained and served by compiled kernels.
 
@@ -114,15 +112,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     n_ensemble : int, default=1
         The number of networks to train. Several networks are trained at the same time. They differ in their seed (that
         of `random_state`, the one after it, and so on), and their outputs are averaged.
+    dtype : {"float32", "float64"}, default="float32"
+        The number format of weights and arithmetic.
+    n_threads : int or None, default=None
+        The most threads to use. The result is the same for any number. None: all threads that the process may use.
     label_smoothing : float, default=0.0
         The share of each target that is spread evenly over all classes.
     class_weight : dict, "balanced" or None, default=None
         The weights of the classes in the training loss, as in scikit-learn. They multiply the sample weights, also
         those of samples that are held out of X.
-    dtype : {"float32", "float64"}, default="float32"
-        The number format of weights and arithmetic.
-    n_threads : int or None, default=None
-        The most threads to use. The result is the same for any number. None: all threads that the process may use.
 
     Attributes
     ----------
@@ -169,150 +167,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     array([0, 0, 0])
     """
 
-    classes_: Array
-    _labels_a_sample: int  # the dimensions of y: 1, or 2 where a sample may have several labels
+    if TYPE_CHECKING:  # annotations in the body itself would be parameters
+        classes_: Array
+        _labels_a_sample: int  # the dimensions of y: 1, or 2 where a sample may have several labels
 
     _default_scoring = "accuracy"
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = constraints(CLASSIFIER)
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "tanh",
-        *,
-        solver: str = "adam",
-        alpha: float = 0.1,
-        batch_size: Any = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.002,
-        power_t: float = 0.5,
-        warmup_epochs: int = 0,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: Any = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: Any = "auto",
-        validation_fraction: float = 0.1,
-        scoring: Any = "loss",
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        weight_decay: float = 0.01,
-        dropout: float = 0.0,
-        clip_norm: float | None = None,
-        layer_norm: bool = False,
-        n_ensemble: int = 1,
-        label_smoothing: float = 0.0,
-        class_weight: Any = None,
-        dtype: str = "float32",
-        n_threads: int | None = None,
-    ) -> None:
-        super().__init__(
-            hidden_layer_sizes,
-            activation,
-            solver=solver,
-            alpha=alpha,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            learning_rate_init=learning_rate_init,
-            power_t=power_t,
-            warmup_epochs=warmup_epochs,
-            max_iter=max_iter,
-            shuffle=shuffle,
-            random_state=random_state,
-            tol=tol,
-            verbose=verbose,
-            warm_start=warm_start,
-            momentum=momentum,
-            nesterovs_momentum=nesterovs_momentum,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            scoring=scoring,
-            beta_1=beta_1,
-            beta_2=beta_2,
-            epsilon=epsilon,
-            n_iter_no_change=n_iter_no_change,
-            weight_decay=weight_decay,
-            dropout=dropout,
-            clip_norm=clip_norm,
-            layer_norm=layer_norm,
-            n_ensemble=n_ensemble,
-            dtype=dtype,
-            n_threads=n_threads,
-        )
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
-
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-        *,
-        callbacks: Iterable[Callable[[Epoch], Any]] = (),
-        checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_every: int = 1,
-    ) -> MLPClassifier:
-        """Train on samples X with labels y.
-
-        Parameters
-        ----------
-        X : array_like or sparse matrix of shape (n_samples, n_features)
-        y : array_like of shape (n_samples,)
-            Integers, strings, booleans or floats.
-        sample_weight : array_like of shape (n_samples,), optional
-            Each sample's weight in the mean loss.
-        X_val : array_like or sparse matrix of shape (n_val, n_features), optional
-            Samples to measure the network by after each epoch: for `early_stopping` in the place of a part of X,
-            without it for the curves alone.
-        y_val : array_like of shape (n_val,), optional
-            Their labels, all among those of `y`.
-        sample_weight_val : array_like of shape (n_val,), optional
-            Their weights.
-        callbacks : iterable of callable
-            Functions that are called with every finished `Epoch`; see `fastnn.callbacks`. Training stops when one of
-            them returns something true. Those of scikit-learn's `set_callbacks` are called, too.
-        checkpoint : str, path-like or None
-            The file that keeps the progress. After a kill, the same call with the same data goes on from there, and
-            ends in the bytes of a training that wasn't interrupted. Without a `random_state`, the seed is taken from
-            the file.
-        checkpoint_every : int
-            The number of epochs from one checkpoint to the next.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TrainingDivergedError
-            If the loss or a weight stops being finite.
-        ModelFileError
-            If `checkpoint` is damaged, or holds the unfinished progress of another training.
-        TypeError, ValueError
-            If the data or a parameter doesn't fit.
-
-        Notes
-        -----
-        Ctrl-C ends training within a tenth of a second, with a warning: the estimator is fitted, its weights are those
-        of the last finished epoch (of the best one with `early_stopping`), and the checkpoint is written.
-        """
-        kept = checkpoint_at(checkpoint, checkpoint_every)
-        restart = not (self.warm_start and hasattr(self, "network_"))
-        samples = self._validate(X, y, sample_weight, restart)
-        held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
-        given = X, y, sample_weight
-        self._fit(samples, held_out, restart, self.max_iter, checkpoint=kept, callbacks=callbacks, given=given)
-        return self
+    alpha: float = 0.1
+    label_smoothing: float = 0.0
+    class_weight: Any = None
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(
@@ -352,9 +216,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         first_call = _check_partial_fit_first_call(self, classes)
         restart = first_call or not hasattr(self, "network_")
         samples = self._validate(X, y, sample_weight, restart=restart, known=True)
-        held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
-        self._fit(samples, held_out, restart, 1, stops=False)
-        return self
+        return self._partial_fit(samples, (X_val, y_val, sample_weight_val), restart)
 
     @classmethod
     def from_sklearn(cls, fitted: Any) -> MLPClassifier:

@@ -7,8 +7,8 @@ from typing import Any
 
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
+from fastnn.training.option import Accepted, Choice, Flag, Real, Whole
 from fastnn.training.option_table import Interface, accepted, options_of
-from fastnn.training.ranges import Accepted, Choice, Flag, Real, Whole
 
 
 def constraints(interface: Interface) -> dict[str, list[Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,8 +10,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastnn.callbacks import Epoch
-from fastnn.estimators.base import BaseMLP, checkpoint_at
+from fastnn.estimators.base import BaseMLP
 from fastnn.network.conversion import refuse_unusable
 from fastnn.network.samples import Samples
 
@@ -52,50 +49,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     _default_scoring = "r2"
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-        *,
-        callbacks: Iterable[Callable[[Epoch], Any]] = (),
-        checkpoint: str | os.PathLike[str] | None = None,
-        checkpoint_every: int = 1,
-    ) -> MLPRegressor:
-        """Train on samples X with values y.
-
-        Parameters
-        ----------
-        X : array_like or sparse matrix of shape (n_samples, n_features)
-        y : array_like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight, X_val, y_val, sample_weight_val, callbacks, checkpoint, checkpoint_every : optional
-            As those of `MLPClassifier.fit`.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        TrainingDivergedError
-            If the loss or a weight stops being finite.
-        ModelFileError
-            If `checkpoint` is damaged, or holds the unfinished progress of another training.
-        TypeError, ValueError
-            If the data or a parameter doesn't fit.
-        """
-        kept = checkpoint_at(checkpoint, checkpoint_every)
-        restart = not (self.warm_start and hasattr(self, "network_"))
-        samples = self._validate(X, y, sample_weight, restart)
-        held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
-        given = X, y, sample_weight
-        self._fit(samples, held_out, restart, self.max_iter, checkpoint=kept, callbacks=callbacks, given=given)
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def partial_fit(
         self,
         X: Any,
@@ -121,9 +74,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         """
         restart = not hasattr(self, "network_")
         samples = self._validate(X, y, sample_weight, restart)
-        held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
-        self._fit(samples, held_out, restart, 1, stops=False)
-        return self
+        return self._partial_fit(samples, (X_val, y_val, sample_weight_val), restart)
 
     def predict(self, X: Any) -> Array:
         """The values of each sample.

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: a temporary file beside the target, fsync, rename."""
+"""Files that appear whole or not at all: written to a temporary file beside the target, synchronised, renamed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ except ModuleNotFoundError:  # Windows
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file that takes the place of `path` when the ``with`` block ends well.
+    """Open a temporary file that takes the place of `path` when the ``with`` block ends without an exception.
 
-    Until then `path` is what it was, absent or old. When the block raises, the temporary file is removed.
+    Until then `path` stays absent, or the old file. If the block raises, the temporary file is removed.
 
     Parameters
     ----------
     path : str or path-like
-        A symbolic link is followed: the file that it points to is replaced.
+        If it is a symbolic link, the file that the link points to is replaced.
 
     Yields
     ------
@@ -37,7 +37,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises
     ------
     OSError
-        If the directory doesn't exist or can't be written, or `path` is something else than a file.
+        If the directory doesn't exist or can't be written, or `path` isn't an ordinary file.
     """
     target = Path(os.path.realpath(path))
     check_replaceable(target)
@@ -49,7 +49,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
             if fcntl is not None:
-                temporary.replace(target)  # while it is locked: a closed one would pass for an orphan
+                temporary.replace(target)  # while it is locked: another process would take a closed file for an orphan
         if fcntl is None:
             temporary.replace(target)
     except BaseException:
@@ -60,24 +60,24 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _temporary_prefix(target: Path) -> str:
-    # Not the name itself, which may be as long as a name can be.
+    # Not the target's name, for that may have the greatest length that a name can have.
     return f".fastnn-{hashlib.sha256(target.name.encode(errors='surrogateescape')).hexdigest()[:8]}-"
 
 
 def _create_temporary(target: Path) -> tuple[int, Path]:
-    """A new file beside the target, locked for as long as this process has it open: it is no orphan."""
+    """A new file beside the target. While this process has it open it is locked, so nobody takes it for an orphan."""
     while True:
         temporary = target.with_name(f"{_temporary_prefix(target)}{secrets.token_hex(8)}.tmp")
-        # Not `tempfile`: its files are private to the user (0600), and the rename would carry that over to the target.
+        # Not `tempfile`: its files are readable by the user only (0600), and the renamed file would stay so.
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         if _lock(descriptor) is not False and os.fstat(descriptor).st_nlink:
             return descriptor, temporary
-        os.close(descriptor)  # another process took it for an orphan before it was locked
+        os.close(descriptor)  # another process took the file for an orphan before it was locked
 
 
 @functools.cache
 def _remove_orphans(target: Path) -> None:
-    """Remove the temporary files that writers of the target left when they were killed; once in a process."""
+    """Remove temporary files of the target whose writers were killed. Each process does this once for a target."""
     for path in target.parent.glob(f"{_temporary_prefix(target)}*.tmp"):
         with suppress(OSError):
             descriptor = os.open(path, os.O_RDWR)
@@ -89,7 +89,7 @@ def _remove_orphans(target: Path) -> None:
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Whether the file could be locked, which nobody else has done then; None where files can't be."""
+    """Whether the file could be locked: then no other process has locked it. None where files can't be locked."""
     if fcntl is None:
         return None
     try:
@@ -102,16 +102,16 @@ def _lock(descriptor: int) -> bool | None:
 
 
 def check_replaceable(path: str | os.PathLike[str]) -> None:
-    """Raise the OSError that `replacing` would end in, as far as it can be known without writing.
+    """Raise the OSError that `replacing` would raise, as far as it can be foreseen without writing.
 
-    A program that works for an hour before it writes asks this first.
+    A program that works for an hour before it writes calls this first.
     """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {target.parent}.")
     if target.is_dir():
         raise IsADirectoryError(f"{path} is a folder.")
-    # A rename would put an ordinary file where a device or a pipe was.
+    # A rename would put an ordinary file in the place of a device or a pipe.
     if target.exists() and not stat.S_ISREG(target.stat().st_mode):
         raise OSError(f"{path} is no ordinary file and can't be replaced by one.")
     if not os.access(target.parent, os.W_OK | os.X_OK):
@@ -119,7 +119,7 @@ def check_replaceable(path: str | os.PathLike[str]) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make the rename survive a power cut, where the system can sync a directory."""
+    """Make the rename survive a power failure, where the system can synchronise a directory."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)

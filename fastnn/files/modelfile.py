@@ -1,8 +1,8 @@
 """Model files: named arrays and a description, as safetensors, written atomically.
 
 The description is one JSON document in the file's metadata, with the format version, the version of fastnn that wrote
-it and a SHA-256 over everything else. This file knows nothing of networks: whoever saves decides what arrays and
-description mean.
+it and a SHA-256 over everything else. What arrays and description mean is up to the caller: this module knows nothing
+of networks.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ def save(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], descripti
     tensors : dict of str to ndarray
         Arrays of any shape, empty ones included, of a float (16 to 64 bits), integer or bool dtype.
     description : dict
-        Anything that JSON can say; no NaN, no infinity.
+        Anything that JSON can hold, except NaN and infinity.
 
     Raises
     ------
     TypeError
-        If a dtype can't be stored, or the description holds what JSON can't say.
+        If a dtype can't be stored, or the description holds something that JSON can't.
     ValueError
         If the description holds NaN or infinity, or a tensor's name is empty, not printable or reserved.
     OSError
-        If the file can't be written. The old file, if any, is untouched and no temporary one is left.
+        If the file can't be written. An earlier file stays as it was, and no temporary file is left.
     """
     import safetensors.numpy  # `import fastnn` loads numpy and numba only
 
     arrays = {name: _storable(name, array) for name, array in tensors.items()}
     document = {"format_version": FORMAT_VERSION, "fastnn_version": _fastnn_version(), "description": description}
-    # Through JSON once, so that what is hashed is what a reader will see (tuples have become lists).
+    # Through JSON once, so that the hash is that of what a reader will see: tuples become lists.
     document = json.loads(_canonical(document))
     document["sha256"] = _checksum(document, arrays)
     content = safetensors.numpy.save(arrays, metadata={_METADATA_KEY: _canonical(document)})
@@ -75,19 +75,19 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     Parameters
     ----------
     path : str or path-like
-        A model file, of a network or of a pipeline.
+        A model file of any kind.
 
     Returns
     -------
     tensors : dict of str to ndarray
-        Arrays of one's own: the file may be replaced or removed afterwards.
+        Copies: the file may be replaced or removed afterwards.
     description : dict
-        As it was given to `save`, with tuples as lists.
+        The description that `save` was given, with lists in place of tuples.
 
     Raises
     ------
     ModelFileError
-        If there is no such file, or it is anything else than an undamaged model file of a known format version.
+        If there is no such file, or the file isn't an undamaged model file of a known format version.
     """
     import safetensors.numpy
 
@@ -98,7 +98,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     except (safetensors.SafetensorError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise ModelFileError(f"{path} is truncated or damaged: its tensors can't be read ({error}).") from None
     stored = document.pop("sha256", None)
-    # Other spellings of the same JSON (1E5 for 1e5) are damage too: only the text that `save` writes is undamaged.
+    # Another spelling of the same JSON (1E5 for 1e5) is damage too: `save` writes each document in one way.
     try:
         undamaged = stored == _checksum(document, tensors) and text == _canonical({**document, "sha256": stored})
     except ValueError:  # a NaN or an infinity, which `save` doesn't write
@@ -115,7 +115,7 @@ def with_prefix(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[bytes, bytes]:
-    """The file in two parts: length field and header, and the tensors' bytes."""
+    """The file in two parts: the length field with the header, and the bytes of the tensors."""
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
@@ -141,7 +141,7 @@ def _check_start(path: Path, start: bytes, size: int) -> None:
     """Compare the header's length with the file's before memory is spent on it."""
     if size == 0:
         raise ModelFileError(f"{path} is empty: it is no model file.")
-    # Even a safetensors file with nothing in it has a length and two braces.
+    # Even an empty safetensors file has a length field and two braces.
     if size < _LENGTH_BYTES + 2 or len(start) <= _LENGTH_BYTES:
         raise ModelFileError(f"{path} is truncated or no model file: it has {size} bytes.")
     if start[_LENGTH_BYTES:] != b"{":
@@ -154,7 +154,7 @@ def _check_start(path: Path, start: bytes, size: int) -> None:
 
 
 def _document(path: str | os.PathLike[str], header: bytes) -> tuple[dict[str, Any], str]:
-    """The JSON document in the header's metadata, with the text that it was parsed from."""
+    """The JSON document in the header's metadata, and the text that it was parsed from."""
     try:
         metadata = json.loads(header[_LENGTH_BYTES:]).get("__metadata__")
     except (ValueError, RecursionError):
@@ -178,8 +178,8 @@ def _document(path: str | os.PathLike[str], header: bytes) -> tuple[dict[str, An
 
 
 def _storable(name: str, array: np.ndarray) -> np.ndarray:
-    """The array as safetensors wants it: C-contiguous, little-endian, its own memory order."""
-    # Not printable: such a name would be escaped, and an escape has more than one spelling.
+    """The array as safetensors takes it: C-contiguous and little-endian."""
+    # A name that isn't printable would be escaped, and an escape has more than one spelling.
     if not name or name == "__metadata__" or not name.isprintable():
         raise ValueError(f"A tensor can't be called {name!r}.")
     array = np.asarray(array)
@@ -205,7 +205,7 @@ def _checksum(document: dict[str, Any], tensors: dict[str, np.ndarray]) -> str:
 
 @functools.cache
 def _fastnn_version() -> str:
-    import importlib.metadata  # slow to import, and only a save needs it
+    import importlib.metadata  # slow to import, and only `save` needs it
 
     try:
         return importlib.metadata.version("fastnn-numba")

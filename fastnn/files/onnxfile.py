@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastnn.errors import missing_package
 from fastnn.files.atomic import replacing
 from fastnn.kernels.equations.activation import GELU_CUBE, GELU_SCALE, LEAK
-from fastnn.runtime.compiler import late
+from fastnn.runtime.forks import late
 
 Array = NDArray[Any]
 

@@ -13,7 +13,7 @@ from fastnn.kernels.epoch.frame import Program
 from fastnn.kernels.equations.activation import STORED
 from fastnn.kernels.layout import Layout, line_elements
 from fastnn.kernels.simd.shape import PANEL_LINES
-from fastnn.runtime.compiler import late
+from fastnn.runtime.forks import late
 
 
 class Kind(NamedTuple):

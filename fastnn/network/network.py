@@ -1,4 +1,4 @@
-"""Network: a multilayer perceptron's parameters, and the probabilities that follow from them."""
+"""Network: one multilayer perceptron."""
 
 from __future__ import annotations
 
@@ -25,33 +25,34 @@ class Network(Trainable):
     Parameters
     ----------
     weights : sequence of ndarray of shape (n_in, n_out)
-        One for each layer, all float32 or all float64.
+        The weights of each layer, all float32 or all float64.
     biases : sequence of ndarray of shape (n_out,)
+        The biases of each layer.
     activation : str or sequence of str
-        The hidden layers' activation, or one for each of them: "tanh", "relu", "logistic", "identity", "leaky_relu"
-        (0.01 below zero), "gelu" (by tanh), "silu".
+        The hidden layers' activation, or that of each: "tanh", "relu", "logistic", "identity", "leaky_relu" (of slope
+        0.01 below zero), "gelu" (in its approximation by tanh), "silu".
     classes : array_like of shape (n_classes,), optional
-        The label of each output: integers, strings, booleans or floats. Without, labels are class indices.
+        The label of each output: integers, strings, booleans or floats. By default labels are class indices.
     feature_names : sequence of str, optional
         The name of each input.
     output : {"softmax", "logistic", "identity"}
-        The last layer's activation: softmax for one class of several, logistic for labels that a sample may have or
-        not, each by itself, identity for a regression.
+        The last layer's activation: softmax where each sample has one class of several, logistic where a sample may
+        have any number of labels, identity for a regression.
     gains : sequence of ndarray of shape (n_out,), optional
-        One for each hidden layer, which is normalised then before its activation f (layer normalisation): a layer's
-        output is ``f(gain * (z - mean(z)) / sqrt(var(z) + 1e-5) + b)``, with ``z = a_prev @ W``, and mean and variance
-        over the layer's units, for each sample.
+        The gains of each hidden layer. With gains the hidden layers are normalised before their activation f (layer
+        normalisation): the output of a layer is ``f(gain * (z - mean(z)) / sqrt(var(z) + 1e-5) + b)`` with
+        ``z = a_prev @ W``, where mean and variance are those of a sample over the layer's units.
 
     Raises
     ------
     TypeError
         If the arrays aren't all float32 or all float64.
     ValueError
-        If the shapes don't fit together, or something isn't finite or unknown.
+        If the shapes don't fit together, a number isn't finite, or a name is unknown.
 
     Notes
     -----
-    `params` is the flat vector that the kernels read: weights in panels, biases and gains, padded (see
+    `params` is the flat vector that the kernels read: padded weights in panels, biases and gains (see
     ``kernels.layout``).
     """
 
@@ -105,15 +106,15 @@ class Network(Trainable):
         Parameters
         ----------
         sizes : sequence of int
-            Inputs, units of each hidden layer, classes: ``[784, 128, 10]``.
-        activation : str or sequence of str
+            The number of inputs, of each hidden layer's units, and of outputs: ``[784, 128, 10]``.
+        activation, classes, feature_names, output
+            As for `Network` itself.
         seed : int
+            The seed of the random weights and biases.
         dtype : {"float32", "float64"}
-        classes : array_like of shape (n_classes,), optional
-        feature_names : sequence of str, optional
-        output : {"softmax", "logistic", "identity"}
+            The dtype of all parameters.
         layer_norm : bool
-            Normalise each hidden layer before its activation, with gains of 1 to begin with.
+            Whether each hidden layer is normalised before its activation. The gains begin as 1.
 
         Returns
         -------

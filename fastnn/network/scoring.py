@@ -15,7 +15,8 @@ from fastnn.kernels.forward.scoring import Predict
 from fastnn.kernels.forward.sparse import SparseRows
 from fastnn.kernels.layout import ROW_BLOCK, Layout, line_elements, width
 from fastnn.network.conversion import as_rows, as_sparse_rows, contiguous, is_sparse, refuse_non_finite
-from fastnn.runtime.launch import launch, threads_for
+from fastnn.runtime.launch import launch
+from fastnn.runtime.threads import threads_for
 
 Array = NDArray[Any]
 

@@ -18,7 +18,8 @@ from fastnn.kernels.layout import line_elements
 from fastnn.network.network import Network
 from fastnn.pipeline.columns.encoding import Preprocessor
 from fastnn.pipeline.columns.schema import DataError, Schema
-from fastnn.runtime.launch import launch, threads_for
+from fastnn.runtime.launch import launch
+from fastnn.runtime.threads import threads_for
 
 
 class Model:

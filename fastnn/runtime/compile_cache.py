@@ -1,11 +1,9 @@
 """Where compiled kernels are kept on disk, and when a kept one may run.
 
 Numba keys a cached function on its own source file. A kernel here calls functions of other files, so an edit
-there would leave stale machine code running. Our cache files carry a hash of every kernel source instead, live in a
-directory of the user's own (mode 0700: they are pickles), and a file that can't be read is a reason to
+there would leave stale machine code running. fastnn's cache files carry a hash of every kernel source instead. They lie
+in a directory of the user's own, of mode 0700, because they are pickles. A file that can't be read is a reason to
 compile again, never an error.
-
-This is the only file that touches Numba's private caching classes.
 """
 
 from __future__ import annotations
@@ -14,24 +12,47 @@ import contextlib
 import functools
 import hashlib
 import os
-import pickle
 import stat
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import llvmlite
 import numba
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+
+from fastnn.runtime import numba_private
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+# The folders of all files that compiled code comes from.
+STAMPED = ("kernels", "runtime")
+
+# Numba's settings that change machine code. The environment sets each one by its name with NUMBA_ in front, except:
+# NUMBA_DEBUGINFO sets DEBUGINFO_DEFAULT, NUMBA_DISABLE_INTEL_SVML decides USING_SVML, and MACHINE_BITS is the
+# interpreter's. Numba's other settings change what is printed, checked or measured, not the code.
+SETTINGS = (
+    "BOUNDSCHECK",
+    "CPU_FEATURES",
+    "CPU_NAME",
+    "DEBUG_ARRAY_OPT_RUNTIME",
+    "DEBUG_NRT",
+    "DEBUGINFO_DEFAULT",
+    "ENABLE_AVX",
+    "EXTEND_VARIABLE_LIFETIMES",
+    "LLVM_REFPRUNE_FLAGS",
+    "LLVM_REFPRUNE_PASS",
+    "LOOP_VECTORIZE",
+    "MACHINE_BITS",
+    "OPT",
+    "PARFOR_MAX_TUPLE_SIZE",
+    "SLP_VECTORIZE",
+    "USING_SVML",
+)
 
 
 def user_cache_root() -> Path:
-    """The directory that a user's caches belong in, by the platform's convention."""
+    """The directory for a user's caches, by the platform's convention."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     if sys.platform == "darwin":
@@ -41,11 +62,11 @@ def user_cache_root() -> Path:
 
 @functools.cache
 def cache_directory() -> Path | None:
-    """The directory of compiled kernels, made private to this user, or None where no directory can be had.
+    """The directory of compiled kernels, made private to this user, or None where no directory can be made.
 
-    It is ``kernels`` (of our own making: nobody else's directory changes its mode) in ``FASTNN_CACHE_DIR``; otherwise
-    in ``fastnn`` in the user's cache directory, or, where that can't be written, in a directory of this user's
-    below the system's temporary one.
+    The directory is ``kernels`` in ``FASTNN_CACHE_DIR``, if that is set. Otherwise it is ``fastnn/kernels`` in the
+    user's cache directory, or, where that can't be written, ``kernels`` in a directory of this user's in the system's
+    temporary directory. Only ``kernels``, which fastnn makes itself, changes its mode.
     """
     configured = os.environ.get("FASTNN_CACHE_DIR")
     if configured:
@@ -69,7 +90,7 @@ def cache_directory() -> Path | None:
 
 
 def _make_private(directory: Path) -> bool:
-    """Make `directory` with mode 0700; False if it can't be written or belongs to somebody else."""
+    """Make `directory` with mode 0700. The result is False if it can't be written or belongs to somebody else."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if hasattr(os, "getuid"):
@@ -85,7 +106,7 @@ def _make_private(directory: Path) -> bool:
 
 
 def _is_filled(directory: Path) -> bool:
-    """Whether a directory that can't be written is a private one with our kernels, as in a read-only container."""
+    """Whether a directory that can't be written, as in a read-only container, is private and holds these kernels."""
     try:
         private = not hasattr(os, "getuid") or (
             stat.S_IMODE(directory.lstat().st_mode) == 0o700 and directory.lstat().st_uid == os.getuid()
@@ -97,91 +118,22 @@ def _is_filled(directory: Path) -> bool:
 
 @functools.cache
 def source_stamp() -> str:
-    """A hash of everything that decides what a kernel compiles to, the processor aside (Numba adds that)."""
-    options = (numba.config.BOUNDSCHECK, numba.config.OPT, numba.config.DEBUGINFO_DEFAULT)
-    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {options}".encode())
-    for folder in ("kernels", "runtime"):
+    """A hash of everything that decides what a kernel compiles to."""
+    settings = {name: getattr(numba.config, name, None) for name in SETTINGS}
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {settings} {numba_private.CODE}".encode())
+    for folder in STAMPED:
         for path in sorted((_PACKAGE / folder).rglob("*.py")):
             digest.update(path.relative_to(_PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
-
-
-class _Locator(_CacheLocator):  # type: ignore[misc]
-    def __init__(self, function: Callable[..., Any], directory: Path) -> None:
-        self._directory = directory
-        self._py_file = function.__code__.co_filename  # named in Numba's warning that a function can't be cached
-        self._line = function.__code__.co_firstlineno
-
-    def get_cache_path(self) -> str:
-        # A stamp of its own per folder: two versions side by side don't overwrite each other's index.
-        return str(self._directory / source_stamp()[:16])
-
-    def get_source_stamp(self) -> str:
-        return source_stamp()
-
-    def get_disambiguator(self) -> str:
-        return str(self._line)
-
-
-class _Impl(CompileResultCacheImpl):  # type: ignore[misc]
-    def __init__(self, function: Callable[..., Any]) -> None:
-        directory = cache_directory()
-        assert directory is not None
-        self._lineno = function.__code__.co_firstlineno
-        self._locator = _Locator(function, directory)
-        name = f"{function.__module__}.{function.__qualname__}"
-        self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
-
-
-class _CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
-    """Numba's cache file with a SHA-256 before the code: damaged code would end the process."""
-
-    def _save_data(self, name: str, data: Any) -> None:
-        content = self._dump(data)
-        with self._open_for_write(self._data_path(name)) as file:
-            file.write(hashlib.sha256(content).digest() + content)
-
-    def _load_data(self, name: str) -> Any:
-        stored = Path(self._data_path(name)).read_bytes()
-        size = hashlib.sha256().digest_size
-        if hashlib.sha256(stored[size:]).digest() != stored[:size]:
-            raise ValueError(f"{name} is damaged")
-        return pickle.loads(stored[size:])
-
-
-class KernelCache(FunctionCache):  # type: ignore[misc]
-    """Numba's function cache in our directory, with our stamp, that never raises."""
-
-    _impl_class = _Impl
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        super().__init__(function)
-        self._cache_file = _CheckedFile(self._cache_path, self._impl.filename_base, source_stamp())
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception:  # truncated, foreign or unreadable: whatever it is, compile instead
-            self._discard()
-            return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        try:
-            super().save_overload(sig, data)
-        except Exception:  # a full disk, or an index that can't be read back
-            self._discard()
-
-    def _discard(self) -> None:
-        with contextlib.suppress(OSError):
-            self.flush()
 
 
 Dispatcher = TypeVar("Dispatcher")
 
 
 def keep_on_disk(dispatcher: Dispatcher) -> Dispatcher:
-    """Give a Numba dispatcher our cache; returns the dispatcher (under NUMBA_DISABLE_JIT a plain function)."""
-    if hasattr(dispatcher, "py_func") and cache_directory() is not None:
-        compiled: Any = dispatcher
-        compiled._cache = KernelCache(compiled.py_func)
+    """Give a Numba dispatcher fastnn's cache, and return the dispatcher."""
+    if hasattr(dispatcher, "py_func"):  # under NUMBA_DISABLE_JIT it is a plain function
+        directory = cache_directory()
+        if directory is not None:
+            numba_private.keep_on_disk(dispatcher, directory, source_stamp())
     return dispatcher

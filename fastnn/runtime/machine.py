@@ -10,12 +10,11 @@ from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils, config
-from numba.extending import intrinsic
+from numba import config, types
+from numba.core import cgutils
 
 from fastnn.runtime.compile_cache import keep_on_disk
-from fastnn.runtime.compiler import jit, jit_entry
+from fastnn.runtime.compiler import intrinsic, jit, jit_entry
 from fastnn.runtime.cost import Machine
 from fastnn.runtime.region import region_address, run_parts
 
@@ -37,7 +36,7 @@ def vector_bytes(features: str) -> int:
     return 64 if "avx512f" in present else 32 if {"avx2", "fma"} <= present else 16
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _chains(typingctx: Any, n_steps: Any) -> Any:
     """An element of ``_CHAINS`` float32 vectors that went through ``v = v * v + v`` so many times."""
 

@@ -1,8 +1,8 @@
 """The parallel region that all kernels share.
 
 ``prange`` over a kernel's body would compile the body again for the region, and twice more for Numba's wrappers around
-it. So there is one region, which calls what it is given the address of; a kernel is compiled once, for one thread
-and for many.
+the region. So there is one region, which calls a function by its address, and each kernel is compiled once, for one
+thread and for many.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import get_num_threads, prange, types
-from numba.core import cgutils, config
-from numba.extending import intrinsic
+from numba import config, get_num_threads, prange, set_num_threads, types
+from numba.core import cgutils
 
+from fastnn.runtime import numba_private
 from fastnn.runtime.compile_cache import keep_on_disk
-from fastnn.runtime.compiler import jit_parallel
+from fastnn.runtime.compiler import intrinsic, jit, jit_parallel
+from fastnn.runtime.template import instance
 
 _I64 = ir.IntType(64)
 # part(arguments, part, parts), with the address of the arguments
@@ -25,20 +26,19 @@ _PART = ir.FunctionType(ir.VoidType(), [_I64, _I64, _I64])
 # region(function, arguments, n_threads), with two addresses
 _REGION = ir.FunctionType(ir.VoidType(), [_I64, _I64, _I64])
 
-# The threading layer's own functions: Numba's get_num_threads and set_num_threads hold a process's addresses, and a
-# function that calls them can't be kept on disk. The types are those that Numba's own parallel code declares for
-# them.
+# The threading layer's own functions (see `numba_private.has_mask_symbols`), with the types that Numba's parallel code
+# declares for them.
 _get_mask: Any = types.ExternalFunction("get_num_threads", types.intp())
 _set_mask: Any = types.ExternalFunction("set_num_threads", types.void(types.intp))
 
 
 def trap(builder: Any) -> None:
-    """End the process: what builds with bounds checks do where Python's exceptions don't reach."""
+    """Emit code that ends the process: in builds with bounds checks, where no Python exception can be raised."""
     kind = ir.FunctionType(ir.VoidType(), [])
     builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.trap"), [])
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _call_part(typingctx: Any, function: Any, arguments: Any, part: Any, parts: Any) -> Any:
     """Call the function at an address."""
 
@@ -49,9 +49,7 @@ def _call_part(typingctx: Any, function: Any, arguments: Any, part: Any, parts: 
     return types.void(types.int64, types.int64, types.int64, types.int64), codegen
 
 
-@keep_on_disk
-@jit_parallel
-def _region(function: int, arguments: int, n_threads: int) -> None:
+def _call_parts(function: int, arguments: int, n_threads: int) -> None:
     # The caller's thread mask is restored in compiled code: from Python that costs 1.5 µs.
     caller = _get_mask()
     _set_mask(n_threads)
@@ -61,32 +59,35 @@ def _region(function: int, arguments: int, n_threads: int) -> None:
     _set_mask(caller)
 
 
+_region = keep_on_disk(jit_parallel(_call_parts))
+
+
 @functools.cache
 def region_address() -> int:
-    """Where the region's code is; the first call starts Numba's threads."""
-    get_num_threads()  # parallel code refers to the threading layer's symbols
-    signature = (types.int64, types.int64, types.int64)
-    dispatcher: Any = _region
-    dispatcher.compile(signature)
-    compiled = dispatcher.overloads[signature]
-    return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
+    """The address of the region's code. The first call starts Numba's threads."""
+    get_num_threads()  # parallel code refers to the threading layer's symbols, which have to be there
+    region = _region
+    if not numba_private.has_mask_symbols():
+        region = jit_parallel(instance(_call_parts, _get_mask=get_num_threads, _set_mask=set_num_threads))
+    return numba_private.native_address(region, (types.int64, types.int64, types.int64))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def run_parts(typingctx: Any, body: Any, args: Any, region: Any, n_threads: Any) -> Any:
-    """Call ``body(args, part, n_threads)`` for every part, in the region at that address; part 0 of 1 if it is 0."""
+@jit
+def _run_alone(body: Any, args: Any, region: int, n_threads: int) -> None:
+    body(args, 0, 1)
+
+
+@intrinsic
+def _run_parts(typingctx: Any, body: Any, args: Any, region: Any, n_threads: Any) -> Any:
     call = body.get_call_type(typingctx, (args, types.int64, types.int64), {})
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        compiled = body.dispatcher.overloads[call.args]
-        context.active_code_library.add_linking_library(compiled.library)
-
-        # What the region calls: it unpacks the arguments.
+        # The function that the region calls: it unpacks the arguments.
         part = ir.Function(builder.module, _PART, builder.function.name + ".part")
         part.linkage = "internal"
         inner = ir.IRBuilder(part.append_basic_block())
         unpacked = inner.load(inner.inttoptr(part.args[0], context.get_value_type(args).as_pointer()))
-        status, _ = context.call_internal_no_propagate(inner, compiled.fndesc, call, [unpacked, *part.args[1:]])
+        status = numba_private.emit_call(context, inner, body, call, [unpacked, *part.args[1:]])
         if config.BOUNDSCHECK:  # a part raises nothing else, and from a region nothing can be raised
             with inner.if_then(status.is_error):
                 trap(inner)
@@ -103,3 +104,8 @@ def run_parts(typingctx: Any, body: Any, args: Any, region: Any, n_threads: Any)
         return context.get_dummy_value()
 
     return types.void(body, args, types.int64, types.int64), codegen
+
+
+# run_parts(body, args, region, n_threads) calls ``body(args, part, n_threads)`` for every part, in the region at that
+# address. If the address is 0, it calls ``body(args, 0, 1)``, and always if Numba lacks what the region needs.
+run_parts = _run_parts if numba_private.HAS_PARTS else _run_alone

@@ -1,4 +1,4 @@
-"""The calls of compiled code that an epoch, or some epochs, consist of: their pace, their threads, their failures."""
+"""The calls of compiled code that train for one or more epochs: how long they are, their threads, their failures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from fastnn.kernels.forward.sparse import Csr, transposed
 from fastnn.kernels.programs import kind_of, program
 from fastnn.network.samples import Checked
 from fastnn.network.trainable import Trainable
-from fastnn.runtime.launch import each_share, launch, pace, sharing, usable_threads
+from fastnn.runtime.launch import launch
+from fastnn.runtime.threads import each_share, pace, sharing, usable_threads
 from fastnn.training.state import TrainingState
 
 Array = NDArray[Any]
@@ -147,7 +148,7 @@ class Calls:
         stride : int
             A call ends at the latest when the number of epochs is a multiple of this.
         counted : int
-            The epochs before these, which `stride` counts, too.
+            The number of epochs before these. They count towards `stride`, too.
         """
         state = self.state
         done, last = 0, self.n_epochs * self.n_batches
@@ -213,12 +214,12 @@ class Calls:
         return end, reached
 
     def _reached(self) -> int:
-        """The number of batches that are done: in an ensemble, by the member that did the fewest."""
+        """The number of batches that are done; in an ensemble, by the member that has done the fewest."""
         places = self._run.team.reshape(self.n_members, -1)[:, team.REACHED]
         return int(places.min()) // self.program.phases
 
     def _counts(self) -> tuple[int, int]:
-        """The epochs and the samples that the state has to count, as compiled code has finished them."""
+        """The epochs that compiled code has finished, and their samples, those of earlier trainings included."""
         finished = self._reached() // self.n_batches
         return self._run.first_epoch + finished, self.samples_before + finished * self.n_rows
 
@@ -234,7 +235,7 @@ class Calls:
 
 
 def _operations_per_batch(net: Trainable, samples: Checked, batch_size: int) -> float:
-    """About as many operations as a mini-batch takes: two for each weight and sample in each of forward, B4 and B2."""
+    """An estimate of the operations of a mini-batch: two for each weight and sample, in the forward pass, B4 and B2."""
     operations = 6.0 * batch_size * net.params.size
     if isinstance(samples.X, Csr):  # a sample has few entries, but each weight of the first layer takes a step
         first = net.n_members * net.layout.weights(net.params, 1).size

@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training has come to, in a file, so that it can go on after a kill to the same bits."""
+"""Checkpoints: the progress of a training in a file, from which it can go on after a kill, to the same bits."""
 
 from __future__ import annotations
 
@@ -26,18 +26,20 @@ Array = NDArray[Any]
 
 @dataclass
 class Progress:
-    """What a training has come to.
+    """The progress of a training.
 
     Parameters
     ----------
     identity : dict of str to JSON-able
-        What decides how the training goes: it may go on only where all of it is the same.
+        Everything that decides how the training goes: options, data, initial weights. A training may go on from this
+        progress only if its own identity is the same.
     vectors : dict of str to ndarray
-        The parameters (``params``), the solver's state, the best parameters so far: each lies as ``Network.params``.
+        The parameters (``params``), the solver's memory (``state.0``, ...) and the best parameters so far (``best``).
+        Each is laid out as ``Network.params``.
     numbers : dict of str to ndarray of float64
-        The solver's numbers, the curves, what the stopping rule has seen.
+        The solver's numbers, the curves of losses and scores, and what the stopping rule has seen.
     finished : bool
-        Whether nothing was left to do.
+        Whether the training ended.
     """
 
     identity: dict[str, Any]
@@ -52,9 +54,9 @@ class Checkpoint:
     Parameters
     ----------
     path : str or path-like
-        Replaced as a whole: there is always one good checkpoint, the new one or that before it.
+        The file. It is always replaced as a whole, so that there is a good checkpoint at any time.
     every : int
-        Epochs between two.
+        The number of epochs from one checkpoint to the next.
 
     Raises
     ------
@@ -84,12 +86,12 @@ class Checkpoint:
     def load(self, net: Trainable) -> Progress | None:
         """The progress of training `net` that the file holds.
 
-        None if there is no file, or it is the finished training of another network: nobody needs that.
+        None if there is no file, or if the file holds the finished training of another network, which nobody needs.
 
         Raises
         ------
         ModelFileError
-            If the file is damaged, or something else than a checkpoint of such a network.
+            If the file is damaged, or isn't a checkpoint of such a network.
         """
         found = self._read()
         if found is None:
@@ -111,7 +113,7 @@ class Checkpoint:
             raise ModelFileError(f"{self.path} is no checkpoint that can be used ({error}): {_ADVICE}") from None
 
     def seed(self) -> int | None:
-        """The seed of the training in the file; None if there is no file."""
+        """The seed of the training in the file; None if there is no file, or no seed in it."""
         found = self._read()
         try:
             seed = None if found is None else found[1]["identity"]["options"]["seed"]
@@ -135,7 +137,7 @@ class Checkpoint:
         vector = np.zeros(net.params.size, net.dtype)
         if any(array.dtype != net.dtype for array in parts.values()):
             raise ValueError(f"{name} holds something else than {net.dtype}")
-        # A solver's state may overflow while all weights are finite.
+        # The solver's memory may overflow while all weights are finite, so only the weights are checked.
         if name in ("params", "best") and not all(np.isfinite(array).all() for array in parts.values()):
             raise ValueError(f"{name} holds NaN or infinity")
         net.fill(vector, parts)
@@ -146,9 +148,10 @@ _ADVICE = "to begin anew, delete it or name another file."
 
 
 def fingerprint(*arrays: Any) -> str:
-    """A SHA-256 of arrays (or what numpy makes arrays of; None is none): dtypes, shapes, numbers.
+    """A SHA-256 of arrays: of their dtypes, their shapes and their values.
 
-    Of sparse rows it is that of their parts.
+    An argument may be anything that NumPy makes an array of, None, or sparse rows, which count as the arrays that they
+    consist of.
     """
     digest = hashlib.sha256()
     for each in chain.from_iterable(_parts(array) for array in arrays):

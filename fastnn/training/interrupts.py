@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, held back to moments when nothing is half done."""
+"""Ctrl-C and SIGTERM, held back until nothing is half done."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _terminations: list[int] = []
 
 
 def _terminate(number: int, frame: Any) -> None:
-    """SIGTERM does what Ctrl-C does, and is taken note of."""
+    """Raise KeyboardInterrupt, as Ctrl-C does, and note that it was SIGTERM."""
     _terminations.append(number)
     raise KeyboardInterrupt
 
 
-# The handlers that mean "raise KeyboardInterrupt now": whoever has others is left alone.
+# The handlers that raise KeyboardInterrupt at once. Only these are replaced; any other handler is the host's own.
 _OURS: dict[int, Callable[[int, Any], None]] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: _terminate,
@@ -26,14 +26,14 @@ _OURS: dict[int, Callable[[int, Any], None]] = {
 
 @contextmanager
 def terminable() -> Iterator[Callable[[], bool]]:
-    """Let SIGTERM end the ``with`` block as Ctrl-C does: by KeyboardInterrupt, which `held_back` holds back.
+    """Let SIGTERM raise KeyboardInterrupt in the ``with`` block, as Ctrl-C does. `held_back` holds it back, too.
 
-    Nothing is changed in another thread than the main one, or where the host has a handler for SIGTERM.
+    Nothing changes outside the main thread, or if the host program has set its own handler for SIGTERM.
 
     Yields
     ------
     callable
-        Whether it was SIGTERM.
+        Returns whether there was a SIGTERM.
     """
     _terminations.clear()
     is_main = threading.current_thread() is threading.main_thread()
@@ -49,16 +49,17 @@ def terminable() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def held_back() -> Iterator[Callable[[], bool]]:
-    """Take note of Ctrl-C in the ``with`` block instead of raising KeyboardInterrupt wherever the program is.
+    """Note Ctrl-C in the ``with`` block, instead of raising KeyboardInterrupt wherever the program is.
 
-    Whoever works in the block asks between two pieces of work, and raises. What nobody raised is raised at the end of
-    the block; a second Ctrl-C doesn't wait. Where Ctrl-C is somebody else's (in another thread than the main one,
-    or with a handler of the host's), nothing is changed. In a `terminable` block all of that holds for SIGTERM, too.
+    The code in the block asks between two pieces of work whether Ctrl-C was pressed, and raises KeyboardInterrupt
+    itself. A Ctrl-C that it didn't ask about is raised at the end of the block. A second Ctrl-C is raised at once.
+    Nothing changes outside the main thread, or if the host program has set its own handler for Ctrl-C. Within a
+    `terminable` block, all of this holds for SIGTERM, too.
 
     Yields
     ------
     callable
-        True once Ctrl-C was pressed; asked once, the answer is False again.
+        Returns whether Ctrl-C was pressed since it was last called.
     """
     is_main = threading.current_thread() is threading.main_thread()
     held = [number for number, handler in _OURS.items() if is_main and signal.getsignal(number) is handler]
@@ -83,7 +84,7 @@ def held_back() -> Iterator[Callable[[], bool]]:
         signal.signal(number, note)
     try:
         yield asked
-    except GeneratorExit:  # the block belongs to a generator that nobody wants more of
+    except GeneratorExit:  # the block is part of a generator that is being closed
         _give_back(held, note)
         if pressed:
             raise KeyboardInterrupt from None
@@ -95,7 +96,7 @@ def held_back() -> Iterator[Callable[[], bool]]:
 
 
 def _give_back(held: list[int], note: Callable[..., None]) -> None:
-    """Restore the handlers from before, where `note` is still there."""
+    """Restore the former handlers of the signals whose handler is still `note`."""
     for number in held:
         if signal.getsignal(number) is note:
             with suppress(ValueError):  # a generator may be closed in another thread

@@ -8,13 +8,12 @@ table, and ``python tools/option_docs.py`` writes the docstrings anew from it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from typing import Any
 
 from fastnn.kernels.equations.activation import CODES as ACTIVATIONS
-from fastnn.training.ranges import NONE, Accepted, Choice, Flag, Other, Real, Whole
+from fastnn.training.option import NONE, Accepted, Choice, Flag, Option, Other, Real, Use, Whole, option
 
 
 class Interface(Enum):
@@ -31,59 +30,6 @@ class Interface(Enum):
 TRAIN, CLASSIFIER, REGRESSOR, FIT, PLAN, COMMAND_LINE = Interface
 
 
-@dataclass(frozen=True)
-class Use:
-    """An option in one interface.
-
-    Parameters
-    ----------
-    default : object
-    name : str, optional
-        The option's name in this interface, if it is another one.
-    note : str, optional
-        What has to be said in this interface beside the option's meaning.
-    accepts : tuple, optional
-        What is accepted in this interface, if it is something else.
-    summary : str, optional
-        The option's meaning in this interface, if it is another one.
-    """
-
-    default: Any
-    name: str = ""
-    note: str = ""
-    accepts: tuple[Accepted, ...] = ()
-    summary: str = ""
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option.
-
-    Parameters
-    ----------
-    accepts : tuple
-        The alternatives that are accepted.
-    summary : str
-        The meaning in one sentence.
-    details : str
-        What else there is to say. The command line leaves it out.
-    uses : dict of Interface to Use
-        The interfaces that have the option; a default alone stands for the `Use` with that default.
-    """
-
-    accepts: tuple[Accepted, ...]
-    summary: str
-    details: str
-    uses: dict[Interface, Use]
-
-
-def _option(
-    accepts: Accepted | tuple[Accepted, ...], summary: str, uses: dict[Interface, Any], details: str = ""
-) -> Option:
-    every = {interface: use if isinstance(use, Use) else Use(use) for interface, use in uses.items()}
-    return Option(accepts if isinstance(accepts, tuple) else (accepts,), summary, details, every)
-
-
 def _estimators(default: Any, name: str = "", **further: Any) -> dict[Interface, Use]:
     return dict.fromkeys((CLASSIFIER, REGRESSOR), Use(default, name, **further))
 
@@ -92,7 +38,7 @@ _FRACTION = Real(0, 1)
 
 OPTIONS: dict[str, Option] = {
     # The network.
-    "hidden_layer_sizes": _option(
+    "hidden_layer_sizes": option(
         (Whole(1), Other("array_like of int", ("array-like",))),
         "The number of units in each hidden layer.",
         {
@@ -101,7 +47,7 @@ OPTIONS: dict[str, Option] = {
             COMMAND_LINE: Use("128", "hidden", "For example 128,64; 0 means no hidden layer.", (Other("str"),)),
         },
     ),
-    "activation": _option(
+    "activation": option(
         (Choice(tuple(ACTIVATIONS)), Other("sequence", ("array-like",))),
         "The activation function of the hidden layers.",
         {
@@ -110,26 +56,26 @@ OPTIONS: dict[str, Option] = {
             COMMAND_LINE: "tanh",
         },
     ),
-    "layer_norm": _option(
+    "layer_norm": option(
         Flag(),
         "Whether to normalise the inputs of each hidden layer's activation, for each sample over the layer's units.",
         _estimators(False),
         "The result is multiplied by a trained gain for each unit before the unit's bias is added.",
     ),
-    "n_ensemble": _option(
+    "n_ensemble": option(
         Whole(1),
         "The number of networks to train.",
         _estimators(1),
         "Several networks are trained at the same time. They differ in their seed (that of `random_state`, the one "
         "after it, and so on), and their outputs are averaged.",
     ),
-    "dtype": _option(
+    "dtype": option(
         Choice(("float32", "float64")),
         "The number format of weights and arithmetic.",
         {**_estimators("float32"), PLAN: "float32", COMMAND_LINE: "float32"},
     ),
     # The solver.
-    "solver": _option(
+    "solver": option(
         Choice(("sgd", "adam", "adamw")),
         "The optimiser: stochastic gradient descent, Adam, or Adam with decoupled weight decay.",
         {
@@ -138,7 +84,7 @@ OPTIONS: dict[str, Option] = {
             COMMAND_LINE: Use("adam", note="sgd has a Nesterov momentum of 0.9, adamw a weight decay of 0.01."),
         },
     ),
-    "step_size": _option(
+    "step_size": option(
         Real(0, closed="neither"),
         "The step size (learning rate).",
         {
@@ -147,49 +93,49 @@ OPTIONS: dict[str, Option] = {
             COMMAND_LINE: Use(1e-3, "learning_rate"),
         },
     ),
-    "learning_rate": _option(
+    "learning_rate": option(
         Choice(("constant", "invscaling", "adaptive", "cosine")),
         "The schedule of the step size.",
         _estimators("constant"),
         '"invscaling" and "adaptive" are scikit-learn\'s, and have an effect with ``solver="sgd"`` only. With "cosine" '
         "and any solver, the step size falls along half a cosine to nothing over `max_iter` epochs.",
     ),
-    "power_t": _option(
+    "power_t": option(
         Real(0),
         'The exponent of ``learning_rate="invscaling"``.',
         _estimators(0.5),
         "The step size is `learning_rate_init` divided by ``(number of samples seen + 1) ** power_t``.",
     ),
-    "warmup_epochs": _option(
+    "warmup_epochs": option(
         Whole(0), "The number of epochs in which the step size rises to `learning_rate_init`.", _estimators(0)
     ),
-    "momentum": _option(
+    "momentum": option(
         Real(0, 1, "both"),
         'The momentum of ``solver="sgd"``: the share of the last step that is added to the next one.',
         {TRAIN: 0.0, **_estimators(0.9)},
     ),
-    "nesterovs_momentum": _option(
+    "nesterovs_momentum": option(
         Flag(),
         'Whether the momentum of ``solver="sgd"`` is Nesterov\'s.',
         {TRAIN: False, **_estimators(True)},
     ),
-    "beta_1": _option(
+    "beta_1": option(
         _FRACTION,
         'The decay rate of the mean of gradients in ``solver="adam"`` and "adamw".',
         {TRAIN: 0.9, **_estimators(0.9)},
     ),
-    "beta_2": _option(
+    "beta_2": option(
         _FRACTION,
         'The decay rate of the mean of squared gradients in ``solver="adam"`` and "adamw".',
         {TRAIN: 0.999, **_estimators(0.999)},
     ),
-    "epsilon": _option(
+    "epsilon": option(
         Real(0, closed="neither"),
         'The number that keeps the denominator of a step above 0 in ``solver="adam"`` and "adamw".',
         {TRAIN: 1e-8, **_estimators(1e-8)},
     ),
     # The mini-batches.
-    "batch_size": _option(
+    "batch_size": option(
         Whole(1),
         "The number of samples in a mini-batch.",
         {
@@ -208,12 +154,12 @@ OPTIONS: dict[str, Option] = {
         },
         "The last mini-batch of an epoch may be smaller. If one mini-batch holds all samples, they aren't shuffled.",
     ),
-    "shuffle": _option(
+    "shuffle": option(
         Flag(),
         "Whether each epoch takes the samples in a new random order. Otherwise it takes them as they are given.",
         {TRAIN: True, **_estimators(True)},
     ),
-    "seed": _option(
+    "seed": option(
         Whole(0, 64),
         "The seed of the initial weights, the shuffle and the choice of held-out samples.",
         {
@@ -225,42 +171,42 @@ OPTIONS: dict[str, Option] = {
         },
     ),
     # Regularisation.
-    "alpha": _option(
+    "alpha": option(
         Real(0),
         "The L2 penalty's strength.",
         {TRAIN: 0.0, CLASSIFIER: 0.1, REGRESSOR: 1e-4, COMMAND_LINE: 1e-4},
         "The penalty is ``alpha / 2 * sum(W**2)``, divided by the number of samples in the mini-batch.",
     ),
-    "weight_decay": _option(
+    "weight_decay": option(
         Real(0),
         'The weight decay of ``solver="adamw"``.',
         {TRAIN: 0.0, **_estimators(0.01)},
         "Each step first multiplies every weight (not the biases) by ``1 - step size * weight_decay``.",
     ),
-    "dropout": _option(
+    "dropout": option(
         _FRACTION,
         "The probability that the output of a hidden unit is left out (set to 0) for a training sample.",
         {TRAIN: 0.0, **_estimators(0.0)},
     ),
-    "label_smoothing": _option(
+    "label_smoothing": option(
         _FRACTION,
         "The share of each target that is spread evenly over all classes.",
         {TRAIN: 0.0, CLASSIFIER: 0.0},
     ),
-    "clip_norm": _option(
+    "clip_norm": option(
         (Real(0, closed="neither"), NONE),
         "The largest norm of a mini-batch's gradient. A longer gradient is scaled down to it.",
         {TRAIN: None, **_estimators(None)},
         "None: gradients of any length are taken.",
     ),
-    "class_weight": _option(
+    "class_weight": option(
         (Other("dict", (dict,)), Choice(("balanced",)), NONE),
         "The weights of the classes in the training loss, as in scikit-learn.",
         {CLASSIFIER: None},
         "They multiply the sample weights, also those of samples that are held out of X.",
     ),
     # The end of training.
-    "epochs": _option(
+    "epochs": option(
         Whole(1),
         "The number of passes over the samples.",
         {
@@ -270,24 +216,24 @@ OPTIONS: dict[str, Option] = {
             COMMAND_LINE: Use(50, note="Training may stop earlier."),
         },
     ),
-    "tol": _option(
+    "tol": option(
         Real(0),
         "The least improvement that counts.",
         _estimators(1e-4),
         "An epoch whose loss (or score on held-out samples) improves by less than `tol` counts as no improvement.",
     ),
-    "n_iter_no_change": _option(
+    "n_iter_no_change": option(
         (Whole(1), Other("inf", (math.inf,))),
         "Training stops after more than this many epochs in a row without an improvement.",
         _estimators(10),
     ),
-    "early_stopping": _option(
+    "early_stopping": option(
         (Flag(), Choice(("auto",))),
         "Whether to stop when `scoring` on held-out samples no longer improves, and to keep the best epoch's weights.",
         _estimators("auto"),
         '"auto" does so in `fit` with a validation set or at least 300 samples, and never in `partial_fit`.',
     ),
-    "validation_fraction": _option(
+    "validation_fraction": option(
         _FRACTION,
         "The share of the samples that is held out for validation.",
         {
@@ -306,12 +252,12 @@ OPTIONS: dict[str, Option] = {
             ),
         },
     ),
-    "hold_out_by": _option(
+    "hold_out_by": option(
         (Other("str"), NONE),
         "A column of ids, which is then no feature: rows with the same id are held out together.",
         {PLAN: Use(None, note="By default rows are held out by their position."), COMMAND_LINE: None},
     ),
-    "scoring": _option(
+    "scoring": option(
         (Other("str", (str,)), Other("callable", (callable,)), NONE),
         "The measure that `early_stopping` watches.",
         {
@@ -322,7 +268,7 @@ OPTIONS: dict[str, Option] = {
         },
     ),
     # The course of training.
-    "buffer_rows": _option(
+    "buffer_rows": option(
         (Whole(1), NONE),
         "The number of rows that are in memory, and shuffled, at a time.",
         {
@@ -331,23 +277,23 @@ OPTIONS: dict[str, Option] = {
         },
         "By default all rows if the network's inputs take at most 512 MB, otherwise as many as take 128 MB.",
     ),
-    "warm_start": _option(Flag(), "Whether `fit` goes on from the weights of the last `fit`.", _estimators(False)),
-    "verbose": _option(
+    "warm_start": option(Flag(), "Whether `fit` goes on from the weights of the last `fit`.", _estimators(False)),
+    "verbose": option(
         Other("bool or int", ("verbose",)), "Whether to print the loss of each epoch.", _estimators(False)
     ),
-    "n_threads": _option(
+    "n_threads": option(
         (Whole(1), NONE),
         "The most threads to use. The result is the same for any number.",
         {TRAIN: None, **_estimators(None), COMMAND_LINE: Use(None, "threads")},
         "None: all threads that the process may use.",
     ),
-    "callbacks": _option(
+    "callbacks": option(
         Other("iterable of callable"),
         "Functions that are called with every finished `Epoch`; see `fastnn.callbacks`.",
         {TRAIN: (), FIT: Use((), note="Those of scikit-learn's `set_callbacks` are called, too.")},
         "Training stops when one of them returns something true.",
     ),
-    "checkpoint": _option(
+    "checkpoint": option(
         (Other("str"), Other("path-like"), NONE),
         "The file that keeps the progress.",
         {
@@ -358,7 +304,7 @@ OPTIONS: dict[str, Option] = {
         "After a kill, the same call with the same data goes on from there, and ends in the bytes of a training that "
         "wasn't interrupted.",
     ),
-    "checkpoint_every": _option(
+    "checkpoint_every": option(
         Whole(1), "The number of epochs from one checkpoint to the next.", {TRAIN: 1, FIT: 1, COMMAND_LINE: 1}
     ),
 }
@@ -368,16 +314,16 @@ OPTIONS: dict[str, Option] = {
 def options_of(interface: Interface) -> dict[str, tuple[Option, Use]]:
     """The options of an interface by their names in it."""
     return {
-        option.uses[interface].name or name: (option, option.uses[interface])
-        for name, option in OPTIONS.items()
-        if interface in option.uses
+        each.uses[interface].name or name: (each, each.uses[interface])
+        for name, each in OPTIONS.items()
+        if interface in each.uses
     }
 
 
 def accepted(interface: Interface, name: str) -> tuple[Accepted, ...]:
     """What an interface's option of this name accepts."""
-    option, use = options_of(interface)[name]
-    return use.accepts or option.accepts
+    found, use = options_of(interface)[name]
+    return use.accepts or found.accepts
 
 
 def checked(name: str, value: Any) -> Any:
@@ -394,5 +340,5 @@ def checked(name: str, value: Any) -> Any:
 
 def command_line_help(name: str) -> str:
     """The help of an option of ``fastnn train``."""
-    option, use = options_of(COMMAND_LINE)[name]
-    return f"{use.summary or option.summary} {use.note}".strip().replace("`", "")
+    found, use = options_of(COMMAND_LINE)[name]
+    return f"{use.summary or found.summary} {use.note}".strip().replace("`", "")

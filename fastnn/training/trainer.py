@@ -41,7 +41,7 @@ class History:
 
 
 class Trainer(TrainingState):
-    """Trains one network, over as many calls as one likes: the solver's state lasts from one call to the next.
+    """Trains one network. `epochs` may be called several times: the solver's state lasts from one call to the next.
 
     Parameters
     ----------
@@ -209,18 +209,19 @@ def train(
 ) -> History:
     """Train a network in place by mini-batch gradient descent: the article's loop.
 
-    With ``solver="sgd"`` and no momentum: for each epoch and each mini-batch of it, drawn without replacement,
-    evaluate the gradient (F1 to F4, B1 to B4) and step against it (U1).
+    With ``solver="sgd"`` and without momentum, `train` draws mini-batches without replacement in each epoch. For each
+    mini-batch it evaluates the gradient (F1 to F4, B1 to B4) and steps against it (U1).
 
     Parameters
     ----------
     net : Network or Ensemble
-        Changed in place.
+        The network to train. Its parameters are changed in place.
     X : array_like or sparse matrix of shape (n, n_features)
-        Converted to the network's dtype if need be. Sparse samples take less time, the fewer their entries are.
-    y : array_like of shape (n,)
-        Labels if the network has classes, otherwise class indices; of shape (n, n_outputs) where the output isn't
-        softmax.
+        The samples, which are converted to the network's dtype if necessary. The time that sparse samples take depends
+        on the number of their entries.
+    y : array_like of shape (n,) or (n, n_outputs)
+        Labels if the network has classes, otherwise class indices. Where the output isn't softmax: the numbers that the
+        outputs should have.
     epochs : int
         The number of passes over the samples.
     batch_size : int
@@ -271,7 +272,7 @@ def train(
     Returns
     -------
     History
-        With the mean loss of each epoch.
+        The mean loss of each epoch.
 
     Raises
     ------

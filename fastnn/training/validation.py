@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.network.conversion import as_class_indices, as_targets
+from fastnn.network.conversion import as_class_indices, as_rows, as_targets, finite_rows, is_sparse
 from fastnn.network.samples import Checked, Samples
 from fastnn.network.trainable import Trainable
 
@@ -16,18 +16,33 @@ Array = NDArray[Any]
 
 
 class Validation:
-    """Samples that a network isn't trained on, to be measured by.
+    """Held-out samples, by which a network is measured after each epoch.
 
     Parameters
     ----------
     net : Network or Ensemble
-        The samples have its labels, or class indices.
+        The network that will be measured.
     samples : Samples or Checked
-        `Checked` ones need rows that aren't sparse, and a network with softmax outputs.
+        The held-out samples, with the network's labels or with class indices. `Checked` samples need rows that aren't
+        sparse, and a network with softmax outputs.
     n_threads : int, optional
         The most threads to score with.
     score : callable, optional
-        A score, more is better; by default the accuracy, or R² of a regression.
+        A function that returns the score; more is better. By default the score is the accuracy, or R² of a regression.
+
+    Attributes
+    ----------
+    X : array_like or sparse matrix
+        The rows as they were given.
+    targets : ndarray
+        The class indices, or the numbers that the outputs should have.
+    weight : ndarray or None
+        The weights of the samples.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the samples don't fit the network; the message says what to do.
     """
 
     def __init__(
@@ -47,12 +62,18 @@ class Validation:
             self.targets = as_targets(
                 samples.y, (n_rows, net.n_classes), np.dtype(np.float64), net.output == "logistic"
             )
+        # Converted once: `outputs` would convert rows of another dtype again after each epoch.
+        converted = isinstance(samples, Checked) or is_sparse(self.X)
+        self._rows = self.X if converted else finite_rows(as_rows(self.X, net.n_features), net.dtype)
         self.n_threads = n_threads
         self.score = score
 
     def measure(self, net: Trainable) -> tuple[float, float]:
-        """The mean loss and the score: the accuracy (of all labels together), or R² of a regression."""
-        out = net.outputs(self.X, n_threads=self.n_threads)
+        """The mean loss and the score of the network on the samples.
+
+        Without `score`, it is the accuracy (a sample with several labels is right if all of them are) or R².
+        """
+        out = net.outputs(self._rows, n_threads=self.n_threads)
         loss, score = _MEASURES[net.output](out, self.targets, self.weight)
         return loss, score if self.score is None else float(self.score())
 
@@ -71,7 +92,7 @@ def _of_values(values: Array, targets: Array, weight: Array | None) -> tuple[flo
     spread = (targets - np.average(targets, axis=0, weights=weight)) ** 2
     left, whole = np.average(squares, axis=0, weights=weight), np.average(spread, axis=0, weights=weight)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # As scikit-learn's r2_score: of a constant, 1 if it is hit and 0 otherwise.
+        # Where all targets are equal, R² is 1 if the outputs equal them and 0 otherwise, as scikit-learn's r2_score.
         r2 = np.where(whole > 0, 1 - left / whole, np.where(left > 0, 0.0, 1.0))
     return _average(squares.sum(axis=1) / 2, weight), float(r2.mean())
 
@@ -89,7 +110,7 @@ def mean_log_loss(p: Array, indices: Array, weight: Array | None = None) -> floa
     Parameters
     ----------
     p : ndarray of float, shape (n, n_classes)
-        Probabilities; none counts as less than the dtype's epsilon.
+        Probabilities. Those below the dtype's epsilon count as the epsilon.
     indices : ndarray of int, shape (n,)
         The right classes' indices.
     weight : ndarray of shape (n,), optional

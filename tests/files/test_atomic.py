@@ -40,9 +40,9 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
     killed.kill()
     finish(killed)
     assert len(list(tmp_path.iterdir())) == 2
-    alive = begin_to_write(tmp_path / "file")  # it removes the killed one's
+    alive = begin_to_write(tmp_path / "file")  # it removes the file of the killed process
     assert len(list(tmp_path.iterdir())) == 2
-    with replacing(tmp_path / "file") as file:  # and this leaves the living one's alone
+    with replacing(tmp_path / "file") as file:  # and this leaves the file of the living process alone
         file.write(b"ours")
     assert (tmp_path / "file").read_bytes() == b"ours"
     for process in (alive, other):
@@ -52,7 +52,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
 
 
 def test_a_file_taken_for_an_orphan_is_made_again(tmp_path, monkeypatch):
-    """Another process removes the temporary file before it is locked."""
+    """Another process may remove the temporary file before it is locked."""
     made = os.open
     removed = []
 
@@ -74,7 +74,7 @@ def test_a_file_taken_for_an_orphan_is_made_again(tmp_path, monkeypatch):
 
 
 def test_no_writer_takes_anothers_file_for_an_orphan(tmp_path):
-    """However often others look for orphans: also between the last byte and the rename."""
+    """However often other processes look for orphans, also between the last byte and the rename."""
     looking = """
 import sys, pathlib
 from fastnn.files import atomic

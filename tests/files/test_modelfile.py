@@ -226,7 +226,7 @@ def test_failed_save_leaves_the_old_file(tmp_path, monkeypatch, step):
 
 @pytest.mark.parametrize("n_kills", [12, pytest.param(300, marks=pytest.mark.slow)])
 def test_killed_in_the_middle_leaves_a_whole_file(tmp_path, n_kills):
-    """SIGKILL at many moments of a loop of saves: the file is one of the two that were being written."""
+    """A process that saves two models in turn is killed at many moments: the file is always a whole one of the two."""
     program = (
         "import sys, numpy as np; from fastnn.files.modelfile import save\n"
         "print('ready', flush=True)\n"

@@ -44,7 +44,7 @@ def test_onnx_runtime_gives_the_same(tmp_path, dtype, activation, output):
 @pytest.mark.parametrize("activation", [*CODES, ("silu", "relu")], ids=str)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_normalised_layers(tmp_path, dtype, activation, kind):
-    """With gains and biases that aren't those of the start, and sums that vary little."""
+    """With other gains and biases than the initial ones, and with sums of small variance."""
     options = {"seed": 1, "dtype": dtype, "layer_norm": True}
     sizes, random = [7, 9, 11, 4], np.random.default_rng(1)
     net = (

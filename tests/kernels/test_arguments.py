@@ -20,18 +20,18 @@ from cases import (
 
 from fastnn import kernels
 
-# The forms that `out` may have: it must be writable.
+# The forms that `out` may have; the others aren't writable.
 OUT_FORMS = ("plain", "Fortran", "every second", "backwards", "misaligned")
 
 
 @each_dtype
 @each_case
 def test_any_memory_form(name: str, dtype: type) -> None:
-    """Operands read-only, strided, misaligned, ..., one of them or all: the same bytes, in any writable `out`."""
+    """One operand or all are read-only, strided, misaligned, ...: the result is the same, in any writable `out`."""
     case = CASES[name]
     for sizes in (Sizes(1, 1, 1), Sizes(7, 5, 3), Sizes(0, 4, 3), Sizes(33, 32, 31), Sizes(9, 33, 64)):
         if name == "cross_entropy" and sizes.n == 0:
-            continue  # an error: see the tests of the loss
+            continue  # this is an error: see the tests of the outputs
         arrays = operands(name, sizes, dtype)
         plain = run(name, arrays)
         for form, disguise in DISGUISES.items():
@@ -56,7 +56,7 @@ def test_array_likes(name: str) -> None:
 
 @each_dtype
 @each_case
-@pytest.mark.parametrize("width", [32, 33])  # of whole lines, where kernels write into `out` at once, and not
+@pytest.mark.parametrize("width", [32, 33])  # only rows of whole lines are written into `out` directly
 def test_out_may_overlap_operands(width: int, name: str, dtype: type) -> None:
     """`out` is an operand itself, a view of it, or shifted against it by a few elements."""
     case, sizes = CASES[name], Sizes(width, width, width)
@@ -66,7 +66,7 @@ def test_out_may_overlap_operands(width: int, name: str, dtype: type) -> None:
         return
     for key, array in arrays.items():
         for shift in (0, 1, width - 1, width):
-            # The operand and `out`, in one memory; with a shift of 0 they are one array, or one ends inside the other.
+            # The operand and `out` share memory. With a shift of 0 they are the same array, or begin at the same place.
             memory = np.zeros(max(array.size, expected.size) + width, array.dtype)
             operand = memory[: array.size].reshape(array.shape)
             operand[...] = array
@@ -83,7 +83,7 @@ def test_out_may_overlap_operands(width: int, name: str, dtype: type) -> None:
 
 @each_dtype
 def test_sgd_step_may_overlap(dtype: type) -> None:
-    """The gradient may be the parameters themselves, or lie a little before or after them."""
+    """The gradient may be the parameters themselves, or begin a few numbers before or after them."""
     for before, after in ((0, 0), (0, 5), (5, 0)):
         memory = np.arange(100, dtype=dtype)
         param, grad = memory[before : before + 90].reshape(9, 10), memory[after : after + 90].reshape(9, 10)
@@ -95,7 +95,7 @@ def test_sgd_step_may_overlap(dtype: type) -> None:
 @each_dtype
 @each_case
 def test_what_is_not_finite_stays_so(name: str, dtype: type) -> None:
-    """NaN and infinities come out where NumPy has them, and nowhere else."""
+    """The results have NaN and infinities where NumPy's have them, and nowhere else."""
     case, sizes = CASES[name], Sizes(9, 6, 5)
     for value in (np.nan, np.inf, -np.inf):
         arrays = operands(name, sizes, dtype)
@@ -112,7 +112,7 @@ def test_what_is_not_finite_stays_so(name: str, dtype: type) -> None:
             assert (result[infinite] == exact[infinite]).all(), (key, value)
 
 
-# The axes of operands that no other operand is held against: they decide the result's shape.
+# The axes whose length no other operand restricts.
 FREE: dict[str, set[tuple[str, int]]] = {
     "linear": {("X", 0)},
     "linear_tanh": {("X", 0)},
@@ -141,7 +141,7 @@ def test_mistakes_in_operands_are_named(name: str) -> None:
         if key != floats[0]:
             with pytest.raises(TypeError, match=rf"^{key} is float32, but the operands before it are float64"):
                 case.kernel(*(arrays | {key: array.astype(np.float32)}).values())
-        if name in ("tanh", "sgd_step"):  # which take any shape
+        if name in ("tanh", "sgd_step"):  # these take any shape
             continue
         for wrong in (array[np.newaxis], array[0]):
             with pytest.raises(ValueError, match=rf"^({'|'.join(arrays)}) must have \d dimension"):
@@ -183,7 +183,7 @@ def test_masked_out_is_refused(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
 @pytest.mark.parametrize("name", [name for name in CASES if CASES[name].out and name != "bias_gradient"])
 def test_out_of_a_subclass(name: str) -> None:
-    """A matrix or a memory map takes the result as an array does."""
+    """A matrix or a memory map can be `out`, like any array."""
     arrays = operands(name, Sizes(4, 3, 5), np.float64)
     result = run(name, arrays)
     for out in (np.matrix(poisoned(result.shape, result.dtype)), memory_mapped(np.zeros_like(result), "c")):

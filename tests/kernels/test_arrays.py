@@ -1,4 +1,4 @@
-"""Arrays as kernels take them: of one type to Numba, and no byte beyond their edges is touched."""
+"""Arrays as kernels take them: Numba sees one type for each dtype, and no byte beyond their edges is touched."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HERE = Path(__file__).parent
 
 @pytest.mark.parametrize("shape", [(3, 4), (0, 4), (5,), ()])
 def test_flat(shape: tuple[int, ...]) -> None:
-    """One Numba type: writable in its eyes, one-dimensional; and a read-only array's memory outlives the array."""
+    """To Numba every array is one-dimensional and writable; the memory of a read-only array outlives the array."""
     array = np.ones(shape)
     assert flat(array).size == array.size
     assert array.size == 0 or np.shares_memory(flat(array), array)
@@ -69,7 +69,7 @@ def float_dtypes(signatures: list[Any]) -> list[Any]:
 
 
 def train_and_score_disguised(dtype: type) -> None:
-    """Every way to train and to score, with arrays that lie in memory in every way."""
+    """Train and score in every way, with arrays in every memory form."""
     X, y = np.random.default_rng(0).standard_normal((20, 5)), np.arange(20) % 3
     for width in (4, 40):  # in the lanes, by panels
         net = fastnn.Network.create([5, width, 3], dtype=dtype)
@@ -111,7 +111,7 @@ def train_and_score_disguised(dtype: type) -> None:
 
 
 def test_one_signature_a_dtype() -> None:
-    """Nothing that a caller may pass compiles a kernel again: serial or parallel, all have one signature a dtype."""
+    """No argument makes a kernel compile again: serial or parallel, each kernel has one signature for each dtype."""
     for dtype in (np.float32, np.float64):
         for n in range(1, min(MOST_THREADS, 2) + 1):
             with threads(n):
@@ -130,7 +130,7 @@ def test_one_signature_a_dtype() -> None:
 
 
 def guarded(array: np.ndarray, at_end: bool) -> np.ndarray:
-    """A copy of the array in memory of its own that ends (or begins) where touching the next byte kills the process."""
+    """A copy of the array, after whose end (or before whose start) touching the next byte kills the process."""
     page = mmap.PAGESIZE
     n_pages = -(-max(1, array.nbytes) // page)
     memory = mmap.mmap(-1, (n_pages + 2) * page)
@@ -146,7 +146,7 @@ def guarded(array: np.ndarray, at_end: bool) -> np.ndarray:
 
 
 def guarded_lines(n: int, dtype: Any) -> np.ndarray:
-    """What `aligned_zeros` and `aligned_empty` return, with a forbidden page behind its last line."""
+    """Memory like that of `aligned_zeros` and `aligned_empty`, with a forbidden page after the last line."""
     dtype = np.dtype(dtype)
     whole = -(-n * dtype.itemsize // LINE_BYTES) * LINE_BYTES
     return guarded(np.zeros(whole // dtype.itemsize, dtype), at_end=True)[:n]
@@ -159,7 +159,7 @@ def guard_our_memory() -> None:
                 setattr(module, function, guarded_lines)
 
 
-# Layer sizes, samples, and a batch's: samples in the lanes and in rows, tails of all kinds, a batch beyond the data.
+# Layer sizes, samples, batch size: samples in lanes and in rows, tails of all kinds, a batch larger than the data.
 TRAININGS = (
     ([2, 3, 2], 20, 20),
     ([2, 3, 2], 21, 4),
@@ -171,7 +171,7 @@ TRAININGS = (
 
 
 def call_all_within_guards() -> None:
-    """Every kernel, scoring and training on arrays between forbidden pages, and in memory of ours that has them too."""
+    """Run every kernel, score and train on arrays between forbidden pages; fastnn's own memory has such pages too."""
     guard_our_memory()
     every = [Sizes(1, 1, 1), Sizes(7, 33, 31), Sizes(50, 17, 32), Sizes(33, 127, 16)]
     for dtype in (np.float32, np.float64):
@@ -218,7 +218,7 @@ def call_all_within_guards() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="mprotect as Linux has it")
 @pytest.mark.parametrize("n_threads", sorted({1, min(2, MOST_THREADS)}))
 def test_nothing_beyond_the_edges(n_threads: int) -> None:
-    """No kernel reads or writes a byte before or behind its operands. In a process of its own: it would be killed."""
+    """No kernel reads or writes a byte before or after its operands. A child process does it, as it would be killed."""
     script = (
         "from test_arrays import call_all_within_guards\n"
         "from cases import threads\n"

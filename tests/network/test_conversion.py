@@ -71,7 +71,7 @@ def test_rows_that_do_not_fit_are_refused(X, error, message):
         as_rows(X, 2)
 
 
-# A sum that overflows, to infinity or (of opposite infinities) to NaN, is no reason to refuse, nor to warn.
+# A sum may overflow to infinity, or to NaN where infinities of both signs meet: no reason to refuse or to warn.
 @pytest.mark.parametrize("row", [[3e38, 3e38], [3e38, -3e38], [1e38, 1e38] * 50, [3e38] * 64 + [-3e38] * 64])
 def test_large_numbers_are_not_infinite(row):
     X = np.array([row] * 40, np.float32)

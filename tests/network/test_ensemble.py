@@ -1,4 +1,4 @@
-"""Ensembles: each member is the network that its seed makes alone; together they give the mean."""
+"""Ensembles: each member is the network that its seed gives when trained alone; the outputs are the members' mean."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_files_and_copies(tmp_path: Any) -> None:
     for other in copies:
         assert other.predict_proba(X).tobytes() == p.tobytes()
         assert other.predict(X).tolist() == net.predict(X).tolist()
-        other.params[:] = 0  # the members' parameters are views in the copy, too, and of its own
+        other.params[:] = 0  # in the copy, too, the members' parameters are views: of the copy's
         assert not other.members[2].params.any()
     assert net.predict_proba(X).tobytes() == p.tobytes()
     with pytest.raises(fastnn.ModelFileError, match=r"ensemble: load it with fastnn\.Ensemble\.load"):
@@ -89,7 +89,7 @@ def test_unlike_members_are_refused() -> None:
 
 
 def test_what_is_kept_of_a_divergence_is_of_the_same_epoch_in_all(monkeypatch: Any) -> None:
-    """However many batches a call makes before one of them diverges."""
+    """However many batches a call of compiled code trains before one of the networks diverges."""
     found = []
     for seconds in (0.1, 0.0):
         monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_CALL", seconds)
@@ -118,7 +118,7 @@ def test_values_whose_sum_overflows_are_an_error() -> None:
         {"n_members": 2**40},
         {"n_members": "3"},
         {"n_members": 0},
-        # So many times less than no arrays are as many as there are.
+        # A negative number of members times a negative number of arrays is the number of arrays that there are.
         {"n_members": -2, "sizes": []},
         *({"n_members": -4, "sizes": sizes, "layer_norm": True} for sizes in ("abc", None, [5])),
     ],
@@ -149,9 +149,9 @@ def test_checkpoints_go_on_to_the_same_bytes(solver: str, tmp_path: Any) -> None
 
 
 def test_estimators_of_several_networks() -> None:
-    """Member k is the estimator of ``random_state + k``; partial fits are one fit; early stopping keeps the best."""
+    """Member k is that of ``random_state + k``; partial fits add up to one fit; early stopping keeps the best epoch."""
     options: dict[str, Any] = {"hidden_layer_sizes": (16,), "max_iter": 5, "learning_rate_init": 0.01}
-    # Held-out samples are those of the ensemble's seed, and of none of its members'.
+    # With early stopping the ensemble would hold out other samples than its members: those of its own seed.
     options["early_stopping"] = False
     clf = MLPClassifier(**options, n_ensemble=3, random_state=4).fit(X, y)
     for member, net in enumerate(clf.network_.members):

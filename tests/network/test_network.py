@@ -40,7 +40,7 @@ def test_repr():
 
 
 def test_a_loaded_network_trains_on(tmp_path):
-    """Saved between two calls of `train`, or not: the same weights (sgd has no state to lose)."""
+    """A save and a load between two calls of `train` don't change the weights (sgd has no state to lose)."""
     X, y = rows(40, 4), np.arange(40) % 3
     nets = [Network.create([4, 6, 3], seed=1, classes=[0, 1, 2]) for _ in range(2)]
     for net in nets:

@@ -32,7 +32,7 @@ def test_weights_and_biases_come_out_as_they_went_in(dtype):
     for given, kept in zip(weights + biases, net.weights + net.biases, strict=True):
         assert kept.dtype == dtype
         np.testing.assert_array_equal(kept, given)
-    # They are copies: the network changes by its own methods only.
+    # They are copies: writing to them doesn't change the network.
     before = net.params.tobytes()
     net.weights[0][:] = 7
     net.biases[0][:] = 7

@@ -44,7 +44,7 @@ def test_predictions_are_the_equations(sizes, activation, dtype):
 
 @each_dtype
 def test_what_arrays_it_takes(dtype):
-    """Any real numbers of two dimensions: as if they had been converted before; and no row is changed or forgotten."""
+    """Real numbers in any form score as if the caller had converted them; no row is left out, and none is changed."""
     net = Network.create([4, 9, 3], seed=0, dtype=dtype)
     X = np.round(rows(50, 4) * 4)
     expected = net.predict_proba(X.astype(dtype))
@@ -63,8 +63,10 @@ def test_what_arrays_it_takes(dtype):
 
 
 def test_one_compile_serves_every_network_and_array(monkeypatch):
-    """One signature for each dtype, whatever the sizes, activations and flags: that's what makes compiling bearable."""
-    monkeypatch.setattr(Kernel, "entry", lambda kernel, dtype: kernel.compiled)  # look at every argument's type
+    """Each dtype has one signature, whatever the sizes, activations and flags: otherwise compiling would never end."""
+    monkeypatch.setattr(
+        Kernel, "entry", lambda kernel, dtype: kernel.compiled
+    )  # it compares the types of all arguments
     for dtype in ("float32", "float64"):
         for sizes in ((3, 2), (5, 40, 2), (9, 8, 7, 6, 5)):
             net = Network.create(sizes, "relu", dtype=dtype)
@@ -96,8 +98,8 @@ def test_rows_that_do_not_fit_are_refused(X, error, message):
 
 
 def test_rows_that_another_launch_turns_serial_are_not_refused(monkeypatch):
-    """What a part leaves of strange numbers counts only if the part ran: the memory is that of an earlier call."""
-    from fastnn.runtime import launch
+    """A part's count of non-finite numbers is read only if the part ran: otherwise it is left from an earlier call."""
+    from fastnn.runtime.process import process
 
     rows = np.zeros((20_000, 100), np.float32)
     net = Network.create([100, 64, 3])
@@ -107,5 +109,5 @@ def test_rows_that_another_launch_turns_serial_are_not_refused(monkeypatch):
     with pytest.raises(ValueError, match="NaN"):
         net.predict_proba(rows)
     rows[-1] = 0
-    monkeypatch.setitem(launch._process.launching, "by", "another thread")
+    monkeypatch.setitem(process.launching, "by", "another thread")
     np.testing.assert_array_equal(net.predict_proba(rows), expected)

@@ -1,5 +1,6 @@
 """The compile cache: private, found again, rebuilt when it is stale or broken, done without when it can't be had."""
 
+import ast
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from textwrap import dedent
 
+import numba
 import numpy as np
 import pytest
 from child import run
@@ -20,6 +22,7 @@ from fastnn.runtime import compile_cache
 
 # In a child: one small kernel, right, and how often it came from disk and from the compiler.
 WORK = """
+import numba
 import numpy as np
 import fastnn
 from fastnn.kernels.functions.layers import _tanh
@@ -298,3 +301,85 @@ def test_a_region_is_kept_too(tmp_path):
     assert run(code, **environment) == "0 0\n"
     assert run(code, **environment) == "1 1\n"
     assert len(files(tmp_path, "nbi")) == 2
+
+
+COMPILERS = {"njit", "jit", "jit_entry", "jit_parallel", "intrinsic", "inline", "register_jitable", "overload"} | {
+    "instance",
+    "kernel",
+}
+
+
+def test_every_file_that_compiles_is_in_the_stamp():
+    """Machine code of a file outside of the stamp's folders would still run after an edit of that file."""
+    package = Path(fastnn.__file__).parent
+    compiling = set()
+    for path in package.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        imported = {name.name for node in nodes if isinstance(node, ast.ImportFrom) for name in node.names}
+        attributes = {
+            node.attr for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "numba"
+        }
+        if (imported | attributes) & COMPILERS:
+            compiling.add(path.relative_to(package).parts[0])
+    assert compiling == set(compile_cache.STAMPED)
+
+
+@pytest.mark.parametrize("place", ["kernels/new.py", "kernels/a/deeper/folder/new.py", "runtime/folder/new.py"])
+def test_a_file_in_any_folder_of_the_kernels_changes_the_stamp(monkeypatch, tmp_path, place):
+    def stamp() -> str:
+        return compile_cache.source_stamp.__wrapped__()
+
+    monkeypatch.setattr(compile_cache, "_PACKAGE", tmp_path)
+    stamps = [stamp()]
+    path = tmp_path / place
+    path.parent.mkdir(parents=True)
+    for text in ("one = 1", "one = 2"):
+        path.write_text(text)
+        stamps.append(stamp())
+    path.rename(path.with_name("renamed.py"))
+    stamps.append(stamp())
+    assert len(set(stamps)) == len(stamps)
+
+
+VARIABLES = {
+    "NUMBA_BOUNDSCHECK": "1",
+    "NUMBA_CPU_FEATURES": "+sse2",
+    "NUMBA_CPU_NAME": "generic",
+    "NUMBA_DEBUG_ARRAY_OPT_RUNTIME": "1",
+    "NUMBA_DEBUG_NRT": "1",
+    "NUMBA_DEBUGINFO": "1",
+    "NUMBA_ENABLE_AVX": "2",
+    "NUMBA_ENABLE_PROFILING": "1",
+    "NUMBA_EXTEND_VARIABLE_LIFETIMES": "1",
+    "NUMBA_LLVM_REFPRUNE_FLAGS": "per_bb",
+    "NUMBA_LLVM_REFPRUNE_PASS": "0",
+    "NUMBA_LOOP_VECTORIZE": "0",
+    "NUMBA_OPT": "max",
+    "NUMBA_PARFOR_MAX_TUPLE_SIZE": "50",
+    "NUMBA_SLP_VECTORIZE": "1",
+}
+
+
+def test_each_variable_that_changes_code_changes_the_stamp():
+    """As Numba reads the environment again, which it does before it compiles, too."""
+    code = f"""
+    import os
+    import numba
+    from fastnn.runtime.compile_cache import source_stamp
+    def stamp():
+        numba.core.config.reload_config()
+        return source_stamp.__wrapped__()
+    found = [stamp()]
+    for name, value in {VARIABLES!r}.items():
+        os.environ[name] = value
+        found.append(stamp())
+        del os.environ[name]
+        assert stamp() == found[0], name
+        assert len(set(found)) == len(found) or name == "NUMBA_ENABLE_PROFILING", name
+    """
+    run(code)
+
+
+def test_every_setting_of_the_stamp_is_numbas():
+    """A name that Numba doesn't know would be in the stamp in vain."""
+    assert not [name for name in compile_cache.SETTINGS if not hasattr(numba.config, name)]

@@ -6,7 +6,6 @@ Each in a process of its own, under each threading layer that loads here, since 
 import os
 import subprocess
 import sys
-import time
 from functools import cache
 from pathlib import Path
 
@@ -328,50 +327,6 @@ hosts.score()
 assert regions
 """
     run(code, NUMBA_NUM_THREADS="2", NUMBA_THREADING_LAYER="omp" if loads("omp") else "default")
-
-
-def test_a_fork_waits_no_longer_than_it_must(monkeypatch):
-    """Whoever compiles may wait for the thread that forks."""
-    from fastnn.runtime import compiler
-
-    class Taken:
-        def acquire(self, timeout):
-            time.sleep(timeout)
-            return False
-
-    guard = compiler._ForkGuard()
-    monkeypatch.setattr(compiler, "_LONGEST_WAIT", 0.01)
-    monkeypatch.setattr(guard, "_lock", Taken())
-    guard.before()
-    guard.after()  # and releases nothing
-
-
-def test_a_fork_that_waits_goes_on_waiting_when_interrupted(monkeypatch):
-    """Nobody hears what a fork's hook raises."""
-    from fastnn.runtime import compiler
-
-    answers = [KeyboardInterrupt(), True]
-
-    class Interrupted:
-        held = 0
-
-        def acquire(self, timeout):
-            answer = answers.pop(0)
-            if isinstance(answer, BaseException):
-                raise answer
-            self.held += 1
-            return answer
-
-        def release(self):
-            self.held -= 1
-
-    guard = compiler._ForkGuard()
-    lock = Interrupted()
-    monkeypatch.setattr(guard, "_lock", lock)
-    guard.before()
-    assert lock.held == 1
-    guard.after()
-    assert lock.held == 0
 
 
 def test_a_signal_handler_may_score_in_the_midst_of_a_fit(host):

@@ -1,4 +1,4 @@
-"""Threads: how many, serial or parallel, and that no launch ends the process or leaves a trace in it."""
+"""Launches: serial or parallel, and that none ends the process or leaves a trace in it."""
 
 import dataclasses
 import importlib
@@ -6,17 +6,16 @@ import os
 import signal
 import threading
 
-import numba
 import numpy as np
 import pytest
 from child import ALWAYS_PARALLEL, run
 
 import fastnn
 from fastnn.runtime import launch as launching
-from fastnn.runtime.cost import Machine
-from fastnn.runtime.launch import Kernel, available_threads, check_n_threads, launch, share, threads_for
+from fastnn.runtime.launch import Kernel, launch, share
+from fastnn.runtime.process import process
+from fastnn.runtime.threads import threads_for
 
-NUMBA_THREADS = int(numba.config.NUMBA_NUM_THREADS)
 ENOUGH = 1e15  # operations that pay on any number of threads
 
 # In a child: `digest(n_threads)` trains and scores, `launched()` counts the launches that were split.
@@ -49,91 +48,6 @@ def run_on(layer: str, code: str) -> str:
     return run(WORK + code, NUMBA_THREADING_LAYER=layer, timeout=120, **TWO)
 
 
-@pytest.fixture
-def no_limits(monkeypatch):
-    """Neither variables nor processors nor a container limit the threads; Numba has eight."""
-    for variable in ("FASTNN_NUM_THREADS", "OMP_NUM_THREADS"):
-        monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(launching, "_process_limit", lambda: 1000)
-    monkeypatch.setattr(launching, "_numba_threads", lambda: 8)
-
-
-@pytest.mark.parametrize("variable", ["FASTNN_NUM_THREADS", "OMP_NUM_THREADS"])
-@pytest.mark.parametrize(
-    ("value", "threads"),
-    [("3", 3), (" 2 ", 2), ("5,3,1", 5), ("64", 8), ("", 8), ("0", 8), ("-2", 8), ("many", 8), ("²", 8), (",3", 8)],
-)
-def test_variables_limit_the_threads(no_limits, monkeypatch, variable, value, threads):
-    monkeypatch.setenv(variable, value)
-    assert available_threads() == threads
-
-
-def test_the_least_of_all_limits_holds(no_limits, monkeypatch):
-    assert available_threads() == 8
-    monkeypatch.setenv("OMP_NUM_THREADS", "6")
-    monkeypatch.setenv("FASTNN_NUM_THREADS", "5")
-    assert available_threads() == 5
-    monkeypatch.setattr(launching, "_process_limit", lambda: 4)
-    assert available_threads() == 4
-    monkeypatch.setattr(launching, "_numba_threads", lambda: 3)
-    assert available_threads() == 3
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system doesn't pin processes")
-def test_a_process_on_one_processor_has_one_thread():
-    code = """
-    import os
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    from fastnn.runtime.launch import available_threads
-    assert available_threads() == 1, available_threads()
-    """
-    run(code, NUMBA_NUM_THREADS="4")
-
-
-@pytest.mark.parametrize(
-    ("files", "processors"),
-    [
-        ({"cpu.max": "150000 100000\n"}, 2),
-        ({"cpu.max": "20000 100000\n"}, 1),
-        ({"cpu.max": "max 100000\n"}, None),
-        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
-        ({}, None),
-    ],
-)
-def test_a_container_may_limit_the_processors(monkeypatch, tmp_path, files, processors):
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.setattr(launching, "Path", lambda path: tmp_path)
-    quota = launching._container_quota()
-    assert quota == processors if processors else quota > 10_000
-
-
-def test_more_threads_than_numba_has_are_as_many_as_it_has():
-    assert threads_for(ENOUGH, n_threads=10**6) == NUMBA_THREADS
-    assert threads_for(ENOUGH, n_threads=1) == 1
-    assert threads_for(0.0, n_threads=10**6) == 1
-    net = fastnn.Network.create([3, 4, 2])
-    X = np.ones((5, 3), np.float32)
-    assert net.predict_proba(X, n_threads=10**6).tobytes() == net.predict_proba(X, n_threads=np.int64(1)).tobytes()
-
-
-@pytest.mark.parametrize(
-    ("n_threads", "error"), [(0, ValueError), (-1, ValueError), (1.0, TypeError), (True, TypeError)]
-)
-def test_a_senseless_number_of_threads_is_refused(n_threads, error):
-    net = fastnn.Network.create([3, 4, 2])
-    X, y = np.ones((5, 3), np.float32), np.zeros(5, int)
-    for call in (
-        lambda: check_n_threads(n_threads),
-        lambda: net.predict_proba(X, n_threads=n_threads),
-        lambda: fastnn.train(net, X, y, n_threads=n_threads),
-    ):
-        with pytest.raises(error, match="n_threads must be"):
-            call()
-
-
 @pytest.mark.parametrize("unit", [1, 6, 8])
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
 def test_parts_share_all_items_in_whole_units(unit, parts):
@@ -157,22 +71,22 @@ def test_launch_chooses_the_region(recorder):
     kernel, calls = recorder
     launch(kernel, "a", threads=1)
     launch(kernel, "a", threads=2)
-    launching._process.launching["by"] = "another thread"
+    process.launching["by"] = "another thread"
     assert launch(kernel, "a", threads=2) == 1
-    del launching._process.launching["by"]
+    del process.launching["by"]
     assert launch(kernel, "a", threads=2) == 2
     assert calls == [("a", 0, 1), ("a", 4711, 2), ("a", 0, 1), ("a", 4711, 2)]
 
 
 def test_a_launch_that_raises_lets_the_next_one_in(recorder):
     def fails(*args: object) -> None:
-        assert launching._process.launching
+        assert process.launching
         raise ZeroDivisionError
 
     kernel, _ = recorder
     with pytest.raises(ZeroDivisionError):
         launch(dataclasses.replace(kernel, compiled=fails), "a", threads=2)
-    assert not launching._process.launching
+    assert not process.launching
 
 
 def test_an_interrupt_never_leaves_a_launch_taken(monkeypatch):
@@ -194,38 +108,17 @@ def test_an_interrupt_never_leaves_a_launch_taken(monkeypatch):
                     launch(kernel, "a", threads=2)
             except InterruptedError:
                 raised += 1
-            assert not launching._process.launching
+            assert not process.launching
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert raised > 200
 
 
-def test_a_machine_is_measured_again_after_a_while(monkeypatch):
-    """The first time it may have been busy."""
-    now, found = [0.0], [Machine(1.0, 1.0)]
-    monkeypatch.setattr(launching, "_process", launching._Process())
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    monkeypatch.setattr(launching, "measure", lambda n_threads: found[0])
-    assert launching.machine(2) == found[0]
-    found[0] = Machine(1e-6, 1.0)
-    assert launching.machine(2) == Machine(1.0, 1.0)
-    now[0] = 1.1
-    launching._process.launching["by"] = "another thread"
-    assert launching.machine(2) == Machine(1.0, 1.0)
-    assert launching.machine(3) is None
-    del launching._process.launching["by"]
-    assert launching.machine(2) == found[0]
-    measured = launching._process.measured[2]
-    assert measured.until == 1.1 + 2 and measured.pause == 2
-
-
 def test_a_forked_child_launches_nothing_in_parallel(recorder, monkeypatch):
     """Even work whose threads were counted before the fork."""
     kernel, calls = recorder
-    forked = launching._Process()
-    forked.after_fork()
-    monkeypatch.setattr(launching, "_process", forked)
+    monkeypatch.setattr(process, "forked", True)
     assert threads_for(ENOUGH, n_threads=8) == 1
     launch(kernel, "a", threads=2)
     assert calls == [("a", 0, 1)]
@@ -312,8 +205,8 @@ def test_workqueue_stays_serial_unless_threads_are_named():
         "workqueue",
         """
 os.environ.pop("OMP_NUM_THREADS", None)
-from fastnn.runtime import launch
-launch._process_limit = lambda: 2
+from fastnn.runtime import threads
+threads._process_limit = lambda: 2
 serial = digest(None)
 assert numba.threading_layer() == "workqueue"
 assert launched() == 0
@@ -353,8 +246,8 @@ def test_numbas_own_limit_holds_unless_threads_are_named():
     run_on(
         "omp",
         """
-from fastnn.runtime import launch
-launch._process_limit = lambda: 2
+from fastnn.runtime import threads
+threads._process_limit = lambda: 2
 numba.set_num_threads(1)
 serial = digest(None)
 assert launched() == 0

@@ -4,7 +4,7 @@ import pytest
 from numba.core import config
 
 from fastnn.runtime import machine
-from fastnn.runtime.launch import available_threads
+from fastnn.runtime.threads import available_threads
 
 AVX2 = "+avx2,+fma,+avx,+sse4.2,+popcnt,+bmi,+bmi2,+f16c"
 

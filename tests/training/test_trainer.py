@@ -1,8 +1,6 @@
 """The trainer: the article's loop and its relatives, what it promises about state, and what it refuses."""
 
 import signal
-import threading
-from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 
@@ -13,9 +11,7 @@ from reference import Recipe
 
 import fastnn
 from fastnn import Network, TrainingDivergedError, train
-from fastnn.kernels.epoch.panels import PANELS
 from fastnn.network.samples import Parts, Samples
-from fastnn.runtime.launch import launch
 from fastnn.training.checkpoint import Checkpoint
 from fastnn.training.schedule import Schedule
 from fastnn.training.stopping import Stopping
@@ -134,20 +130,6 @@ def test_labels_and_indices_train_alike():
     np.testing.assert_array_equal(by_label.predict(X), names[by_index.predict(X)])
 
 
-def test_the_solvers_state_lasts_from_call_to_call():
-    for solver, momentum in (("adam", 0.0), ("sgd", 0.9)):
-        options = TrainOptions(solver=solver, step_size=0.01, momentum=momentum, batch_size=10)
-        nets = [Network.create(SIZES) for _ in range(3)]
-        at_once, in_parts = Trainer(nets[0], options), Trainer(nets[1], options)
-        list(at_once.epochs(Samples(X, y), 4))
-        for n_epochs in (1, 3):
-            list(in_parts.epochs(Samples(X, y), n_epochs))
-        for n_epochs in (1, 3):  # a new trainer has forgotten
-            list(Trainer(nets[2], options).epochs(Samples(X, y), n_epochs))
-        assert nets[0].params.tobytes() == nets[1].params.tobytes() != nets[2].params.tobytes()
-        assert at_once.epochs_done == in_parts.epochs_done == 4
-
-
 def test_the_step_size_may_change_between_epochs():
     expected, _ = in_numpy(net := Network.create(SIZES, dtype="float64"), 1, Recipe(step_size=0.5))
     trainer = Trainer(net, TrainOptions(batch_size=10, shuffle=False, step_size=0.1))
@@ -183,20 +165,6 @@ def test_a_rule_stops_training_or_lowers_the_step():
     assert trainer.step_size == pytest.approx(8e-7)
 
 
-@each_dtype
-@pytest.mark.parametrize("solver", ["sgd", "adam"])
-@pytest.mark.parametrize("slow", [True, False])
-def test_a_diverging_run_keeps_the_last_finite_weights(dtype, solver, slow):
-    """By steps that overflow at once, or after some batches."""
-    top = np.finfo(dtype).max
-    step_size = float(top) / (1e6 if slow else 2)
-    net = Network.create(SIZES, "identity", dtype=dtype)
-    with pytest.raises(TrainingDivergedError, match=r"diverged in epoch .*Standardise X, or lower the step size"):
-        train(net, X * 1e3, y, epochs=500, batch_size=10, step_size=step_size, solver=solver)
-    assert np.isfinite(net.params).all()
-    assert issubclass(TrainingDivergedError, ValueError)
-
-
 def test_weights_that_overflow_on_held_out_samples_are_a_divergence():
     net = Network.create([2, 3])
     held_out = Validation(net, Samples(np.full((4, 2), 1e30), [0, 1, 2, 0]))
@@ -205,51 +173,6 @@ def test_weights_that_overflow_on_held_out_samples_are_a_divergence():
     with pytest.raises(TrainingDivergedError, match=r"diverged in epoch 1: .*held-out samples that overflow"):
         list(trainer.epochs(Samples(rows, np.arange(50) % 3), 5, Stopping(validation=held_out)))
     assert np.isfinite(net.params).all()
-
-
-@pytest.fixture(params=["long calls", "a call for each batch"])
-def calls(request, monkeypatch) -> None:
-    """How many batches a call of compiled code runs."""
-    if request.param != "long calls":
-        monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_CALL", 0.0)
-        monkeypatch.setattr("fastnn.training.calls._SECONDS_PER_TRIAL", 0.0)
-
-
-def disturbed(options: TrainOptions, disturb: Callable[[Trainer], None]) -> Network:
-    """A network after two epochs, a disturbance, and two more."""
-    net = Network.create(SIZES, seed=4)
-    trainer = Trainer(net, options)
-    list(trainer.epochs(Samples(X, y), 2))
-    disturb(trainer)
-    list(trainer.epochs(Samples(X, y), 2))
-    return net
-
-
-@pytest.mark.parametrize("solver", ["sgd", "adam"])
-def test_an_epoch_that_fails_leaves_no_trace(calls, solver, monkeypatch):
-    """Divergence, or Ctrl-C, in the midst of an epoch: weights, solver and shuffle are those of the epoch before."""
-    options = TrainOptions(solver=solver, step_size=0.01, momentum=0.9, batch_size=10)
-
-    def diverge(trainer: Trainer) -> None:
-        trainer.step_size = 1e38
-        with pytest.raises(TrainingDivergedError, match="diverged in epoch 3:"):
-            list(trainer.epochs(Samples(X * 100, y), 5))
-        trainer.step_size = 0.01
-
-    def interrupt(trainer: Trainer) -> None:
-        def launch_and_interrupt(*args: object, **keywords: object) -> None:
-            launch(*args, **keywords)
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("fastnn.training.calls.launch", launch_and_interrupt)
-            patch.setattr("fastnn.training.calls._SECONDS_PER_CALL", 0.0)  # the first call is one batch
-            patch.setattr("fastnn.training.calls._SECONDS_PER_TRIAL", 0.0)
-            list(trainer.epochs(Samples(X, y), 1))
-
-    calm = disturbed(options, lambda trainer: None).params.tobytes()
-    assert disturbed(options, diverge).params.tobytes() == calm
-    assert disturbed(options, interrupt).params.tobytes() == calm
 
 
 def test_nothing_happens_in_no_epochs():
@@ -275,50 +198,6 @@ def test_padding_stays_zero():
         train(net, X[:, :3], y % 2, solver=solver, batch_size=10, alpha=0.1)
         held = sum(part.size for part in parameters(net))
         assert np.count_nonzero(net.params) <= held
-
-
-def test_one_compile_serves_every_run():
-    for dtype in ("float32", "float64"):
-        for sizes, solver in (((37, 5), "sgd"), ((37, 40, 3, 5), "adam")):
-            net = Network.create(sizes, "relu", dtype=dtype)
-            read_only = X.astype(dtype)
-            read_only.flags.writeable = False
-            for form in (X, read_only, np.asfortranarray(X), X.tolist()):
-                train(net, form, y.astype(np.int8), epochs=1, solver=solver, n_threads=1, batch_size=17)
-    assert len(PANELS.kernel.compiled.signatures) == 2
-
-
-@pytest.mark.parametrize(
-    ("option", "error", "message"),
-    [
-        ({"solver": "lbfgs"}, ValueError, "solver must be 'sgd', 'adam' or 'adamw', got 'lbfgs'"),
-        ({"batch_size": 0}, ValueError, "batch_size must be at least 1, got 0"),
-        ({"batch_size": 10.0}, TypeError, "batch_size must be a whole number"),
-        ({"batch_size": True}, TypeError, "batch_size must be a whole number"),
-        ({"epochs": -1}, ValueError, "epochs must be at least 0"),
-        ({"epochs": 1.5}, TypeError, "epochs must be a whole number"),
-        ({"step_size": 0}, ValueError, "step_size must be a finite number above 0"),
-        ({"step_size": np.nan}, ValueError, "step_size"),
-        ({"step_size": np.inf}, ValueError, "step_size"),
-        ({"step_size": "fast"}, TypeError, "step_size"),
-        ({"alpha": -1e-9}, ValueError, "alpha must be a finite number of at least 0"),
-        ({"momentum": 1.1}, ValueError, "momentum must be a number from 0 to 1"),
-        ({"beta_1": 1.0}, ValueError, "beta_1 must be a number of at least 0 and below 1"),
-        ({"beta_2": -0.1}, ValueError, "beta_2"),
-        ({"epsilon": 0.0}, ValueError, "epsilon"),
-        ({"seed": -1}, ValueError, "seed must be at least 0"),
-        ({"seed": 2**64}, ValueError, r"seed must be below 2\*\*64"),
-        ({"seed": None}, TypeError, "seed must be a whole number"),
-        ({"n_threads": 0}, ValueError, "n_threads must be at least 1"),
-        ({"n_thread": 1}, TypeError, "n_thread"),
-    ],
-)
-def test_options_that_make_no_sense_are_refused(option, error, message):
-    net = Network.create(SIZES)
-    before = net.params.tobytes()
-    with pytest.raises(error, match=message):
-        train(net, X, y, **option)
-    assert net.params.tobytes() == before
 
 
 @pytest.mark.parametrize(
@@ -353,53 +232,6 @@ def test_a_network_learns_the_moons():
     history = train(net, moons, labels, epochs=100, batch_size=32, solver="adam", step_size=0.01)
     assert history.loss_curve[-1] < history.loss_curve[0] / 4
     assert (net.predict(moons) == labels).mean() > 0.98
-
-
-@pytest.mark.parametrize("n_threads", [None, 2])
-def test_trainings_at_once_share_the_threads(monkeypatch, n_threads):
-    """In epochs 3 and 4 of the first there is a second one. Who names a number of threads has that number."""
-
-    class AlwaysTwo:
-        n_threads = 2
-
-        def choose(self):
-            return 2, False
-
-        def record(self, threads, seconds): ...
-
-    used = {"first": [], "second": []}
-
-    def noting(kernel, args, threads, dtype=None):
-        used[threading.current_thread().name].append(threads)
-        return launch(kernel, args, threads, dtype)
-
-    monkeypatch.setattr("fastnn.training.calls.pace", lambda *_: AlwaysTwo())
-    monkeypatch.setattr("fastnn.training.calls.usable_threads", lambda n_threads=None: 2)
-    monkeypatch.setattr("fastnn.training.calls.launch", noting)
-    met, done = threading.Event(), threading.Event()
-
-    def second(epoch):
-        met.set()
-        assert done.wait(60)
-
-    def first(epoch):
-        if epoch.number == 2:
-            other.start()
-            assert met.wait(60)
-        if epoch.number == 4:
-            done.set()
-            other.join()
-
-    def work(callback, epochs):
-        train(Network.create(SIZES), X, y, epochs=epochs, callbacks=[callback], n_threads=n_threads)
-
-    other = threading.Thread(target=work, args=(second, 3), name="second")
-    alone = threading.Thread(target=work, args=(first, 6), name="first")
-    alone.start()
-    alone.join()
-    few = n_threads or 1
-    assert used["first"] == [2, 2, few, few, 2, 2]
-    assert used["second"][0] == few and len(used["second"]) == 3
 
 
 class Halves(Parts):
@@ -489,3 +321,28 @@ def test_ctrl_c_ends_an_epoch_of_parts():
         list(Trainer(net, TrainOptions(batch_size=10)).epochs(Pressed(net, 50), 2))
     assert net.params.tobytes() == before
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_error_gives_ctrl_c_back(tmp_path, monkeypatch):
+    """Even while somebody holds the exception, as Jupyter does."""
+
+    def fails(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Checkpoint, "save", fails)
+    with pytest.raises(OSError, match="no space") as held:
+        train(Network.create(SIZES), X, y, epochs=3, checkpoint=tmp_path / "c")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    del held
+
+
+def test_ctrl_c_in_the_last_epoch_is_heard(tmp_path):
+    class Last(Stopping):
+        def judge(self, net, loss):
+            signal.raise_signal(signal.SIGINT)
+            self.n_iter_no_change = -1
+            return super().judge(net, loss)
+
+    trainer = Trainer(Network.create(SIZES), TrainOptions())
+    with pytest.raises(KeyboardInterrupt):
+        list(trainer.epochs(Samples(X, y), 10, Last()))

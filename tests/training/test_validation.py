@@ -44,3 +44,22 @@ def test_no_probability_is_so_small_that_its_logarithm_isnt_finite():
 def test_labels_that_the_network_does_not_have_are_refused():
     with pytest.raises(ValueError, match="labels that the network doesn't have: z"):
         Validation(Network.create([5, 3], classes=["a", "b", "c"]), Samples(X, np.full(40, "z")))
+
+
+@pytest.mark.parametrize("output", ["softmax", "identity"])
+def test_rows_are_converted_once_and_kept_as_they_were_given(output, monkeypatch):
+    net = Network.create([5, 7, 3], output=output)
+    goal = np.arange(40) % 3 if output == "softmax" else rng.normal(size=(40, 3))
+    held_out = Validation(net, Samples(X, goal))
+    assert held_out.X is X
+    given = []
+    outputs = Network.outputs
+    monkeypatch.setattr(Network, "outputs", lambda net, rows, **how: given.append(rows) or outputs(net, rows, **how))
+    measures = [held_out.measure(net) for _ in range(2)]
+    assert given[0] is given[1] and given[0].dtype == np.float32
+    assert measures[0] == measures[1] == Validation(net, Samples(X.astype(np.float32), goal)).measure(net)
+
+
+def test_rows_that_are_not_finite_are_refused_at_once():
+    with pytest.raises(ValueError, match="too large for float32"):
+        Validation(Network.create([5, 3]), Samples(X * 1e300, np.arange(40) % 3))

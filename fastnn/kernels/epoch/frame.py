@@ -29,7 +29,8 @@ from fastnn.kernels.forward.rows import Net, forward_rows, product
 from fastnn.kernels.layout import ROW_BLOCK, Layout
 from fastnn.kernels.simd.shape import ROWS
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import Kernel, instance, share
+from fastnn.runtime.launch import Kernel, share
+from fastnn.runtime.template import instance
 
 _ADAM = CODES["adam"]
 

@@ -38,7 +38,8 @@ from fastnn.kernels.simd.operands import Init, Left, LeftColumns, Out, Right
 from fastnn.kernels.simd.products import tile
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import instance, share
+from fastnn.runtime.launch import share
+from fastnn.runtime.template import instance
 
 
 @jit

@@ -30,7 +30,7 @@ from fastnn.kernels.equations.loss import (
 from fastnn.kernels.forward.rows import SOFTMAX
 from fastnn.kernels.simd.numbers import fma
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import instance
+from fastnn.runtime.template import instance
 
 
 @jit

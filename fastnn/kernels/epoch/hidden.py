@@ -15,7 +15,7 @@ from fastnn.kernels.equations.shuffle import mix, random_bits
 from fastnn.kernels.forward.rows import Block, Net
 from fastnn.kernels.simd.operands import Init, Left, Out
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import instance
+from fastnn.runtime.template import instance
 
 
 class Hidden(NamedTuple):

@@ -18,7 +18,8 @@ from fastnn.kernels.epoch.run import Run, member_of, share_of
 from fastnn.kernels.epoch.team import Phases, work_of
 from fastnn.kernels.forward.sparse import Transposed
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import instance, kernel, share
+from fastnn.runtime.launch import kernel, share
+from fastnn.runtime.template import instance
 
 
 class Members(NamedTuple):

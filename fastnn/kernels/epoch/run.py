@@ -13,7 +13,7 @@ from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.layout import several
 from fastnn.kernels.simd.operands import Left
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import instance
+from fastnn.runtime.template import instance
 
 # The solver's numbers. The powers are ``beta_1**t`` and ``beta_2**t`` after t steps. `step_now` is the present batch's
 # step, which for Adam is corrected for the bias of the moments, and `total_weight` is the sum of its samples' weights

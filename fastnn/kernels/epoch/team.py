@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from fastnn.runtime.compile_cache import keep_on_disk
 from fastnn.runtime.compiler import jit, jit_entry
-from fastnn.runtime.launch import Kernel, instance
+from fastnn.runtime.launch import Kernel
 from fastnn.runtime.region import run_parts
+from fastnn.runtime.template import instance
 
 # Places in the team's array. They are two cache lines apart, since processors fetch lines in pairs.
 TICKET, FINISHED, PHASE, REACHED = 0, 16, 32, 48

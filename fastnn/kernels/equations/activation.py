@@ -1,10 +1,10 @@
 """The hidden layers' activations (F2 is tanh) and their derivatives, over contiguous stretches, in place.
 
-Loops here and beside run over slices from 0: for an index like ``start + i`` Numba must allow for a negative one,
-and LLVM then gives up vectorising.
+The loops here and in the neighbouring modules run over slices, from index 0 on. Numba must expect that an index like
+``start + i`` is negative, and then LLVM doesn't vectorise the loop.
 
-The derivatives of the plain ones are functions of the activation's output, so the backward pass needs no `z`. Those
-of the others, `STORED`, are written down in the forward pass.
+The derivative of a plain activation is a function of the activation's output, so the backward pass needs no `z`. The
+derivatives of the activations in `STORED` are computed and stored in the forward pass.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from fastnn.kernels.equations.elementary import exp_of, tanh_of
 from fastnn.kernels.simd.numbers import fma
 from fastnn.runtime.compiler import jit
 
-# Kernels are told the activation at run time: a name is no Numba argument, and one compiled kernel serves all.
+# Kernels get the activation as a number at run time, so that one compiled kernel serves all activations.
 CODES = {"identity": 0, "tanh": 1, "relu": 2, "logistic": 3, "leaky_relu": 4, "gelu": 5, "silu": 6}
 IDENTITY, _TANH, _RELU, LOGISTIC, _LEAKY_RELU, _GELU, _SILU = CODES.values()
 STORED = frozenset({"gelu", "silu"})
 
-# Of leaky_relu below zero, as in PyTorch.
+# The slope of leaky_relu below zero, as in PyTorch.
 LEAK = 0.01
-# gelu is the approximation by tanh: z / 2 * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 z**3))), Hendrycks and Gimpel, 2016.
+# gelu is computed by its approximation with tanh: z / 2 * (1 + tanh(sqrt(2 / pi) * (z + 0.044715 z**3))) (Hendrycks and
+# Gimpel, 2016).
 GELU_SCALE, GELU_CUBE = math.sqrt(2 / math.pi), 0.044715
 
 
 @jit
 def activate(code: int, a: Array) -> None:
-    """``a = activation(z)`` in place (F2 for tanh).
+    """``a = activation(z)`` in place (F2 for tanh), for the activations that aren't in `STORED`.
 
-    In place over one array, since LLVM takes the scalar path where an input may overlap the output.
+    It works in place because LLVM doesn't vectorise a loop whose input may overlap its output.
     """
     one = a.dtype.type(1)
     zero = a.dtype.type(0)
@@ -52,7 +53,7 @@ def activate(code: int, a: Array) -> None:
 
 @jit
 def activate_any(code: int, a: Array) -> None:
-    """`activate` for all activations."""
+    """`activate` for all activations, those in `STORED` included."""
     one, half = a.dtype.type(1), a.dtype.type(0.5)
     if code == _GELU:
         scale, cube = a.dtype.type(GELU_SCALE), a.dtype.type(GELU_CUBE)
@@ -68,7 +69,7 @@ def activate_any(code: int, a: Array) -> None:
 
 @jit
 def activate_keeping(code: int, a: Array, slope: Array) -> None:
-    """`activate_any`, with the derivative in `slope`."""
+    """`activate_any`, which also writes the activation's derivative into `slope`."""
     one, half = a.dtype.type(1), a.dtype.type(0.5)
     if code == _GELU:
         scale, cube = a.dtype.type(GELU_SCALE), a.dtype.type(GELU_CUBE)
@@ -93,7 +94,7 @@ def activate_keeping(code: int, a: Array, slope: Array) -> None:
 
 @jit
 def multiply_by_derivative(code: int, delta: Array, a: Array) -> None:
-    """``delta *= activation'(z)``, given the activation's output `a` (the second factor of B4)."""
+    """``delta *= activation'(z)`` (the second factor of B4), given the output `a` of a plain activation."""
     one = a.dtype.type(1)
     zero = a.dtype.type(0)
     if code == _TANH:

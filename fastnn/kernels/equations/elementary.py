@@ -1,10 +1,10 @@
-"""tanh, exp and log of one number, for kernels to call: branch-free, so that LLVM vectorises a loop over them.
+"""tanh, exp and log of one number, without branches, so that LLVM vectorises the loops that call them.
 
-They are polynomials of our own, with every multiply-add an explicit `fma`: a call of libm stops a loop's vectorisation
-and gives other bits on other machines. Each function is one source for both dtypes, which differ in constants only.
-Selections are written so that NaN, for which a comparison is false, passes through.
+They are polynomials with an explicit `fma` for every multiply-add. A call of libm's functions instead would stop a
+loop's vectorisation and give other bits on other machines. Both dtypes share the source of each function and differ in
+the constants. Comparisons with NaN are false, and the selections are written so that NaN passes through them.
 
-The errors given here were measured: over every float32, and over 10**8 numbers in float64 (docs/accuracy.md).
+The errors given here were measured over every float32, and over 10**8 numbers in float64 (docs/accuracy.md).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from numba.extending import overload
 
 from fastnn.kernels.simd.numbers import bits_float, float_bits, fma, polynomial
 
-# The tables down to _LN2_64 are printed by `python tools/fit_elementary.py`; its --check compares them.
+# The tables down to _LN2_64 are printed by `python tools/fit_elementary.py`; with --check it compares them instead.
 # _EXPM1_...: the polynomial p of expm1(x) = x + x**2 * p(x), for |x| <= ln(2)/2, the highest coefficient first.
-# _LOG1P_...: the same of log1p(x), for sqrt(1/2) - 1 <= x <= sqrt(2) - 1.
-# _LN2_...: ln(2) in two parts; the high one, times any exponent, has no rounding error.
+# _LOG1P_...: the polynomial p of log1p(x) = x + x**2 * p(x), for sqrt(1/2) - 1 <= x <= sqrt(2) - 1.
+# _LN2_...: ln(2) as the sum of a high and a low part; the high part times any exponent has no rounding error.
 _EXPM1_32 = (  # relative error 1.36e-8
     0.0013869784,
     0.008366258,
@@ -79,12 +79,12 @@ _LN2_64 = (0.6931471805598903, 5.497923018708371e-14)
 
 
 class _Constants(NamedTuple):
-    """A floating-point format, and what the functions need in it."""
+    """A floating-point format and the constants that the functions need in this format."""
 
-    number: Any  # the type, and the integers of its width
-    integer: Any
-    mantissa: Any  # bits of the fraction, as an integer
-    bias: Any  # of the exponent
+    number: Any  # the floating-point type
+    integer: Any  # the integer type of the same width
+    mantissa: Any  # the number of bits of the fraction
+    bias: Any  # the exponent's bias
     ln2: tuple[Any, Any]
     expm1: tuple[Any, ...]
     log1p: tuple[Any, ...]
@@ -106,10 +106,10 @@ _OPTIONS = {"error_model": "numpy", "forceinline": True}
 
 
 def tanh_of(x: Any) -> Any:
-    """``tanh(x)`` (of F2), as ``(1 - e) / (1 + e)`` with ``e = exp(-2 * |x|)``, and the sign of x.
+    """``tanh(x)`` (of F2), computed as ``(1 - e) / (1 + e)`` with ``e = exp(-2 * |x|)`` and given the sign of x.
 
-    In [-1, 1], and odd to the last bit. At most 2.0 ULP from the truth in float32, 2.2 in float64; a subnormal number
-    gives itself, -0.0 too, NaN gives NaN.
+    The result is in [-1, 1], odd in x to the last bit, and at most 2.0 ULP from the truth in float32, 2.2 in float64.
+    A subnormal number and -0.0 give themselves, and NaN gives NaN.
     """
     raise NotImplementedError("tanh_of is for compiled code")
 
@@ -119,10 +119,10 @@ def _tanh_of(x: Any) -> Callable[[Any], Any] | None:
     if x not in _CONSTANTS:
         return None
     number, integer, mantissa, bias, (ln2_high, ln2_low), table, _ = _CONSTANTS[x]
-    # Added to a number, it rounds to an integer, which plus the bias is in the lowest bits of the sum.
+    # Adding `rounder` to a number rounds it to an integer. The lowest bits of the sum hold this integer plus the bias.
     rounder = number(1.5 * 2.0**mantissa + bias)
     log2_e, minus_ln2 = number(_LOG2_E), -(ln2_high + ln2_low)
-    one, least = number(1), number(-40)  # from 20 on, tanh is 1 in both dtypes
+    one, least = number(1), number(-40)  # tanh of 20 and more is 1 in both dtypes
     sign_bit = integer(np.iinfo(integer).min)
 
     def tanh(x: Any) -> Any:
@@ -131,7 +131,8 @@ def _tanh_of(x: Any) -> Callable[[Any], Any] | None:
         rounded = fma(y, log2_e, rounder)
         r = fma(rounded - rounder, minus_ln2, y)
         p = fma(r * r, polynomial(table, r), r)
-        # e = scale * (1 + p). Its sums with -1 and 1 are rounded once each: 1 + e by way of e - 1 costs 0.5 ULP more.
+        # e = scale * (1 + p). The sums e - 1 and e + 1 are rounded once each: computing e + 1 from e - 1 would cost
+        # 0.5 ULP more.
         scale = bits_float(integer(float_bits(rounded) << mantissa))
         ratio = fma(scale, p, scale - one) / fma(scale, p, scale + one)
         return bits_float(integer(float_bits(abs(ratio)) | (float_bits(x) & sign_bit)))
@@ -140,10 +141,10 @@ def _tanh_of(x: Any) -> Callable[[Any], Any] | None:
 
 
 def exp_of(x: Any) -> Any:
-    """``exp(x)`` (of F3), as ``2**k * exp(x - k * ln(2))`` with the nearest integer k.
+    """``exp(x)`` (of F3), computed as ``2**k * exp(x - k * ln(2))`` with k, the integer nearest to x / ln(2).
 
-    In [0, inf]. At most 1.1 ULP from the truth in both dtypes, for subnormal results too; 0 gives 1, -inf gives 0,
-    inf gives inf, NaN gives NaN.
+    The result is in [0, inf] and at most 1.1 ULP from the truth in both dtypes, also where it is subnormal. 0 gives 1,
+    -inf gives 0, inf gives inf, and NaN gives NaN.
     """
     raise NotImplementedError("exp_of is for compiled code")
 
@@ -156,7 +157,7 @@ def _exp_of(x: Any) -> Callable[[Any], Any] | None:
     rounder = number(1.5 * 2.0**mantissa + 2 * bias)
     log2_e, minus_high, minus_low = number(_LOG2_E), -ln2_high, -ln2_low
     one = number(1)
-    # From here on the result is inf, or 0.
+    # Above `most` the result is inf, and below `least` it is 0.
     most, least = number((bias + 1) * ln2_high + 1), number(-(bias + mantissa + 1) * ln2_high - 1)
 
     def exp(x: Any) -> Any:
@@ -166,8 +167,8 @@ def _exp_of(x: Any) -> Callable[[Any], Any] | None:
         k = rounded - rounder
         r = fma(k, minus_low, fma(k, minus_high, y))
         p = fma(r * r, polynomial(table, r), r)
-        # 2**k may be out of range where the result isn't: it is taken as 2**(k // 2) times the rest.
-        k_bits = float_bits(rounded)  # the lowest ones are k + 2 * bias
+        # 2**k may be out of range although the result isn't, so it is split into 2**(k // 2) and the rest.
+        k_bits = float_bits(rounded)  # the lowest bits hold k + 2 * bias
         half = integer((k_bits >> 1) << mantissa)
         rest = integer((k_bits << mantissa) - half)
         return (one + p) * bits_float(half) * bits_float(rest)
@@ -176,10 +177,10 @@ def _exp_of(x: Any) -> Callable[[Any], Any] | None:
 
 
 def log_of(x: Any) -> Any:
-    """``log(x)`` (of F4), as ``k * ln(2) + log1p(f)`` with ``x = 2**k * (1 + f)`` and 1 + f near 1.
+    """``log(x)`` (of F4), computed as ``k * ln(2) + log1p(f)`` with ``x = 2**k * (1 + f)`` and 1 + f near 1.
 
-    In [-inf, inf]. At most 1.0 ULP from the truth in float32, 1.3 in float64, for subnormal x too; 1 gives 0,
-    0 gives -inf, inf gives inf, a negative number gives NaN, NaN gives NaN.
+    The result is in [-inf, inf] and at most 1.0 ULP from the truth in float32, 1.3 in float64, also for subnormal x.
+    1 gives 0, 0 gives -inf, inf gives inf, and negative numbers and NaN give NaN.
     """
     raise NotImplementedError("log_of is for compiled code")
 
@@ -191,9 +192,9 @@ def _log_of(x: Any) -> Callable[[Any], Any] | None:
     number, integer, mantissa, bias, (ln2_high, ln2_low), _, table = _CONSTANTS[x]
     zero, one, inf, nan = number(0), number(1), number(np.inf), number(np.nan)
     exponent_bits = inf.view(integer)
-    lowest = number(np.sqrt(0.5)).view(integer)  # 1 + f is from sqrt(1/2) to sqrt(2)
+    lowest = number(np.sqrt(0.5)).view(integer)  # 1 + f is between sqrt(1/2) and sqrt(2)
     offset = one.view(integer) - lowest
-    # An integer put into the lowest bits of 2**mantissa makes a number: AVX2 can't convert an int64.
+    # An integer becomes a number by way of the lowest bits of 2**mantissa, since AVX2 can't convert an int64.
     maker = number(2.0**mantissa)
     maker_bits = maker.view(integer)
     smallest_normal = np.finfo(number).smallest_normal

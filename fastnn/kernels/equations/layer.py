@@ -12,7 +12,7 @@ from fastnn.runtime.compiler import jit
 
 
 class Matrix(NamedTuple):
-    """A matrix from ``data[start]`` on: in panels (see `layout`) if `row` is 0, else plain rows of that length."""
+    """A matrix that begins at ``data[start]``: in panels (see `layout`) if `row` is 0, else in rows of length `row`."""
 
     data: Array
     start: int
@@ -21,7 +21,7 @@ class Matrix(NamedTuple):
 
 @jit
 def lines_of(matrix: Matrix, column: int, wide: int, n_rows: int) -> Right:
-    """The lines of a panel, which begins at this column and is so wide."""
+    """The panel of a matrix of `n_rows` rows that begins at `column` and is `wide` numbers wide."""
     if matrix.row:
         return Right(matrix.data, matrix.start + column, matrix.row)
     return Right(matrix.data, matrix.start + column * n_rows, wide)
@@ -29,12 +29,13 @@ def lines_of(matrix: Matrix, column: int, wide: int, n_rows: int) -> Right:
 
 @jit
 def multiply(out: Out, left: Left, right: Matrix, init: Init, n_sum: int) -> None:
-    """``out = init + left @ right`` for any number of rows and lines: panels outside, tiles of rows inside.
+    """``out = init + left @ right`` for any number of rows and lines.
 
-    The panel (n_sum rows of two lines, 100 KB at n_sum = 784) streams from L2 while ROWS rows of `left` stay in L1.
+    The outer loop goes over panels, and the inner one over tiles of rows: a panel (n_sum rows of two lines, 100 KB at
+    n_sum = 784) is read from L2 while ROWS rows of `left` stay in L1. A single row takes several panels at once.
     """
     line = LINE_BYTES // out.data.itemsize
-    single = 0  # lines that are done when there is one row
+    single = 0  # the lines that `row_tile` covers
     if out.rows == 1:
         single = out.lines // (ROW_PANELS * PANEL_LINES) * (ROW_PANELS * PANEL_LINES)
         for first in range(0, single, ROW_PANELS * PANEL_LINES):
@@ -60,10 +61,10 @@ def multiply(out: Out, left: Left, right: Matrix, init: Init, n_sum: int) -> Non
 
 @jit
 def weight_gradient_tile(out: Out, inputs: Left, feature: int, delta: Right, zeros: Array, n_rows: int) -> None:
-    """B2 for one panel of a few features: ``out[k, :] = sum_i inputs[i, feature + k] * delta[i, :]``, i in order.
+    """B2 for a tile: ``out[k, :] = sum_i inputs[i, feature + k] * delta[i, :]``, the samples i in order.
 
-    `feature` is the first of the features, of which `out` has at most ``ROWS``. `zeros` begins with a panel's row of
-    zeros.
+    `out` has at most ``ROWS`` features, the first of which is `feature`, and `delta` is one panel of the deltas of
+    `n_rows` samples. `zeros` begins with a panel's row of zeros.
     """
     features = LeftColumns(inputs.data, inputs.start + feature, inputs.row)
     tile(out, features, delta, Init(zeros, 0), n_rows)
@@ -71,7 +72,7 @@ def weight_gradient_tile(out: Out, inputs: Left, feature: int, delta: Right, zer
 
 @jit
 def sum_rows(rows: Array, stride: int, n_rows: int, total: Array) -> None:
-    """B3: ``total[j] = sum_i rows[i * stride + j]``, over the rows in order."""
+    """B3: ``total[j] = sum_i rows[i * stride + j]``, the rows in order."""
     for j in range(total.size):
         total[j] = 0
     for i in range(n_rows):

@@ -1,4 +1,8 @@
-"""The output layer: softmax (F3), cross-entropy (F4) and their common gradient (B1)."""
+"""The output layer: softmax (F3), cross-entropy (F4) and their common gradient (B1).
+
+The loops work on samples side by side: ``columns[j * wide + i]`` belongs to class j and sample i, so that neighbouring
+samples fill a vector. `wide` is the number of samples, rounded up to whole vectors.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from fastnn.runtime.compiler import jit
 
 @register_jitable  # type: ignore[untyped-decorator]
 def side_by_side(n: int, itemsize: int) -> int:
-    """The width of columns for `n` samples: whole vectors."""
+    """The width of columns for `n` samples: `n` rounded up to whole vectors."""
     lanes: int = lanes_of(itemsize)
     return (n + lanes - 1) // lanes * lanes
 
@@ -29,14 +33,14 @@ def columns_size(n_classes: int) -> int:
 
 @jit
 def rows_with_room(rows: Array, stride: int, n: int, width: int) -> int:
-    """How many of the `n` rows have `width` numbers before the array ends: there whole vectors may be used."""
+    """How many of the `n` rows begin at least `width` numbers before the array's end, so that whole vectors fit."""
     with_room: int = max(0, min(n, (rows.size - width) // stride + 1))
     return with_room
 
 
 @jit
 def to_columns(rows: Array, stride: int, n: int, n_classes: int, columns: Array) -> None:
-    """Lay `n` rows of logits side by side: ``columns[j * wide + i] = rows[i * stride + j]``, 0 from sample n on."""
+    """Lay `n` rows of logits side by side: ``columns[j * wide + i] = rows[i * stride + j]``, and 0 from sample n on."""
     lanes, wide = lanes_of(rows.itemsize), side_by_side(n, rows.itemsize)
     vectors = rows_with_room(rows, stride, n, side_by_side(n_classes, rows.itemsize))
     for i in range(0, vectors, lanes):
@@ -50,12 +54,16 @@ def to_columns(rows: Array, stride: int, n: int, n_classes: int, columns: Array)
 
 @jit
 def to_rows(columns: Array, n: int, n_classes: int, rows: Array, stride: int) -> None:
-    """`to_columns` undone. Between the rows it may leave zeros; it writes them in order, and none outside `rows`."""
+    """Undo `to_columns`.
+
+    Where `stride` is larger than `n_classes`, the numbers between the rows may become zeros. Nothing outside `rows` is
+    written.
+    """
     lanes, wide = lanes_of(rows.itemsize), side_by_side(n, rows.itemsize)
     padded = side_by_side(n_classes, rows.itemsize)
     vectors = rows_with_room(rows, stride, n, padded)
     for i in range(0, vectors, lanes):
-        # The last classes first: their vector may reach into the next row.
+        # The last classes come first, since their vectors may reach into the next row, which is written after them.
         for j in range(padded - lanes, -1, -lanes):
             target = Rows(rows, i * stride + j, stride, vectors - i)
             transpose_block(target, Rows(columns, j * wide + i, wide, n_classes - j))
@@ -69,8 +77,9 @@ def to_rows(columns: Array, n: int, n_classes: int, rows: Array, stride: int) ->
 def softmax_columns(columns: Array, n: int, n_classes: int) -> None:
     """F3 in place for `n` samples side by side: ``p = exp(z - max z) / sum exp(z - max z)``, summed in order of j.
 
-    ``columns[j * n + i]`` is logit j of sample i. Two rows more hold ``max z`` and the sum. The rounding error of
-    ``z - max z`` is put back to first order: without, p = exp(-50) is off by up to 20 ULP in float32.
+    ``columns[j * n + i]`` is logit j of sample i. Two rows after the logits hold ``max z`` and the sum. The rounding
+    error of ``z - max z`` is corrected to first order: without the correction, p = exp(-50) is off by up to 20 ULP in
+    float32.
     """
     largest = columns[n_classes * n : (n_classes + 1) * n]
     total = columns[(n_classes + 1) * n : (n_classes + 2) * n]
@@ -99,12 +108,12 @@ def softmax_columns(columns: Array, n: int, n_classes: int) -> None:
 
 @jit
 def logits_of_targets(columns: Array, wide: int, n_classes: int, targets: Array, logits: Array) -> None:
-    """``logits[i] = z[i, targets[i]]``. The targets are numbers of the same dtype: vectors can compare them."""
+    """``logits[i] = z[i, targets[i]]``. The targets have the logits' dtype, so that vectors can compare them."""
     for j in range(n_classes):
         target = targets.dtype.type(j)
         z = columns[j * wide : j * wide + targets.size]
         for i in range(targets.size):
-            before, here = logits[i], z[i]  # loaded in any case, so that there is no branch
+            before, here = logits[i], z[i]  # both are loaded in any case, so that there is no branch
             logits[i] = here if targets[i] == target else before
 
 
@@ -119,7 +128,7 @@ def losses_of_columns(columns: Array, wide: int, n_classes: int, losses: Array) 
 
 @jit
 def output_delta_columns(columns: Array, wide: int, n_classes: int, targets: Array) -> None:
-    """B1 in place after F3, up to the mean's 1/n: ``delta = p - onehot(y)``."""
+    """B1 in place after F3, without the mean's factor 1/n: ``delta = p - onehot(y)``."""
     zero, one = columns.dtype.type(0), columns.dtype.type(1)
     for j in range(n_classes):
         target = targets.dtype.type(j)
@@ -137,7 +146,7 @@ def divide(a: Array, divisor: float) -> None:
 
 @jit
 def ordered_sum(values: Array) -> float:
-    """``sum_i values[i]`` in float64: eight stripes in index order, joined in a fixed tree, then the rest."""
+    """``sum_i values[i]`` in float64, in a fixed order: eight interleaved sums, added in a tree, then the rest."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
     whole = values.size // 8 * 8
     for i in range(0, whole, 8):

@@ -1,7 +1,7 @@
 """The order of an epoch: a Fisher-Yates shuffle keyed by (seed, epoch, index).
 
-The random numbers are a function of their key, without a state: the order depends on neither threads nor where a
-run was stopped and resumed.
+The random numbers are a function of their key and have no state. So the order of an epoch depends neither on threads
+nor on where a training was stopped and resumed.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ _LOW = np.uint64(0xFFFFFFFF)
 
 @register_jitable  # type: ignore[untyped-decorator]
 def mix(x: Any) -> Any:
-    """A permutation of the 64-bit numbers in which every input bit moves every output bit; of arrays too, in Python.
+    """A permutation of the 64-bit numbers in which every input bit influences every output bit.
 
-    The finaliser of SplitMix64 (Steele, Lea and Flood, 2014, with Stafford's constants).
+    This is the finaliser of SplitMix64 (Steele, Lea and Flood, 2014, with Stafford's constants). From Python it takes
+    arrays as well.
     """
     x = (x ^ (x >> np.uint64(30))) * _MIX_1
     x = (x ^ (x >> np.uint64(27))) * _MIX_2
@@ -39,7 +40,7 @@ def random_bits(key: Any, index: Any) -> Any:
 
 @jit
 def random_below(key: np.uint64, index: int, n: int) -> int:
-    """Number `index` of stream `key`, from 0 to n - 1; n below 2**32 (the bias is below n / 2**64)."""
+    """Number `index` of stream `key`, from 0 to n - 1, where n is below 2**32 (the bias is below n / 2**64)."""
     bits = random_bits(key, np.uint64(index))
     # The high word of the 128-bit product bits * n.
     low = (bits & _LOW) * np.uint64(n)

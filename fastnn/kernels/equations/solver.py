@@ -1,6 +1,6 @@
-"""The step against the gradient (U1), and its relatives: momentum, Nesterov, Adam.
+"""The step against the gradient (U1), and the steps of the other solvers: momentum, Nesterov, Adam.
 
-All work on stretches of flat vectors; `Rates` holds what a mini-batch fixes.
+All of them work on stretches of flat vectors. `Rates` holds the numbers that are the same for a whole mini-batch.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from fastnn.runtime.compiler import jit
 CODES = {"sgd": 0, "momentum": 1, "nesterov": 2, "adam": 3}
 _SGD, _MOMENTUM, _NESTEROV, _ADAM = CODES.values()
 
-# Numbers that a solver remembers for each parameter: none, the velocity, or Adam's two moments.
+# The numbers that a solver keeps for each parameter: none, the velocity, or Adam's two moments.
 SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adam": 2}
 
 
 class Rates(NamedTuple):
-    """The numbers of one step, in the parameters' dtype; `step` is bias-corrected where the solver is Adam."""
+    """The numbers of one step, in the parameters' dtype. For Adam, `step` includes the correction of the bias."""
 
     step: float
     momentum: float
@@ -46,14 +46,14 @@ def add_penalty(grad: Array, param: Array, decay: float) -> None:
 
 @jit
 def shrink(param: Array, part: float) -> None:
-    """AdamW's decay: ``param *= part``."""
+    """AdamW's decay of weights: ``param *= part``."""
     for i in range(param.size):
         param[i] *= part
 
 
 @jit
 def solver_step(solver: int, param: Array, grad: Array, slot_1: Array, slot_2: Array, rates: Rates) -> None:
-    """One step of any solver over a stretch of parameters, with as long a stretch of each slot that it has.
+    """One step of any solver over a stretch of parameters, and over the same stretch of each slot that the solver has.
 
     momentum  v = momentum * v - step * grad;  param += v
     nesterov  v likewise;                      param += momentum * v - step * grad

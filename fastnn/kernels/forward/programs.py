@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastnn.kernels.forward.scoring import predict
 from fastnn.kernels.forward.sparse import predict_sparse
-from fastnn.runtime.compiler import late
+from fastnn.runtime.forks import late
 from fastnn.runtime.launch import Kernel
 
 

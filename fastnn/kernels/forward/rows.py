@@ -15,7 +15,7 @@ from fastnn.kernels.simd.operands import Init, InitColumn, Left, LeftColumns, Ou
 from fastnn.kernels.simd.products import tile
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import instance
+from fastnn.runtime.template import instance
 
 # A code beside those of the activations.
 SOFTMAX = -1

@@ -19,7 +19,8 @@ from fastnn.kernels.layout import ROW_BLOCK
 from fastnn.kernels.simd.operands import Left
 from fastnn.kernels.simd.shape import LINE_BYTES, ROWS
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import Kernel, instance, kernel, share
+from fastnn.runtime.launch import Kernel, kernel, share
+from fastnn.runtime.template import instance
 
 
 class Predict(NamedTuple):

@@ -20,7 +20,8 @@ from fastnn.kernels.functions.described import described
 from fastnn.kernels.simd.operands import Left, Out, Right
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import kernel, launch, share, threads_for
+from fastnn.runtime.launch import kernel, launch, share
+from fastnn.runtime.threads import threads_for
 
 _TANH = CODES["tanh"]
 

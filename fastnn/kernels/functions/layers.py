@@ -12,7 +12,8 @@ from fastnn.kernels.functions.blocks import Product, multiply_block, packed, pro
 from fastnn.kernels.functions.described import described
 from fastnn.kernels.simd.shape import LINE_BYTES, ROWS
 from fastnn.runtime.compiler import jit
-from fastnn.runtime.launch import kernel, launch, share, threads_for
+from fastnn.runtime.launch import kernel, launch, share
+from fastnn.runtime.threads import threads_for
 
 _TANH = CODES["tanh"]
 # The numbers of a block that is copied and worked on while it is in L1 (16 KB of float32).

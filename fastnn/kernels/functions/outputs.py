@@ -25,7 +25,9 @@ from fastnn.kernels.functions.described import described
 from fastnn.kernels.layout import ROW_BLOCK
 from fastnn.runtime.compile_cache import keep_on_disk
 from fastnn.runtime.compiler import jit, jit_entry
-from fastnn.runtime.launch import Kernel, instance, kernel, launch, share, threads_for
+from fastnn.runtime.launch import Kernel, kernel, launch, share
+from fastnn.runtime.template import instance
+from fastnn.runtime.threads import threads_for
 
 # Floating-point operations that an exp and its share of a softmax cost.
 _OPERATIONS_PER_EXP = 30.0

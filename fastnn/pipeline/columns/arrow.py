@@ -28,8 +28,8 @@ def to_arrow(values: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> 
 def to_numpy(values: pa.Array) -> NDArray[Any]:
     """An Arrow array of numbers as a NumPy array.
 
-    Without nulls it is a view, which must not be written to. With nulls it is a new array of floats (float64, unless the values are floats
-    already), in which nulls are NaN.
+    Without nulls it is a view, which must not be written to. With nulls it is a new array of floats, in which nulls are
+    NaN; floats keep their type, and other numbers become float64.
     """
     dtype = np.dtype(values.type.to_pandas_dtype())
     if values.null_count:

@@ -56,15 +56,15 @@ class Moments:
         found = cls(len(values))
         found.rows, found.pivot = values.shape[1], pivot
         missing = np.isnan(values)
-        holes = bool(missing.any())
-        found.count += found.rows - missing.sum(1) if holes else found.rows
+        some_missing = bool(missing.any())
+        found.count += found.rows - missing.sum(1) if some_missing else found.rows
         known = np.maximum(found.count, 1)
         deviations = values - pivot[:, None]
-        if holes:
+        if some_missing:
             deviations[missing] = 0
         found.mean = deviations.sum(1) / known
         deviations -= found.mean[:, None]
-        if holes:
+        if some_missing:
             deviations[missing] = 0
         # The second term compensates for the rounding of the mean.
         found.squares = np.einsum("ij,ij->i", deviations, deviations) - deviations.sum(1) ** 2 / known

@@ -21,7 +21,7 @@ from fastnn.pipeline.io.source import BATCH_ROWS
 from fastnn.pipeline.jobs.job import Job, Scored, Task
 from fastnn.pipeline.jobs.result import OnBadRow, Output, ResultColumns
 from fastnn.pipeline.model import Model, not_arrow
-from fastnn.runtime.launch import available_threads
+from fastnn.runtime.threads import available_threads
 from fastnn.training.interrupts import held_back
 
 # One thread scores this many rows at a time: a file's batches as they are. The launch of a kernel for 30 columns takes

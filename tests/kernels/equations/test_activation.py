@@ -1,4 +1,4 @@
-"""F2 and its relatives: errors in ULP, and derivatives that fit the functions."""
+"""The activations: their errors in ULP, and derivatives that fit the functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ each_activation = pytest.mark.parametrize("name", reference.ACTIVATIONS)
 @each_dtype
 @each_activation
 def test_activate(name: str, dtype: type) -> None:
-    """Each activation, at its specials and at a sample, over stretches that end anywhere."""
+    """Each activation at special values and at random numbers, over stretches of any length."""
     function, _ = reference.ACTIVATIONS[name]
     specials = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-30, -1e-30, 1000.0, -1000.0], dtype)
     z = np.concatenate([specials, 30 * np.tanh(numbers_of_every_magnitude(dtype, (500,)))])
@@ -26,7 +26,7 @@ def test_activate(name: str, dtype: type) -> None:
         activation.activate(activation.CODES[name], a)
         assert (np.isnan(a) == np.isnan(z[:size])).all()
         finite = np.isfinite(exact[:size])
-        # exp of the logistic function is one ULP, and so is its argument where it is large.
+        # The exp within the logistic function is off by one ULP, and so is its argument where it is large.
         assert (ulps(a[finite], exact[:size][finite]) <= 4).all()
         assert (a[~finite & ~np.isnan(a)] == exact[:size][~finite & ~np.isnan(a)]).all()
 
@@ -34,10 +34,10 @@ def test_activate(name: str, dtype: type) -> None:
 @each_dtype
 @each_activation
 def test_multiply_by_derivative(name: str, dtype: type) -> None:
-    """The derivative, a function of what the activation put out."""
+    """The derivative as a function of the activation's output."""
     function, derivative = reference.ACTIVATIONS[name]
     rng = np.random.default_rng(0)
-    z = rng.uniform(-3, 3, 501)  # further out, 1 - a**2 isn't exact enough in the oracle
+    z = rng.uniform(-3, 3, 501)  # further from 0, the reference's 1 - a**2 isn't exact enough
     a = function(z).astype(dtype)
     delta = rng.standard_normal(501).astype(dtype)
     product = delta.copy()
@@ -47,9 +47,9 @@ def test_multiply_by_derivative(name: str, dtype: type) -> None:
 
 @each_activation
 def test_derivative_is_the_slope(name: str) -> None:
-    """What is multiplied is the derivative of what `activate` computes."""
+    """`multiply_by_derivative` multiplies by the derivative of the function that `activate` computes."""
     code, h = activation.CODES[name], 1e-6
-    z = np.linspace(-4, 4, 100)  # without 0, where relu has none
+    z = np.linspace(-4, 4, 100)  # without 0, where relu has no derivative
     above, a, below = z + h, z.copy(), z - h
     for values in (above, a, below):
         activation.activate(code, values)

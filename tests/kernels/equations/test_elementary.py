@@ -1,4 +1,4 @@
-"""tanh, exp and log against mpmath and NumPy's float64: specials, borders, the same bits everywhere, every float32.
+"""tanh, exp and log against mpmath and NumPy's float64: special values, borders, equal bits everywhere, every float32.
 
 An error is counted in units in the last place (ULP) of the result's dtype at the true value, which isn't rounded.
 """
@@ -74,7 +74,7 @@ def worst_float32(got, reference):
         if value == truth or (np.isnan(value) and np.isnan(truth)):
             continue
         if np.isinf(value) and abs(truth) >= 2.0**128 - 2.0**103 and value * truth > 0:
-            continue  # it rounds to infinity
+            continue  # the reference rounds to infinity
         exponent = max(((float_bits(truth) >> 52) & 0x7FF) - 1023, -126)
         error = abs(value - truth) / 2.0 ** (exponent - 23)
         if np.isnan(error):
@@ -85,7 +85,7 @@ def worst_float32(got, reference):
 
 
 def worst_float64(name, x, got):
-    """The greatest error in ULP of float64 against mpmath, and the x where it is."""
+    """The greatest error in ULP of float64 against mpmath, and the x with this error."""
     function = getattr(mpmath, name)
     worst, place = mpmath.mpf(0), 0.0
     with mpmath.mp.workprec(120):
@@ -99,7 +99,7 @@ def worst_float64(name, x, got):
 
 
 def near(points, dtype, steps=64):
-    """The numbers within so many steps of the given ones."""
+    """The numbers that are at most `steps` steps away from the given ones."""
     bits = np.asarray(points, dtype).view(INTEGERS[dtype])
     return (bits[:, None] + np.arange(-steps, steps + 1, dtype=INTEGERS[dtype])).view(dtype).ravel()
 
@@ -111,8 +111,8 @@ def borders(dtype):
     points = [
         [digits.smallest_normal, digits.max / 2, 0.5, 1, 2, 20],
         halves[np.abs(halves) < -np.log(float(digits.smallest_subnormal)) + 1],  # exp's scale changes
-        halves[np.abs(halves) < 45] / 2,  # tanh's
-        np.sqrt(0.5) * 2.0 ** np.arange(-20, 20),  # log's
+        halves[np.abs(halves) < 45] / 2,  # tanh's scale changes
+        np.sqrt(0.5) * 2.0 ** np.arange(-20, 20),  # log's scale changes
         [np.log(float(digits.max)), np.log(float(digits.smallest_normal)), np.log(float(digits.smallest_subnormal))],
         [(digits.nmant + 2) * LN2 / 2],  # from here on tanh is 1
     ]
@@ -122,7 +122,7 @@ def borders(dtype):
 
 
 def sample(name, dtype, n, seed=0):
-    """About n numbers: over all of float64's exponents where the result isn't trivial, and many where it is hard."""
+    """About n numbers: of all of float64's exponents for which the result isn't trivial, and many where it is hard."""
     with np.errstate(over="ignore"):
         return double_sample(name, n, seed).astype(dtype)
 
@@ -177,7 +177,7 @@ def test_log_of_negative_numbers_is_nan(dtype):
 @each_dtype
 def test_exp_overflows_and_vanishes_at_the_right_place(dtype):
     digits = np.finfo(dtype)
-    # The last number whose exp rounds to a finite one, and the last whose exp rounds to 0.
+    # The last number whose exp rounds to a finite number, and the last whose exp rounds to 0.
     largest = dtype(np.log(np.longdouble(digits.max)))
     if np.longdouble(largest) > np.log(np.longdouble(digits.max)):
         largest = np.nextafter(largest, dtype(0))
@@ -218,7 +218,7 @@ def test_float32_error_at_borders_and_a_dense_sample(name):
 def test_float64_error_against_mpmath(name):
     x = np.concatenate([borders(np.float64)[::29], sample(name, np.float64, 90_000)])
     got = apply(name, x)
-    usable = np.isfinite(x) & (x != 0) & np.isfinite(got) & (got != 0)  # the others are in the tests of special values
+    usable = np.isfinite(x) & (x != 0) & np.isfinite(got) & (got != 0)  # the other numbers are tested as special values
     worst, place = worst_float64(name, x[usable], got[usable])
     assert worst <= BOUNDS[name][np.float64], f"{worst} ULP at {place!r}"
 
@@ -233,7 +233,7 @@ def test_one_number_at_a_time_has_the_same_bits(name, dtype):
 
 
 def normalised(x):
-    """The bits of x, with one NaN for all: which NaN an operation gives is the compiler's choice."""
+    """The bits of x, with the same bits for every NaN: which NaN an operation gives is the compiler's choice."""
     return np.where(np.isnan(x), x.dtype.type(np.nan), x).view(INTEGERS[x.dtype.type])
 
 
@@ -257,7 +257,7 @@ def test_an_avx2_build_has_the_same_bits():
 
 @functools.cache
 def widest_of_a_plain_loop():
-    """Zmm or ymm, as LLVM sees fit: for Intel's processors it makes 256-bit loops even where they have AVX-512."""
+    """The registers are zmm or ymm: for Intel's processors LLVM makes 256-bit loops even if they have AVX-512."""
 
     def double(x, y):
         for i in range(x.size):
@@ -328,7 +328,7 @@ def test_numpy_is_fit_to_be_the_reference(name):
     worst, place = worst_float64(name, x[usable], got[usable])
     print(f"\n{name}, NumPy's float64 at {usable.sum()} float32 numbers: {worst:.3f} ULP of float64 at {place!r}")
     assert usable.sum() >= 10**6
-    assert worst <= 4  # which is 1e-8 ULP of float32
+    assert worst <= 4  # 4 ULP of float64 are 1e-8 ULP of float32
 
 
 @pytest.mark.slow
@@ -344,7 +344,7 @@ def test_float64_error_at_a_million_numbers(name):
 @pytest.mark.skipif(np.finfo(np.longdouble).nmant < 63, reason="needs a longer long double")
 @each_function
 def test_float64_error_at_a_hundred_million_numbers(name):
-    """Against the C library's long double, which mpmath is too slow for: 2**-11 ULP of float64 coarse."""
+    """The reference is the C library's long double, exact to 2**-11 ULP of float64: mpmath would be too slow."""
     worst, place = 0.0, 0.0
     for seed in range(100):
         x = sample(name, np.float64, 10**6, seed)

@@ -1,4 +1,4 @@
-"""The order of an epoch: a permutation, a function of its key, and fair."""
+"""The order of an epoch is a permutation and a function of its key, and all orders are equally likely."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def order(n: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def splitmix(x: int) -> int:
-    """The same permutation in whole numbers without a width."""
+    """`mix` in Python's integers, which have no fixed width."""
     x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
     x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
     return x ^ (x >> 31)
@@ -33,7 +33,7 @@ def test_a_permutation_that_its_key_decides(n: int, seed: int, epoch: int) -> No
     indices = order(n, seed, epoch)
     assert (np.sort(indices) == np.arange(n)).all()
     assert (indices == order(n, seed, epoch)).all()
-    if n > 20:  # two of 20! orders are the same by chance once in 10**18
+    if n > 20:  # two random orders out of 20! are equal once in 10**18
         assert (indices != order(n, seed, epoch + 1)).any()
         assert (indices != order(n, (seed + 1) % 2**64, epoch)).any()
         assert (indices != np.arange(n)).any()
@@ -42,9 +42,9 @@ def test_a_permutation_that_its_key_decides(n: int, seed: int, epoch: int) -> No
 @settings(deadline=None)
 @given(key=SEEDS, index=st.integers(0, 2**32), n=st.integers(1, 2**32 - 1))
 def test_random_below_is_the_high_word_of_a_product(key: int, index: int, n: int) -> None:
-    """In 64-bit arithmetic that wraps the result is that of exact whole numbers, up to the largest n.
+    """The result in 64-bit arithmetic, which wraps, is that of exact integers, up to the largest n.
 
-    Compiled, and in Python over arrays, which wrap without a warning.
+    This holds for compiled code, and in Python for arrays, which wrap without a warning.
     """
     keys, indices = np.array([key], np.uint64), np.array([index], np.uint64)
     assert mix(keys).tolist() == [splitmix(key)]
@@ -58,7 +58,7 @@ def chi_square(counts: np.ndarray, expected: float) -> float:
 
 
 def test_every_position_gets_every_index_equally_often() -> None:
-    """Over the epochs of one seed, and over the first epochs of neighbouring seeds, within five standard deviations."""
+    """The counts over the epochs of a seed, and over the first epochs of many seeds, are even within 5 deviations."""
     n, draws = 16, 20_000
     over_epochs = [order(n, 0, epoch) for epoch in range(draws)]
     over_seeds = [order(n, seed, 0) for seed in range(draws)]

@@ -13,7 +13,7 @@ from fastnn.kernels.equations.solver import CODES, SLOTS, Rates, add_penalty, so
 @each_dtype
 @pytest.mark.parametrize("solver", CODES)
 def test_solver_step(solver: str, dtype: type) -> None:
-    """Several steps of each solver against scikit-learn's formulas, over lengths that end anywhere."""
+    """Several steps of each solver against scikit-learn's formulas, over stretches of any length."""
     recipe = reference.Recipe(
         solver="adam" if solver == "adam" else "sgd",
         step_size=0.01,
@@ -37,5 +37,5 @@ def test_solver_step(solver: str, dtype: type) -> None:
             oracle.step([grad + decay * expected[0]])
             add_penalty(grad, param, dtype(decay))
             solver_step(CODES[solver], param, grad, *slots, Rates(*rates))
-        # In float32, 1 - beta_2 is off by 6e-8 / 0.01, and Adam divides by its root.
+        # In float32, 1 - beta_2 has a relative error of 6e-8 / 0.01, and Adam divides by its root.
         assert np.allclose(param, expected[0], rtol=0, atol=1e-14 if dtype == np.float64 else 1e-6)

@@ -1,4 +1,4 @@
-"""The gradients against differences of the loss, and the step against them: its error, its in-place promise."""
+"""The gradients against differences of the loss, and the error and the checks of `sgd_step`."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_gradients_against_central_differences(n_layers: int) -> None:
 
 
 def test_derivative_of_saturated_tanh() -> None:
-    """``1 - a**2`` is fused: near 1 it keeps the digits that a rounded square would lose."""
+    """``1 - a**2`` is fused, so that it keeps the digits that a rounded square would lose near 1."""
     for dtype in DTYPES:
         below_one = Fraction(1001 * float(np.finfo(dtype).epsneg))
         one, a = np.ones((1, 1), dtype), np.full((1, 1), float(1 - below_one), dtype)
@@ -69,11 +69,11 @@ def test_derivative_of_saturated_tanh() -> None:
 
 @each_dtype
 def test_sgd_step_error(dtype: type) -> None:
-    """One rounding for the multiply-add: half a ULP, also where the difference is small."""
+    """The multiply-add is rounded once: the error is half a ULP, also where the difference is small."""
     for shape in product(SIZES, repeat=2):
         param, grad = operands("sgd_step", Sizes(shape[0], 0, shape[1]), dtype).values()
         if param.size:
-            param.flat[::3] = STEP_SIZE * grad.flat[::3] * dtype(1 + 1e-6)  # nearly all of it cancels
+            param.flat[::3] = STEP_SIZE * grad.flat[::3] * dtype(1 + 1e-6)  # nearly all of the number cancels
         exact = wide(param) - wide(np.array(STEP_SIZE, dtype)) * wide(grad)
         assert (ulps(run("sgd_step", {"param": param, "grad": grad}), exact) <= 0.51).all(), shape
     for shape in ((), (5,), (2, 3, 4), (2, 0, 4)):
@@ -96,7 +96,7 @@ def test_same_bits(dtype: type) -> None:
 
 
 def test_in_place_or_not_at_all() -> None:
-    """A parameter that can't be changed in place is refused, and left as it was."""
+    """A parameter that can't be changed in place is refused and left unchanged."""
     grad = np.ones((4, 4))
     read_only = np.zeros((4, 4))
     read_only.flags.writeable = False

@@ -29,10 +29,10 @@ from fastnn.kernels.functions.layers import reads_plain
 NAMES = ["linear", "linear_tanh", "weight_gradient", "bias_gradient", "hidden_delta"]
 each_kernel = pytest.mark.parametrize("name", NAMES)
 
-# What the rounding of a sum is measured by: the same sum over absolute values.
+# The rounding error of a sum is measured relative to the same sum of absolute values.
 MAGNITUDES = {
     "linear": lambda X, W, b: X @ W + b,
-    "linear_tanh": lambda X, W, b: X @ W + b,  # tanh never enlarges an error
+    "linear_tanh": lambda X, W, b: X @ W + b,  # tanh never makes an error larger
     "weight_gradient": lambda a_prev, delta: a_prev.T @ delta,
     "bias_gradient": lambda delta: delta.sum(axis=0),
     "hidden_delta": lambda delta, W, a_prev: (delta @ W.T) * (1 + a_prev**2),
@@ -49,11 +49,11 @@ TERMS = {
 @each_dtype
 @each_kernel
 def test_error(name: str, dtype: type) -> None:
-    """Every size in every position with every other."""
+    """Every size in every position, combined with every other size."""
     for numbers in product(SIZES, repeat=3):
         sizes = Sizes(*numbers)
         if name == "bias_gradient" and sizes.n_in:
-            continue  # which it doesn't have
+            continue  # the bias gradient doesn't depend on n_in
         arrays = operands(name, sizes, dtype)
         exact = [array.astype(np.float64) for array in arrays.values()]
         result, truth = run(name, arrays), getattr(reference, name)(*exact)
@@ -67,7 +67,7 @@ def test_error(name: str, dtype: type) -> None:
 
 @each_dtype
 def test_sums_in_order_of_index(dtype: type) -> None:
-    """F1, B2 and B4 are chains of fused multiply-adds from the first index to the last, B3 of additions: to the bit."""
+    """F1, B2 and B4 have the bits of chains of fused multiply-adds, in order of the index, and B3 of additions."""
     for numbers in product((1, 7, 33, 127), repeat=3):
         sizes = Sizes(*numbers)
         X, W, b = operands("linear", sizes, dtype).values()
@@ -76,7 +76,7 @@ def test_sums_in_order_of_index(dtype: type) -> None:
         assert same_bytes(
             kernels.weight_gradient(a_prev, delta), chained(a_prev.T, delta, np.zeros(sizes.n_out, dtype))
         ), sizes
-        # The derivative is 1 where a_prev is 0.
+        # With a_prev = 0 the derivative is 1.
         delta, W, a_prev = operands("hidden_delta", sizes, dtype).values()
         product_only = kernels.hidden_delta(delta, W, np.zeros_like(a_prev))
         assert same_bytes(product_only, chained(delta, W.T, np.zeros(sizes.n_in, dtype))), sizes
@@ -85,7 +85,7 @@ def test_sums_in_order_of_index(dtype: type) -> None:
 
 @each_dtype
 def test_linear_reads_whole_lines_where_they_lie(dtype: type) -> None:
-    """A small matrix, or one for few rows, isn't packed; the bits are the same."""
+    """A small matrix, or a matrix for few rows, isn't packed, and the bits are the same."""
     itemsize = np.dtype(dtype).itemsize
     plain, packed = Sizes(33, 20, 128), Sizes(40, 1100, 128)
     for sizes in (plain, packed, Sizes(1, 1100, 144), Sizes(1, 3, 16), Sizes(9, 0, 32)):
@@ -99,7 +99,7 @@ def test_linear_reads_whole_lines_where_they_lie(dtype: type) -> None:
 
 @each_dtype
 def test_a_row_depends_on_itself_only(dtype: type) -> None:
-    """Neither the rows nor the outputs beside it change a bit: predictions don't depend on how rows are batched."""
+    """Other rows and other outputs don't change a bit: predictions don't depend on how rows are batched."""
     X, W, b = operands("linear_tanh", Sizes(97, 33, 49), dtype).values()
     whole = kernels.linear_tanh(X, W, b)
     for first, last in ((0, 1), (5, 6), (1, 50), (90, 97)):

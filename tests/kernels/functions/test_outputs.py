@@ -1,4 +1,4 @@
-"""F3, F4 and B1: errors, extreme logits, and what is refused."""
+"""F3, F4 and B1: their errors, extreme logits, and the arguments that are refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fastnn import kernels
 @each_dtype
 @pytest.mark.parametrize("scale", [1, 40, 1000])
 def test_softmax_error(scale: float, dtype: type) -> None:
-    """4 ULP, and what adding up the classes costs, down to subnormal probabilities."""
+    """The error is at most 4 ULP plus the error of the sum over classes, down to subnormal probabilities."""
     for shape in product(SIZES, repeat=2):
         z = operands("softmax", Sizes(shape[0], 0, shape[1]), dtype)["z"] * dtype(scale)
         p = run("softmax", {"z": z})
@@ -54,7 +54,7 @@ def test_extreme_logits(dtype: type) -> None:
 @each_dtype
 @pytest.mark.parametrize("scale", [1, 40, 1000])
 def test_cross_entropy_error(scale: float, dtype: type) -> None:
-    """A sample's loss is a difference of logits and the log of a sum, which is off by the sum's relative error."""
+    """A sample's loss is a difference of logits plus the log of a sum, whose error is the sum's relative error."""
     for n, n_classes in product(SIZES[1:], repeat=2):
         arrays = operands("cross_entropy", Sizes(n, 0, n_classes), dtype)
         z, y = arrays["z"] * dtype(scale), arrays["y"]
@@ -76,7 +76,7 @@ def test_cross_entropy_of_a_sure_right_answer_is_small_and_not_negative() -> Non
 def test_output_delta_error(dtype: type) -> None:
     for n, n_classes in product(SIZES, repeat=2):
         if n and not n_classes:
-            continue  # no class index is right
+            continue  # no class index is valid
         arrays = operands("output_delta", Sizes(n, 0, n_classes), dtype)
         arrays["p"] = kernels.softmax(arrays["p"])
         delta = run("output_delta", arrays)

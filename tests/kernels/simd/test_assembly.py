@@ -21,12 +21,12 @@ from fastnn.kernels.simd.shape import LINE_BYTES, ROWS, SHAPE
 AVX2 = "+avx2,+fma,+avx,+sse4.2,+popcnt,+bmi,+bmi2,+f16c"
 needs_x86 = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
 
-# x86's, and aarch64's (b, b.lt, cbz x8, tbnz w8, #0, ...).
+# Jumps of x86, and of aarch64 (b, b.lt, cbz x8, tbnz w8, #0, ...).
 JUMP = re.compile(r"\s+(?:j\w+|b[.\w]*|cbn?z\s+\w+,|tbn?z\s+\w+, #\d+,)\s+(\.\w+)")
 
 
 def innermost_loops(assembly: str) -> list[list[str]]:
-    """The loops of an assembly without a loop inside: from a label to the jump back to it."""
+    """The loops that have no loop inside, each from a label to the jump back to this label."""
     lines = assembly.splitlines()
     labels = {match[1]: at for at, text in enumerate(lines) if (match := re.match(r"(\.\w+):", text))}
     jumps = [(labels[match[1]], at) for at, text in enumerate(lines) if (match := JUMP.match(text))]
@@ -42,7 +42,7 @@ def innermost_loops(assembly: str) -> list[list[str]]:
 @needs_x86
 @pytest.mark.skipif(SHAPE.vector_bytes == 16, reason="the processor has neither AVX2 nor AVX-512")
 def test_assembly_keeps_every_sum_in_a_register() -> None:
-    """In the loops over the summed index no vector goes to the stack or comes from there.
+    """In the loops over the summed index, no vector is stored on the stack or loaded from there.
 
     A tile that is too large would still give the right results, at half the speed.
     """
@@ -53,10 +53,11 @@ def test_assembly_keeps_every_sum_in_a_register() -> None:
     for signature in product.signatures:
         assembly = product.inspect_asm(signature)
         assert not re.search(r"\bfmaf?\b", assembly), "a call of libm's fma"
-        # Without a frame, rbp is a register like the others.
+        # In a function without a frame, rbp is a register like the others.
         stack = re.compile(r"\(%r[sb]p" if "%rsp, %rbp" in assembly else r"\(%rsp")
         loops = [loop for loop in innermost_loops(assembly) if any("vfmadd" in text for text in loop)]
-        # A whole panel and a single line; LLVM may unroll a loop or have the two tiles of a panel in two loops.
+        # There are tiles of a whole panel and of a single line. LLVM may unroll a loop, and may
+        # make two loops of the two tiles of a panel.
         vectors = {n_lines * LINE_BYTES // SHAPE.vector_bytes for n_lines in (1, SHAPE.lines)}
         sums = {ROWS * n for n in vectors}
         assert loops
@@ -85,7 +86,7 @@ def test_avx2_build() -> None:
     assert "3 skipped" in run.stdout
 
 
-# Translates the tile for 16-byte vectors, as it is built for a processor without AVX2, for aarch64.
+# Builds the tile with 16-byte vectors, as for a processor without AVX2, and translates this code for aarch64.
 FOR_NEON = """
 import re
 import llvmlite.binding as llvm
@@ -115,7 +116,7 @@ print(machine.emit_assembly(llvm.parse_assembly(code)))
 @pytest.mark.skipif(SHAPE.vector_bytes != 64, reason="the processor's own shape is looked at above")
 @each_dtype
 def test_neon_assembly_keeps_every_sum_in_a_register(dtype: type) -> None:
-    """The machine code for a processor with NEON is as good, which shows without having one."""
+    """The machine code for a processor with NEON spills no register either. No such processor is needed to see this."""
     environment = os.environ | {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "+sse4.2,+popcnt,+avx,+fma"}
     script = FOR_NEON.replace("DTYPE", np.dtype(dtype).name)
     run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)

@@ -18,7 +18,7 @@ def one_transpose(out, rows):
 
 @each_dtype
 def test_transpose_block(dtype: type) -> None:
-    """Any number of rows in and out; rows that don't exist count as zeros, and no other is written."""
+    """Any numbers of rows in and out: rows that don't exist count as zeros, and only existing rows are written."""
     lanes = lanes_of(np.dtype(dtype).itemsize)
     rows = np.arange(1, lanes * (lanes + 2) + 1, dtype=dtype).reshape(lanes, lanes + 2)
     for n_rows in range(1, lanes + 3):

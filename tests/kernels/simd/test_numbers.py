@@ -28,18 +28,18 @@ def horner(table, x, out):
 
 
 def rounded(exact: Fraction, dtype: type) -> np.floating:
-    """The nearest number of the dtype: Python rounds a fraction to float64 correctly, and float32 has this."""
+    """The number of the dtype nearest to `exact`. Python rounds a fraction to float64 only, so float32 is done here."""
     if dtype == np.float64:
         return np.float64(exact.numerator / exact.denominator)
     near = np.float32(exact.numerator / exact.denominator)
     candidates = [np.nextafter(near, -np.inf, dtype=dtype), near, np.nextafter(near, np.inf, dtype=dtype)]
-    # The even one where two are as near.
+    # If two are equally near, the even one is right.
     return min(candidates, key=lambda x: (abs(Fraction(float(x)) - exact), int(x.view(np.int32)) & 1))
 
 
 @each_dtype
 def test_fma_rounds_once(dtype: type) -> None:
-    """Against exact fractions, where the sum nearly cancels or is half a step: a rounded product would show."""
+    """Results against exact fractions, where a rounded product would show: the sum nearly cancels or is half a step."""
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 2000)).astype(dtype)
     c = rng.standard_normal(2000).astype(dtype)
@@ -53,7 +53,7 @@ def test_fma_rounds_once(dtype: type) -> None:
 
 @each_dtype
 def test_bits(dtype: type) -> None:
-    """Bits come out and go in unchanged, those of NaN with a payload too."""
+    """The bits of all numbers stay unchanged on the way to integers and back, also those of a NaN with a payload."""
     integer = INTEGERS[dtype]
     numbers = np.array([0.0, -0.0, 1.0, np.pi, np.inf, -np.inf, np.nan, np.finfo(dtype).smallest_subnormal], dtype)
     numbers = np.append(numbers, (numbers[-2:-1].view(integer) + integer(12345)).view(dtype))
@@ -65,7 +65,7 @@ def test_bits(dtype: type) -> None:
 
 @each_dtype
 def test_polynomial(dtype: type) -> None:
-    """Highest coefficient first; exact on small whole numbers."""
+    """The highest coefficient comes first. On small whole numbers the result is exact."""
     table = tuple(dtype(c) for c in (3, -1, 0, 7))
     x = np.arange(-8, 9, dtype=dtype)
     out = np.empty_like(x)

@@ -33,7 +33,7 @@ def one_row(out, left, right, apart, init, n_sum):
 
 @each_dtype
 def test_tile(dtype: type) -> None:
-    """Every number of rows and lines: the promised chains to the bit, and what lies beside them isn't touched."""
+    """For any number of rows and lines, the result has the bits of the promised chains; nothing beside it changes."""
     line = line_elements(dtype)
     rng = np.random.default_rng(0)
     for rows in range(1, ROWS + 1):
@@ -43,7 +43,7 @@ def test_tile(dtype: type) -> None:
                 left = rng.standard_normal((rows, n_sum)).astype(dtype)
                 right = rng.standard_normal((n_sum, wide)).astype(dtype)
                 init = rng.standard_normal(wide).astype(dtype)
-                # Operands begin anywhere, rows are further apart than they are wide, and what is between is NaN.
+                # Operands begin anywhere, and their rows are further apart than they are wide, with NaN in between.
                 out = np.full((rows + 2, wide + 3), np.nan, dtype)
                 transposed = np.full((n_sum + 1, rows + 5), np.nan, dtype)
                 transposed[1:, 5:] = left.T
@@ -69,7 +69,7 @@ def test_tile(dtype: type) -> None:
     dtype=st.sampled_from(DTYPES),
 )
 def test_multiply(rows: int, n_out: int, n_sum: int, dtype: type) -> None:
-    """Tiles and panels put together, with a row stride wider than the lines, as activations have it."""
+    """The tiles and panels of a whole product, whose rows are further apart than they are wide, like activations."""
     rng = np.random.default_rng([rows, n_out, n_sum])
     left = rng.standard_normal((rows, n_sum)).astype(dtype)
     W = rng.standard_normal((n_sum, n_out)).astype(dtype)
@@ -94,7 +94,7 @@ def test_multiply(rows: int, n_out: int, n_sum: int, dtype: type) -> None:
 
 @each_dtype
 def test_tile_step(dtype: type) -> None:
-    """The chains of the transposed left operand from zero, and one fused step with them."""
+    """The result is one fused step with the chains of the transposed left operand, which start from zero."""
     line = line_elements(dtype)
     rng = np.random.default_rng(1)
     for rows in range(1, ROWS + 1):
@@ -127,7 +127,7 @@ def test_tile_step(dtype: type) -> None:
 
 @each_dtype
 def test_row_tile(dtype: type) -> None:
-    """One row of several panels, to the bits of `tile`."""
+    """One row of several panels has the bits of `tile`."""
     rng = np.random.default_rng(2)
     panel = PANEL_LINES * line_elements(dtype)
     n_out = ROW_PANELS * panel

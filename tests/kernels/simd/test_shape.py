@@ -8,7 +8,7 @@ AVX2 = "+avx2,+fma,+avx,+sse4.2,+popcnt,+bmi,+bmi2,+f16c"
 
 
 def test_choose_shape() -> None:
-    """AVX-512 has 32 registers of 64 bytes, AVX2 16 of 32, whatever else is listed or switched off."""
+    """AVX-512 has 32 registers of 64 bytes and AVX2 has 16 of 32 bytes, whatever other features are on or off."""
     assert choose_shape("+sse2,+avx2,+fma,+avx512f").vector_bytes == 64
     assert choose_shape(AVX2).vector_bytes == 32
     assert choose_shape(AVX2 + ",-avx512f") == choose_shape(AVX2)

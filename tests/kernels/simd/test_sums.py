@@ -35,7 +35,7 @@ def lane_by_lane(left, right):
 
 @each_dtype
 def test_dots(dtype: type) -> None:
-    """Lanes are chains over the lines, and are added half by half, whatever the width of a vector."""
+    """Each lane is a chain over the lines, and the lanes are added half to half, whatever the width of a vector."""
     line = line_elements(dtype)
     n_rows, n_columns = dot_shape(lanes_of(np.dtype(dtype).itemsize))
     rng = np.random.default_rng(3)

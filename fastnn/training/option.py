@@ -1,9 +1,11 @@
-"""What an option accepts: numbers in a range, certain words, True and False. Each range checks the values given."""
+"""What an option of training is: the values that it accepts, its meaning, and its use in each interface."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -97,3 +99,32 @@ class Other:
 
 NONE = Other("None", (None,))
 Accepted = Real | Whole | Flag | Choice | Other
+
+
+@dataclass(frozen=True)
+class Use:
+    """An option in one interface, with whatever differs there."""
+
+    default: Any
+    name: str = ""  # the option's name, if it is another one in this interface
+    note: str = ""  # what has to be said in this interface beside the option's meaning
+    accepts: tuple[Accepted, ...] = ()  # what is accepted in this interface, if it is something else
+    summary: str = ""  # the option's meaning in this interface, if it is another one
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option: the alternatives that it accepts, its meaning in one sentence, and the interfaces that have it."""
+
+    accepts: tuple[Accepted, ...]
+    summary: str
+    details: str  # what else there is to say; the command line leaves it out
+    uses: dict[Enum, Use]
+
+
+def option(
+    accepts: Accepted | tuple[Accepted, ...], summary: str, uses: Mapping[Any, Any], details: str = ""
+) -> Option:
+    """An `Option`; in `uses`, a default alone stands for the `Use` with that default."""
+    every = {interface: use if isinstance(use, Use) else Use(use) for interface, use in uses.items()}
+    return Option(accepts if isinstance(accepts, tuple) else (accepts,), summary, details, every)

@@ -1,0 +1,46 @@
+"""A fork waits for other threads that compile. (What forks do to whole programs, `test_hosts.py` says.)"""
+
+import time
+
+from fastnn.runtime import forks
+
+
+def test_a_fork_waits_no_longer_than_it_must(monkeypatch):
+    """Whoever compiles may wait for the thread that forks."""
+
+    class Taken:
+        def acquire(self, timeout):
+            time.sleep(timeout)
+            return False
+
+    guard = forks._ForkGuard()
+    monkeypatch.setattr(forks, "_LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(guard, "_lock", Taken())
+    guard.before()
+    guard.after()  # and releases nothing
+
+
+def test_a_fork_that_waits_goes_on_waiting_when_interrupted(monkeypatch):
+    """Nobody hears what a fork's hook raises."""
+    answers = [KeyboardInterrupt(), True]
+
+    class Interrupted:
+        held = 0
+
+        def acquire(self, timeout):
+            answer = answers.pop(0)
+            if isinstance(answer, BaseException):
+                raise answer
+            self.held += 1
+            return answer
+
+        def release(self):
+            self.held -= 1
+
+    guard = forks._ForkGuard()
+    lock = Interrupted()
+    monkeypatch.setattr(guard, "_lock", lock)
+    guard.before()
+    assert lock.held == 1
+    guard.after()
+    assert lock.held == 0
