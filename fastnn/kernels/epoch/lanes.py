@@ -67,26 +67,28 @@ def backward_columns(net: Net, buffer: Array, wide: int, grads: Array) -> None:
     n_rows, n_columns = dot_shape(SHAPE.vector_bytes // buffer.itemsize)
     for layer in range(net.layers.size - 1, 0, -1):
         this, below = net.layers[layer], net.layers[layer - 1]
-        stride = this.lines * line
+        # Read once: what is stored in the loops might be these records, as far as the compiler knows.
+        n_in, n_out, stride = below.n, this.n, this.lines * line
+        w_at, below_at, delta_at, above_at = this.w_at, below.a_at, this.delta_at, below.delta_at
         # The row after the last feature is of ones, and the biases lie where one more row of W would.
-        for k in range(0, below.n + 1, n_rows):
-            for j in range(0, this.n, n_columns):
+        for k in range(0, n_in + 1, n_rows):
+            for j in range(0, n_out, n_columns):
                 dots(
-                    Rows(grads, this.w_at + k * stride + j, stride, 0),
-                    Rows(buffer, below.a_at + k * wide, wide, min(n_rows, below.n + 1 - k)),
-                    Rows(buffer, this.delta_at + j * wide, wide, min(n_columns, this.n - j)),
+                    Rows(grads, w_at + k * stride + j, stride, 0),
+                    Rows(buffer, below_at + k * wide, wide, min(n_rows, n_in + 1 - k)),
+                    Rows(buffer, delta_at + j * wide, wide, min(n_columns, n_out - j)),
                     wide // line,
                 )
         if layer > 1:
             for i in range(0, wide, PANEL_LINES * line):
                 n_lines = min(PANEL_LINES, (wide - i) // line)
-                for k in range(0, below.n, ROWS):
+                for k in range(0, n_in, ROWS):
                     tile(
-                        Out(buffer, below.delta_at + k * wide + i, wide, min(ROWS, below.n - k), n_lines),
-                        Left(net.params, this.w_at + k * stride, stride, 1),
-                        Right(buffer, this.delta_at + i, wide),
+                        Out(buffer, above_at + k * wide + i, wide, min(ROWS, n_in - k), n_lines),
+                        Left(net.params, w_at + k * stride, stride, 1),
+                        Right(buffer, delta_at + i, wide),
                         InitColumn(buffer, 0, 0),
-                        this.n,
+                        n_out,
                     )
             size = below.n * wide
             deltas, outputs = buffer[below.delta_at :], buffer[below.a_at :]
