@@ -82,7 +82,6 @@ def _softmax(run: Run, batch: Batch, first: int, rows: int, columns: Array, wide
 def _softmax_columns(run: Run, batch: Batch, first: int, rows: int, columns: Array, wide: int) -> None:
     n_classes = run.layers[run.layers.size - 1].n
     losses, targets = run.losses[first : first + rows], run.targets[first : first + rows]
-    take_targets(run, batch, first, targets)
     logits_of_targets(columns, wide, n_classes, targets, losses)
     _labels(run.general, columns, wide, n_classes, losses)
     softmax_columns(columns, wide, n_classes)
@@ -101,6 +100,8 @@ def _softmax_rows(run: Run, batch: Batch, first: int, rows: int, columns: Array)
     buffer, output = run.buffer, run.layers[run.layers.size - 1]
     start = output.a_at + first * output.stride
     logits = buffer[start : start + rows * output.stride]
+    # Well before they are read: vectors of numbers that were just written one by one come late.
+    take_targets(run, batch, first, run.targets[first : first + rows])
     to_columns(logits, output.stride, rows, output.n, columns)
     _softmax(run, batch, first, rows, columns, side_by_side(rows, buffer.itemsize))
     to_rows(columns, rows, output.n, logits, output.stride)
@@ -111,7 +112,7 @@ def _of_columns(labels: Callable[..., None], delta: Callable[..., None]) -> Call
 
 
 # F3, F4 and B1 of `rows` samples of the batch from `first` on, whose logits lie side by side: logit j of sample i is
-# ``columns[j * wide + i]``.
+# ``columns[j * wide + i]``. `take_targets` comes some time before it.
 softmax_of_columns = _of_columns(plain_labels, plain_delta)
 # The same for logits that lie in the buffer's rows; `columns` is memory.
 softmax_of_rows = jit(instance(_softmax_rows, "plain", _softmax=softmax_of_columns))

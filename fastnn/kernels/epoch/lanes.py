@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fastnn.kernels.arrays import Array
 from fastnn.kernels.epoch.frame import Program, account_batch, finish_batch, start_batch
 from fastnn.kernels.epoch.heads import softmax_of_columns
-from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of
+from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of, take_targets
 from fastnn.kernels.epoch.team import Bodies, phased
 from fastnn.kernels.epoch.weights import SQUARES_STRIPES, squares_of_weights, step_of
 from fastnn.kernels.equations.activation import activate, multiply_by_derivative
@@ -125,6 +125,7 @@ def block_of_batch(run: Run, number: int, first: int, n: int, buffer: Array, gra
     line = LINE_BYTES // buffer.itemsize
     wide = (n + line - 1) // line * line
     logits = buffer[output.a_at :]
+    take_targets(run, batch, first, run.targets[first : first + n])
     take_columns(run, batch, first, n, buffer[layers[0].a_at :])
     for layer in range(layers.size - 1):
         ones = layers[layer].a_at + layers[layer].n * wide
