@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastnn.kernels.arrays import Array
-from fastnn.kernels.epoch.run import Batch, Run, sample_of, take_targets
+from fastnn.kernels.epoch.run import Batch, Run, inlined, sample_of, take_targets
 from fastnn.kernels.equations.activation import LOGISTIC
 from fastnn.kernels.equations.elementary import exp_of, log_of
 from fastnn.kernels.equations.loss import (
@@ -108,7 +108,9 @@ def _softmax_rows(run: Run, batch: Batch, first: int, rows: int, columns: Array)
 
 
 def _of_columns(labels: Callable[..., None], delta: Callable[..., None]) -> Callable[..., None]:
-    return jit(instance(_softmax_columns, _labels=labels, _delta=delta))
+    # As source: a call hands over the whole run, which small networks notice.
+    found: Callable[..., None] = inlined(instance(_softmax_columns, _labels=labels, _delta=delta))
+    return found
 
 
 # F3, F4 and B1 of `rows` samples of the batch from `first` on, whose logits lie side by side: logit j of sample i is

@@ -94,10 +94,10 @@ class Run(NamedTuple):
 
 
 # Arrays can't be returned from a compiled function without reference counts. So these two are taken in as source.
-_inlined: Any = numba.njit(inline="always")
+inlined: Any = numba.njit(inline="always")
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@inlined  # type: ignore[untyped-decorator]
 def share_of(array: Array, number: int, n: int) -> Array:
     """Share `number` of an array that holds `n` of equal size, one after the other."""
     size = array.size // n
@@ -147,7 +147,7 @@ def member_of(transposed_of: Callable[..., Any]) -> Callable[..., Run]:
     What training changes belongs to the member, the memory to work in belongs to the worker.
     ``transposed_of(transposed, worker, workers)`` is the worker's share of `Run.transposed`.
     """
-    found: Callable[..., Run] = _inlined(instance(_member_of, _transposed_of=_inlined(transposed_of)))
+    found: Callable[..., Run] = inlined(instance(_member_of, _transposed_of=inlined(transposed_of)))
     return found
 
 
