@@ -1,15 +1,15 @@
 """Where every number lies: weights in panels, rows in lines.
 
 A line is 64 bytes. Rows of activations are padded to whole lines and weights are kept in panels of two lines (see
-`tile`), the same on every processor. The padding of parameters and deltas is zero and stays zero.
+`simd`), in the same way on every processor. The padding of parameters and deltas is zero and stays zero.
 
     W (n_in, n_out)  ->  panel 0: n_in rows of 32 float32   | panel 1: n_in rows of 32 | ... | the last: 16 or 32 wide
 
-All parameters of a network are one flat vector: for each layer the panels of W, then the padded b, then, of a
-normalised layer (see `normalise`), the padded gains; at the end of such a network's vector a row of zeros. So the
-optimiser's state, a copy of the best weights, or a check that all are finite, is one array operation. What a run of
-rows needs besides is one flat buffer. `Layout` says where the parts begin, in a table of integers that compiled
-code reads.
+All parameters of a network are one flat vector. For each layer it holds the panels of W, then the padded b, and then
+the padded gains if the layer is normalised (see `forward.normalised`). The vector of a network with normalised layers
+ends with a row of zeros. So the optimiser's state, a copy of the best weights, and a check that all are finite are one
+array operation each. All other numbers that belong to some rows are in one flat buffer. `Layout.layers` has a record
+of integers for each layer, which says where its numbers begin. Compiled code reads them as ``layers[layer].w_at``.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from fastnn.kernels.arrays import Array, on_a_line
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES
 from fastnn.runtime.compiler import jit
 
-# Rows that go through all layers together: whole tiles of 8 and of 6 rows, whole vectors of samples, and 96 rows of 784
-# float32 (300 KB) stay in L2 beside a panel. Of 784-512-512-10 an epoch takes 2 % less than with 48 or 192.
+# The rows that go through all layers together: whole tiles of 8 and of 6 rows, and whole vectors of samples. 96 rows of
+# 784 float32 (300 KB) stay in L2 beside a panel. An epoch of 784-512-512-10 takes 2 % less than with 48 or 192 rows.
 ROW_BLOCK = 96
 
 
 def line_elements(dtype: Any) -> int:
-    """How many numbers of `dtype` fit a line."""
+    """The count of numbers of `dtype` that fit a line."""
     return int(LINE_BYTES // np.dtype(dtype).itemsize)
 
 
 def lines(n: int, dtype: Any) -> int:
-    """How many lines hold `n` numbers."""
+    """The count of lines that hold `n` numbers."""
     return -(-n // line_elements(dtype))
 
 
@@ -171,12 +171,12 @@ class Layout:
     def workspace(
         self, rows: int, training: bool, slopes: bool = False, inputs: bool = True
     ) -> tuple[NDArray[np.void], int]:
-        """`layers`, and the size, of a buffer for `rows` rows of every layer's output, that begins on a line.
+        """The layers in a buffer for `rows` rows of every layer's outputs, and the size of that buffer.
 
-        For training it also holds the `inputs` (which a shuffle gathers), every hidden layer's delta, and the
-        transposed weights that B4 reads; it must be of zeros, and begins with a row of them, wide enough for any of
-        these layers. With `slopes` every hidden layer has room for its activation's derivative, and a normalised one
-        for what `normalise` keeps: rows, and a number for each.
+        For training, the buffer also holds the `inputs` (which a shuffle gathers), the deltas of every hidden layer,
+        and the transposed weights that B4 reads. The caller fills it with zeros and lets it begin on a line. Its first
+        row stays zero and is wide enough for any of these layers. With `slopes`, every hidden layer has room for the
+        derivatives of its activation, and a normalised layer also for ``z_hat`` and one factor for each row.
         """
         layers = self.layers.copy()
         end = int(layers["stride"][0 if inputs else 1 :].max()) if training else 0
@@ -199,10 +199,10 @@ class Layout:
         return layers, end
 
     def columns(self, samples: int, training: bool) -> tuple[NDArray[np.void], int]:
-        """`layers` of a buffer for `samples` side by side (see `forward_columns`), and the buffer's size.
+        """The layers in a buffer for `samples` side by side (see `forward_columns`), and the size of that buffer.
 
-        It begins with a line, for `narrow` one of zeros. After each layer's units there is room for two rows: there the
-        first is of ones, and after the logits `softmax_columns` uses both.
+        The buffer begins with a line, which is zero for training. After each layer's units there is room for two rows.
+        In training the first of them is of ones; after the logits, `softmax_columns` uses both.
         """
         layers = self.layers.copy()
         end = line_elements(self.dtype)
@@ -216,19 +216,19 @@ class Layout:
 
 
 def aligned_zeros(n: int, dtype: np.dtype[Any]) -> Array:
-    """`n` zeros that begin on a line of the cache; those that nobody touches take no memory."""
+    """`n` zeros that begin on a line of the cache. Pages of them that are never written to take no memory."""
     raw = np.zeros(n * dtype.itemsize + LINE_BYTES, np.uint8)
     return on_a_line(raw, n, dtype)
 
 
 def several(zeros: Array, n: int) -> Array:
-    """`n` times these zeros, or some more, so that each time begins on a line."""
+    """`n` arrays like `zeros`, one after the other, each padded to whole lines."""
     return aligned_zeros(n * width(zeros.size, zeros.dtype), zeros.dtype)
 
 
 @jit
 def place(k: int, j: int, n_in: int, n_out: int, line: int) -> int:
-    """Where element (k, j) of a packed (n_in, n_out) matrix lies, with `line` numbers to a line."""
+    """The place of element (k, j) in a packed (n_in, n_out) matrix, with `line` numbers to a line."""
     panel = PANEL_LINES * line
     first = j // panel * panel
     padded = (n_out + line - 1) // line * line

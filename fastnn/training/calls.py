@@ -95,7 +95,8 @@ class Calls:
         if members > 1:
             memory = memory.times(self.workers)
         shuffled = options.shuffle and batch_size < self.n_rows
-        sparse, n_squares = self.kind.sparse, squares_of_gradient(net.layout.n_params) if self.kind.general else 0
+        sparse, n_squares = self.kind.sparse, squares_of_layers(net.layout.layers)
+        further_squares = squares_of_gradient(net.layout.n_params) if self.kind.general else 0
         return Run(
             X=samples.X if sparse else flat(samples.X),
             y=samples.y if net.output == "softmax" else np.zeros(self.n_rows, np.int64),
@@ -117,8 +118,8 @@ class Calls:
             scratch_size=memory.scratch_size,
             losses=np.zeros(members * batch_size, net.dtype),
             targets=np.zeros(members * batch_size, net.dtype),
-            squares=np.zeros(members * squares_of_layers(net.layout.layers)),
-            gradient_squares=np.zeros(self.workers * n_squares),
+            squares=np.zeros(members * (n_squares + further_squares)),
+            n_squares=n_squares,
             epoch_losses=self.epoch_losses.reshape(-1),
             transposed=transposed(samples.X, batch_size, net.n_features, self.workers) if sparse else (),
             good_params=good.params,

@@ -19,13 +19,13 @@ import numpy as np
 
 from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.epoch.hidden import Hidden, backward_rows
-from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of, epoch_of, sample_of, scratch_of
+from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of, epoch_of, gathered_rows, nth_piece, sample_of
 from fastnn.kernels.epoch.team import Bodies
 from fastnn.kernels.epoch.weights import squares_of_weights, transpose
 from fastnn.kernels.equations.loss import ordered_sum
 from fastnn.kernels.equations.shuffle import shuffle
 from fastnn.kernels.equations.solver import CODES
-from fastnn.kernels.forward.rows import Net, forward_rows
+from fastnn.kernels.forward.rows import Net, forward_rows, product
 from fastnn.kernels.layout import ROW_BLOCK, Layout
 from fastnn.kernels.simd.shape import ROWS
 from fastnn.runtime.compiler import jit
@@ -80,6 +80,9 @@ class Inputs(NamedTuple):
     product: Callable[..., None]
 
 
+PLAIN_ROWS = Inputs(gathered_rows, product)
+
+
 def chunks_of_threads(batch_size: int, n_threads: int) -> int:
     """The chunks of a phase whose parts are rows or features."""
     return CHUNKS * n_threads
@@ -119,7 +122,7 @@ def account_batch(run: Run, number: int) -> bool:
     batch, numbers = batch_of(run, number), run.numbers[0]
     loss = ordered_sum(run.losses[: batch.n])
     if numbers.alpha > 0:
-        loss += 0.5 * numbers.alpha * ordered_sum(run.squares)
+        loss += 0.5 * numbers.alpha * ordered_sum(run.squares[: run.n_squares])
     run.epoch_losses[epoch % run.epoch_losses.size] += loss / numbers.total_weight * batch.n / run.y.size
     return bool(np.isfinite(loss))
 
@@ -145,7 +148,7 @@ def finish_batch(run: Run, number: int) -> bool:
 _PHASES = 1
 
 
-def _block(run: Run, number: int, first: int, rows: int) -> Any: ...
+def _block(general: Any, seed: np.uint64, epoch: int, position: int, first: int, rows: int) -> Any: ...
 
 
 def _inputs(run: Run, batch: Batch, first: int, rows: int) -> Any: ...
@@ -163,11 +166,11 @@ def _backward(run: Run, block: Any) -> None: ...
 def _rows_phase(run: Run, number: int, part: int, parts: int, worker: int) -> None:
     """Everything up to the deltas, for this part's rows of batch `number`, a block at a time while it is in cache."""
     batch = batch_of(run, number)
-    columns = run.scratch[scratch_of(run, worker)]
+    columns = run.scratch[nth_piece(worker, run.scratch_size)]
     first, last = share(batch.n, ROWS, part, parts)
     for i in range(first, last, ROW_BLOCK):
         rows = min(ROW_BLOCK, last - i)
-        block = _block(run, number, i, rows)
+        block = _block(run.general, run.seed, run.first_epoch + batch.epoch, batch.first, i, rows)
         _forward(Net(run.params, run.layers), _inputs(run, batch, i, rows), run.buffer, block)
         _head(run, batch, i, rows, columns)
         _backward(run, block)
@@ -196,7 +199,7 @@ def _chunk(run: Run, phase: int, part: int, parts: int, worker: int) -> None:
         _rows_phase(run, number, part, parts, worker)
     elif kind == FEATURES_PHASE:
         _features_phase(run, number, part, parts, worker)
-    else:
+    elif _PHASES > 2:  # otherwise this isn't even compiled
         _later_phase(run, kind, part, parts, worker)
 
 
@@ -211,11 +214,6 @@ def _between(run: Run, phase: int, last: int) -> bool:
     if phase + 1 < last:
         start_batch(run, number + 1)
     return True
-
-
-@jit
-def no_later_phase(run: Run, phase: int, part: int, parts: int, worker: int) -> None:
-    """For programs whose batches end with the features' phase."""
 
 
 def rows_phase(
@@ -234,7 +232,7 @@ def phases_of(
     name: str,
     rows: Callable[..., None],
     features: Callable[..., None],
-    later: Callable[..., None] = no_later_phase,
+    later: Callable[..., None] = _later_phase,
     phases: int = 2,
 ) -> Bodies:
     """The bodies of a program whose batches go through these phases; `name` becomes part of its kernel's."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from fastnn.kernels.arrays import Array
 from fastnn.kernels.epoch.frame import (
+    PLAIN_ROWS,
     SQUARES_PHASE,
     Inputs,
     Program,
@@ -27,20 +28,11 @@ from fastnn.kernels.epoch.frame import (
 )
 from fastnn.kernels.epoch.heads import any_output
 from fastnn.kernels.epoch.hidden import WITH_SLOPES, Hidden
-from fastnn.kernels.epoch.panels import PLAIN_ROWS
-from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of, layer_inputs, scratch_of
+from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of, input_rows, nth_piece
 from fastnn.kernels.epoch.team import phased
-from fastnn.kernels.epoch.weights import (
-    SQUARES_STRIPES,
-    decay_of,
-    features_of,
-    kept_by_decay,
-    step,
-    sum_of_squares,
-    transpose,
-)
+from fastnn.kernels.epoch.weights import SQUARES_STRIPES, feature_unit, step_of, sum_of_squares, transpose
 from fastnn.kernels.equations.loss import columns_size, ordered_sum
-from fastnn.kernels.equations.solver import add_penalty, shrink
+from fastnn.kernels.equations.solver import add_penalty, shrink, solver_step
 from fastnn.kernels.layout import Layout, aligned_zeros, line_elements
 from fastnn.kernels.simd.operands import Init, Left, LeftColumns, Out, Right
 from fastnn.kernels.simd.products import tile
@@ -57,13 +49,23 @@ def is_clipped(run: Run) -> bool:
 
 
 @jit
+def step(run: Run, here: slice, gradient: Array, kept: float) -> None:
+    """U1 for the parameters at `here`; weight decay multiplies them by `kept` first."""
+    params = run.params
+    if kept < 1:
+        shrink(params[here], kept)
+    slot_1, slot_2 = run.state[: params.size], run.state[params.size :]
+    solver_step(run.solver, params[here], gradient, slot_1[here], slot_2[here], step_of(run.numbers[0], params).rates)
+
+
+@jit
 def use_gradient(run: Run, here: slice, gradient: Array, clipped: bool) -> None:
     """Add the penalty's gradient to that of the weights at `here`. Then step, unless it has to be clipped before."""
-    decay = decay_of(run)
-    if decay > 0:
-        add_penalty(gradient, run.params[here], decay)
+    now = step_of(run.numbers[0], run.params)
+    if now.penalty > 0:
+        add_penalty(gradient, run.params[here], now.penalty)
     if not clipped:
-        step(run, here, gradient, kept_by_decay(run))
+        step(run, here, gradient, now.kept)
 
 
 @jit
@@ -74,8 +76,8 @@ def weights_of_rows(run: Run, batch: Batch, inputs: Left, layer: int, part: int,
     """
     params, buffer, this = run.params, run.buffer, run.layers[layer]
     line, clipped = LINE_BYTES // params.itemsize, is_clipped(run)
-    scratch = run.scratch[scratch_of(run, worker)]
-    first, last = features_of(run, layer, part, parts)
+    scratch = run.scratch[nth_piece(worker, run.scratch_size)]
+    first, last = share(run.layers[layer - 1].n, feature_unit(params.itemsize), part, parts)
     for panel in range(0, this.lines, PANEL_LINES):
         n_lines = min(PANEL_LINES, this.lines - panel)
         wide = n_lines * line
@@ -91,9 +93,19 @@ def weights_of_rows(run: Run, batch: Batch, inputs: Left, layer: int, part: int,
 
 
 @jit
+def outputs_of(run: Run, layer: int) -> Left:
+    """The outputs of a hidden layer, for all rows of the batch."""
+    here = run.layers[layer]
+    return Left(run.buffer, here.a_at, here.stride, 1)
+
+
+@jit
 def plain_weights(run: Run, batch: Batch, layer: int, part: int, parts: int, worker: int) -> None:
     """`weights_of_rows` for samples that are plain rows."""
-    weights_of_rows(run, batch, layer_inputs(run, batch, layer), layer, part, parts, worker)
+    inputs = input_rows(run, batch, 0)
+    if layer > 1:
+        inputs = outputs_of(run, layer - 1)
+    weights_of_rows(run, batch, inputs, layer, part, parts, worker)
 
 
 def _weights(run: Run, batch: Batch, layer: int, part: int, parts: int, worker: int) -> None:
@@ -109,11 +121,15 @@ def _features_phase(run: Run, number: int, part: int, parts: int, worker: int) -
     for layer in range(1, layers.size):
         _weights(run, batch, layer, part, parts, worker)
         if layer > 1 and not clipped:
-            first, last = features_of(run, layer, part, parts)
+            first, last = share(layers[layer - 1].n, feature_unit(run.params.itemsize), part, parts)
             transpose(run, layer, first, last - first)
         if part == layer % parts:
             here = slice(layers[layer].b_at, layers[layer].end)
-            gradient = run.grads[here] if clipped else run.scratch[scratch_of(run, worker)][: here.stop - here.start]
+            gradient = (
+                run.grads[here]
+                if clipped
+                else run.scratch[nth_piece(worker, run.scratch_size)][: here.stop - here.start]
+            )
             _bias_gradient(run, batch, layer, gradient)
             if not clipped:
                 step(run, here, gradient, run.params.dtype.type(1))
@@ -122,29 +138,31 @@ def _features_phase(run: Run, number: int, part: int, parts: int, worker: int) -
 @jit
 def squares_phase(run: Run, part: int, parts: int, worker: int) -> None:
     """The sums of squares of this part's blocks of the gradient."""
-    stripes = run.scratch[scratch_of(run, worker)][:SQUARES_STRIPES]
-    first, last = share(run.gradient_squares.size, 1, part, parts)
+    stripes = run.scratch[nth_piece(worker, run.scratch_size)][:SQUARES_STRIPES]
+    squares = run.squares[run.n_squares :]
+    first, last = share(squares.size, 1, part, parts)
     for block in range(first, last):
-        run.gradient_squares[block] = sum_of_squares(run.grads[: run.params.size], block, stripes)
+        squares[block] = sum_of_squares(run.grads[: run.params.size], block, stripes)
 
 
 @jit
 def step_phase(run: Run, part: int, parts: int) -> None:
     """U1 for this part's features of every layer, by the gradient made no longer than `clip_norm`."""
     grads, layers, dtype = run.grads, run.layers, run.params.dtype.type
+    kept = step_of(run.numbers[0], run.params).kept
     line = LINE_BYTES // run.params.itemsize
-    norm, clip = np.sqrt(ordered_sum(run.gradient_squares)), run.general.clip_norm
+    norm, clip = np.sqrt(ordered_sum(run.squares[run.n_squares :])), run.general.clip_norm
     scale = dtype(clip / norm if norm > clip else 1.0)
     for layer in range(1, layers.size):
-        this = layers[layer]
-        first, last = features_of(run, layer, part, parts)
+        this, n_in = layers[layer], layers[layer - 1].n
+        first, last = share(n_in, feature_unit(run.params.itemsize), part, parts)
         for panel in range(0, this.lines, PANEL_LINES):
             wide = min(PANEL_LINES, this.lines - panel) * line
-            weights = this.w_at + panel * line * layers[layer - 1].n
+            weights = this.w_at + panel * line * n_in
             here = slice(weights + first * wide, weights + last * wide)
             if scale < 1:
                 shrink(grads[here], scale)
-            step(run, here, grads[here], kept_by_decay(run))
+            step(run, here, grads[here], kept)
         if layer > 1:
             transpose(run, layer, first, last - first)
         if part == layer % parts:

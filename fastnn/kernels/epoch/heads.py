@@ -11,9 +11,10 @@ A delta is multiplied by the sample's weight, divided by the batch's total weigh
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from fastnn.kernels.arrays import Array
-from fastnn.kernels.epoch.run import Batch, Run, sample_of, take_targets
+from fastnn.kernels.epoch.run import Batch, Run, inlined, sample_of, take_targets
 from fastnn.kernels.equations.activation import LOGISTIC
 from fastnn.kernels.equations.elementary import exp_of, log_of
 from fastnn.kernels.equations.loss import (
@@ -33,21 +34,21 @@ from fastnn.runtime.template import instance
 
 
 @jit
-def plain_labels(run: Run, columns: Array, wide: int, n_classes: int, losses: Array) -> None:
+def plain_labels(general: Any, columns: Array, wide: int, n_classes: int, losses: Array) -> None:
     """The logit that the loss is made of is that of the sample's class."""
 
 
 @jit
-def plain_delta(run: Run, columns: Array, wide: int, n_classes: int, targets: Array) -> None:
+def plain_delta(general: Any, columns: Array, wide: int, n_classes: int, targets: Array) -> None:
     """B1 up to the mean's division."""
     output_delta_columns(columns, wide, n_classes, targets)
 
 
 @jit
-def smooth_labels(run: Run, columns: Array, wide: int, n_classes: int, losses: Array) -> None:
+def smooth_labels(general: Any, columns: Array, wide: int, n_classes: int, losses: Array) -> None:
     """Turn each logit of a sample's class into the mean of all logits by the smoothed label."""
     dtype = columns.dtype.type
-    every, own = dtype(run.general.label_smoothing / n_classes), dtype(1 - run.general.label_smoothing)
+    every, own = dtype(general.label_smoothing / n_classes), dtype(1 - general.label_smoothing)
     for i in range(losses.size):
         losses[i] *= own
     for j in range(n_classes):
@@ -57,10 +58,10 @@ def smooth_labels(run: Run, columns: Array, wide: int, n_classes: int, losses: A
 
 
 @jit
-def smoothed_delta(run: Run, columns: Array, wide: int, n_classes: int, targets: Array) -> None:
+def smoothed_delta(general: Any, columns: Array, wide: int, n_classes: int, targets: Array) -> None:
     """B1, up to the mean's division, with smoothed labels."""
     dtype = columns.dtype.type
-    every, own = dtype(run.general.label_smoothing / n_classes), dtype(1 - run.general.label_smoothing)
+    every, own = dtype(general.label_smoothing / n_classes), dtype(1 - general.label_smoothing)
     for j in range(n_classes):
         target = dtype(j)
         p = columns[j * wide : j * wide + targets.size]
@@ -68,11 +69,11 @@ def smoothed_delta(run: Run, columns: Array, wide: int, n_classes: int, targets:
             p[i] -= every + (own if targets[i] == target else dtype(0))
 
 
-def _labels(run: Run, columns: Array, wide: int, n_classes: int, losses: Array) -> None:
+def _labels(general: Any, columns: Array, wide: int, n_classes: int, losses: Array) -> None:
     """Stand, with the next two, for bodies in the templates below."""
 
 
-def _delta(run: Run, columns: Array, wide: int, n_classes: int, targets: Array) -> None: ...
+def _delta(general: Any, columns: Array, wide: int, n_classes: int, targets: Array) -> None: ...
 
 
 def _softmax(run: Run, batch: Batch, first: int, rows: int, columns: Array, wide: int) -> None: ...
@@ -81,12 +82,11 @@ def _softmax(run: Run, batch: Batch, first: int, rows: int, columns: Array, wide
 def _softmax_columns(run: Run, batch: Batch, first: int, rows: int, columns: Array, wide: int) -> None:
     n_classes = run.layers[run.layers.size - 1].n
     losses, targets = run.losses[first : first + rows], run.targets[first : first + rows]
-    take_targets(run, batch, first, targets)
     logits_of_targets(columns, wide, n_classes, targets, losses)
-    _labels(run, columns, wide, n_classes, losses)
+    _labels(run.general, columns, wide, n_classes, losses)
     softmax_columns(columns, wide, n_classes)
     losses_of_columns(columns, wide, n_classes, losses)
-    _delta(run, columns, wide, n_classes, targets)
+    _delta(run.general, columns, wide, n_classes, targets)
     if run.sample_weight.size:
         for i in range(rows):
             weight = run.sample_weight[sample_of(run, batch, first + i)]
@@ -100,17 +100,21 @@ def _softmax_rows(run: Run, batch: Batch, first: int, rows: int, columns: Array)
     buffer, output = run.buffer, run.layers[run.layers.size - 1]
     start = output.a_at + first * output.stride
     logits = buffer[start : start + rows * output.stride]
+    # Well before they are read: vectors of numbers that were just written one by one come late.
+    take_targets(run, batch, first, run.targets[first : first + rows])
     to_columns(logits, output.stride, rows, output.n, columns)
     _softmax(run, batch, first, rows, columns, side_by_side(rows, buffer.itemsize))
     to_rows(columns, rows, output.n, logits, output.stride)
 
 
 def _of_columns(labels: Callable[..., None], delta: Callable[..., None]) -> Callable[..., None]:
-    return jit(instance(_softmax_columns, _labels=labels, _delta=delta))
+    # As source: a call hands over the whole run, which small networks notice.
+    found: Callable[..., None] = inlined(instance(_softmax_columns, _labels=labels, _delta=delta))
+    return found
 
 
 # F3, F4 and B1 of `rows` samples of the batch from `first` on, whose logits lie side by side: logit j of sample i is
-# ``columns[j * wide + i]``.
+# ``columns[j * wide + i]``. `take_targets` comes some time before it.
 softmax_of_columns = _of_columns(plain_labels, plain_delta)
 # The same for logits that lie in the buffer's rows; `columns` is memory.
 softmax_of_rows = jit(instance(_softmax_rows, "plain", _softmax=softmax_of_columns))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastnn.kernels.arrays import Array
-from fastnn.kernels.epoch.run import Batch, Run, batch_of, epoch_of
+from fastnn.kernels.epoch.run import Batch, Run
 from fastnn.kernels.equations.activation import activate, activate_keeping, multiply_by_derivative
 from fastnn.kernels.equations.layer import Matrix, multiply, sum_rows
 from fastnn.kernels.equations.shuffle import mix, random_bits
@@ -23,8 +23,9 @@ class Hidden(NamedTuple):
 
     Parameters
     ----------
-    block : ``block(run, number, first, rows)``
-        `rows` rows of batch `number` from `first` on, as the next body takes them: a `Block`, or more.
+    block : ``block(general, seed, epoch, position, first, rows)``
+        `rows` rows of a batch from `first` on, as the next body takes them: a `Block`, or more. The epoch has this
+        number in the training, and the batch begins at this position of its order.
     forward : ``forward(net, layer, buffer, block)``
         F2 (see `forward_rows`).
     slope : ``slope(run, layer, here, first)``
@@ -40,7 +41,7 @@ class Hidden(NamedTuple):
 
 
 @jit
-def plain_block(run: Run, number: int, first: int, rows: int) -> Block:
+def plain_block(general: Any, seed: np.uint64, epoch: int, position: int, first: int, rows: int) -> Block:
     """The rows alone: plain layers need to know no more."""
     return Block(first, rows)
 
@@ -83,11 +84,10 @@ class DroppedBlock(NamedTuple):
 
 
 @jit
-def dropped_block(run: Run, number: int, first: int, rows: int) -> DroppedBlock:
-    """`rows` rows of batch `number` from `first` on."""
-    epoch, _ = epoch_of(run, number)
-    key = mix(mix(np.uint64(run.seed)) + np.uint64(run.first_epoch + epoch))
-    return DroppedBlock(first, rows, key, batch_of(run, number).first + first, run.general.dropout)
+def dropped_block(general: Any, seed: np.uint64, epoch: int, position: int, first: int, rows: int) -> DroppedBlock:
+    """The rows, with the key of the epoch's random numbers."""
+    key = mix(mix(np.uint64(seed)) + np.uint64(epoch))
+    return DroppedBlock(first, rows, key, position + first, general.dropout)
 
 
 @jit

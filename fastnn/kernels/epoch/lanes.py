@@ -1,9 +1,11 @@
-"""Narrow networks: the samples lie in the vector lanes, since a layer of a few units doesn't fill a vector.
+"""The program of narrow plain networks: the samples lie in the vector lanes.
+
+A layer of a few units doesn't fill a vector with the units of one sample.
 
 A block of samples goes through all layers at once, stored feature by feature: unit j of sample i is at
 ``j * wide + i``, where `wide` is the number of samples in whole lines. F1, F3 and B4 sum in the same order as
 everywhere, to the same bits. B2 and B3 sum over a block's samples in the lanes of a line (see `dots`), over the blocks
-of a group in order, and over the groups in order. Groups are what threads share out.
+of a group in order, and over the groups in order. A chunk of work is one group.
 """
 
 from __future__ import annotations
@@ -15,9 +17,9 @@ from numpy.typing import NDArray
 from fastnn.kernels.arrays import Array
 from fastnn.kernels.epoch.frame import Program, account_batch, finish_batch, start_batch
 from fastnn.kernels.epoch.heads import softmax_of_columns
-from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of
+from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of, take_targets
 from fastnn.kernels.epoch.team import Bodies, phased
-from fastnn.kernels.epoch.weights import SQUARES_STRIPES, decay_of, kept_by_decay, rates_now, squares_of_weights
+from fastnn.kernels.epoch.weights import SQUARES_STRIPES, squares_of_weights, step_of
 from fastnn.kernels.equations.activation import activate, multiply_by_derivative
 from fastnn.kernels.equations.solver import add_penalty, shrink, solver_step
 from fastnn.kernels.forward.rows import Net, forward_columns
@@ -28,7 +30,8 @@ from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS, SHAPE, dot_
 from fastnn.kernels.simd.sums import dots
 from fastnn.runtime.compiler import jit
 
-# Samples of a group, and bytes that a block may take: it should stay in L2, for its sums in `dots` to be long.
+# The samples of a group, and the bytes that a block may take: a block should stay in L2, and still be long enough for
+# long sums in `dots`.
 GROUP = 512
 _BLOCK_BYTES = 128 << 10
 
@@ -51,7 +54,7 @@ def block_samples(layers: NDArray[np.void], itemsize: int) -> int:
 
 @jit
 def nothing(other: int, number: int) -> None:
-    """Between two tiles."""
+    """Nothing happens between two tiles."""
 
 
 _forward = forward_columns(activate, nothing)
@@ -64,26 +67,28 @@ def backward_columns(net: Net, buffer: Array, wide: int, grads: Array) -> None:
     n_rows, n_columns = dot_shape(SHAPE.vector_bytes // buffer.itemsize)
     for layer in range(net.layers.size - 1, 0, -1):
         this, below = net.layers[layer], net.layers[layer - 1]
-        stride = this.lines * line
+        # Read once: what is stored in the loops might be these records, as far as the compiler knows.
+        n_in, n_out, stride = below.n, this.n, this.lines * line
+        w_at, below_at, delta_at, above_at = this.w_at, below.a_at, this.delta_at, below.delta_at
         # The row after the last feature is of ones, and the biases lie where one more row of W would.
-        for k in range(0, below.n + 1, n_rows):
-            for j in range(0, this.n, n_columns):
+        for k in range(0, n_in + 1, n_rows):
+            for j in range(0, n_out, n_columns):
                 dots(
-                    Rows(grads, this.w_at + k * stride + j, stride, 0),
-                    Rows(buffer, below.a_at + k * wide, wide, min(n_rows, below.n + 1 - k)),
-                    Rows(buffer, this.delta_at + j * wide, wide, min(n_columns, this.n - j)),
+                    Rows(grads, w_at + k * stride + j, stride, 0),
+                    Rows(buffer, below_at + k * wide, wide, min(n_rows, n_in + 1 - k)),
+                    Rows(buffer, delta_at + j * wide, wide, min(n_columns, n_out - j)),
                     wide // line,
                 )
         if layer > 1:
             for i in range(0, wide, PANEL_LINES * line):
                 n_lines = min(PANEL_LINES, (wide - i) // line)
-                for k in range(0, below.n, ROWS):
+                for k in range(0, n_in, ROWS):
                     tile(
-                        Out(buffer, below.delta_at + k * wide + i, wide, min(ROWS, below.n - k), n_lines),
-                        Left(net.params, this.w_at + k * stride, stride, 1),
-                        Right(buffer, this.delta_at + i, wide),
+                        Out(buffer, above_at + k * wide + i, wide, min(ROWS, n_in - k), n_lines),
+                        Left(net.params, w_at + k * stride, stride, 1),
+                        Right(buffer, delta_at + i, wide),
                         InitColumn(buffer, 0, 0),
-                        this.n,
+                        n_out,
                     )
             size = below.n * wide
             deltas, outputs = buffer[below.delta_at :], buffer[below.a_at :]
@@ -120,6 +125,7 @@ def block_of_batch(run: Run, number: int, first: int, n: int, buffer: Array, gra
     line = LINE_BYTES // buffer.itemsize
     wide = (n + line - 1) // line * line
     logits = buffer[output.a_at :]
+    take_targets(run, batch, first, run.targets[first : first + n])
     take_columns(run, batch, first, n, buffer[layers[0].a_at :])
     for layer in range(layers.size - 1):
         ones = layers[layer].a_at + layers[layer].n * wide
@@ -142,7 +148,7 @@ def begin(run: Run, number: int) -> None:
 
 @jit
 def train_narrow_chunk(run: Run, number: int, group: int, groups: int, worker: int) -> None:
-    """A group's blocks: its gradients, from zero."""
+    """The gradients of one group, block by block."""
     if run.numbers[0].total_weight == 0:
         return
     size = run.params.size
@@ -158,7 +164,7 @@ def train_narrow_chunk(run: Run, number: int, group: int, groups: int, worker: i
 
 @jit
 def between(run: Run, number: int, last: int) -> bool:
-    """The step, when all gradients are there."""
+    """What follows a batch's only phase: the step, with the gradients of all groups. False if the batch diverged."""
     if run.numbers[0].total_weight != 0:
         if run.numbers[0].alpha > 0:
             squares_of_weights(run, 0, 1, 0)
@@ -183,23 +189,23 @@ def take_step(run: Run, number: int) -> None:
         other = run.grads[group * size : (group + 1) * size]
         for p in range(size):
             grads[p] += other[p]
-    decay, kept = decay_of(run), kept_by_decay(run)
+    rates, kept, decay = step_of(run.numbers[0], params)
     for layer in range(1, layers.size):
         weights = slice(layers[layer].w_at, layers[layer].b_at)
         if decay > 0:
             add_penalty(grads[weights], params[weights], decay)
         if kept < 1:
             shrink(params[weights], kept)
-    solver_step(run.solver, params, grads, run.state[:size], run.state[size:], rates_now(run))
+    solver_step(run.solver, params, grads, run.state[:size], run.state[size:], rates)
 
 
 def groups(batch_size: int) -> int:
-    """The groups of a whole batch."""
+    """The number of groups of a whole batch."""
     return -(-batch_size // GROUP)
 
 
 def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
-    """What `LANES` works in: gradients for each group, columns for each thread."""
+    """The memory of `LANES`: gradients for each group, columns for each thread."""
     dtype = layout.dtype
     layers, size = layout.columns(block_samples(layout.layers, dtype.itemsize), training=True)
     size = width(max(size, SQUARES_STRIPES), dtype)

@@ -23,7 +23,7 @@ from fastnn.runtime.template import instance
 
 
 class Members(NamedTuple):
-    """The phases `first` to `last` - 1 of each member, in so many chunks.
+    """The phases `first` to `last` - 1 of each member, each phase in `chunks` chunks.
 
     Every array of `run` that training changes holds those of all members, one after the other. The memory to work in
     holds that of `workers` threads.

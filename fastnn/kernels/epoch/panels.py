@@ -9,26 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.kernels.epoch.frame import Inputs, Program, chunks_of_threads, phases_of, rows_phase
+from fastnn.kernels.epoch.frame import PLAIN_ROWS, Program, chunks_of_threads, phases_of, rows_phase
 from fastnn.kernels.epoch.heads import softmax_of_rows
 from fastnn.kernels.epoch.hidden import PLAIN
-from fastnn.kernels.epoch.run import Memory, Run, batch_of, gathered_rows, layer_inputs, scratch_of
+from fastnn.kernels.epoch.run import Memory, Run, batch_of, input_rows, nth_piece
 from fastnn.kernels.epoch.team import phased
-from fastnn.kernels.epoch.weights import (
-    SQUARES_STRIPES,
-    decay_of,
-    features_of,
-    kept_by_decay,
-    rates_now,
-    transpose,
-)
+from fastnn.kernels.epoch.weights import SQUARES_STRIPES, feature_unit, step_of, transpose
 from fastnn.kernels.equations.layer import sum_rows
 from fastnn.kernels.equations.loss import columns_size
 from fastnn.kernels.equations.solver import CODES, add_penalty, shrink, solver_step
-from fastnn.kernels.forward.rows import product
 from fastnn.kernels.layout import Layout, aligned_zeros, line_elements
 from fastnn.kernels.simd.moves import PREFETCHED_LINES, prefetch
-from fastnn.kernels.simd.operands import Init, LeftColumns, Out, Right
+from fastnn.kernels.simd.operands import Init, Left, LeftColumns, Out, Right
 from fastnn.kernels.simd.products import tile, tile_step
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
@@ -73,23 +65,25 @@ def features_phase(run: Run, number: int, part: int, parts: int, worker: int) ->
     """B2, B3 and U1 for this part's features of every layer: each tile of gradients is used while it is in L1."""
     batch = batch_of(run, number)
     params, layers, buffer = run.params, run.layers, run.buffer
-    scratch = run.scratch[scratch_of(run, worker)]
+    scratch = run.scratch[nth_piece(worker, run.scratch_size)]
     slot_1, slot_2 = run.state[: params.size], run.state[params.size :]
     line = LINE_BYTES // params.itemsize
-    decay, rates, kept = decay_of(run), rates_now(run), kept_by_decay(run)
+    rates, kept, decay = step_of(run.numbers[0], params)
     in_registers = run.solver == _SGD and decay == 0
     wanted = ahead(run, number, part, parts)
     row = piece = 0
     for layer in range(1, layers.size):
-        this, n_in, inputs = layers[layer], layers[layer - 1].n, layer_inputs(run, batch, layer)
-        first, last = features_of(run, layer, part, parts)
+        this, below, inputs = layers[layer], layers[layer - 1], input_rows(run, batch, 0)
+        if layer > 1:
+            inputs = Left(buffer, below.a_at, below.stride, 1)
+        first, last = share(below.n, feature_unit(params.itemsize), part, parts)
         n_tiles = max(1, (this.lines + 1) // PANEL_LINES * ((last - first + ROWS - 1) // ROWS))
         pieces_a_tile = (wanted.rows * wanted.pieces + n_tiles - 1) // n_tiles if layer == 1 else 0
         for panel in range(0, this.lines, PANEL_LINES):
             n_lines = min(PANEL_LINES, this.lines - panel)
             wide = n_lines * line
             delta = Right(buffer, this.delta_at + panel * line, this.stride)
-            weights = this.w_at + panel * line * n_in
+            weights = this.w_at + panel * line * below.n
             for k in range(first, last, ROWS):
                 rows = min(ROWS, last - k)
                 features = LeftColumns(inputs.data, inputs.start + k, inputs.row)
@@ -116,7 +110,7 @@ def features_phase(run: Run, number: int, part: int, parts: int, worker: int) ->
 
 
 def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
-    """What `PANELS` works in."""
+    """The memory of `PANELS`."""
     dtype = layout.dtype
     layers, size = layout.workspace(batch_size, training=True)
     tile_size = ROWS * PANEL_LINES * line_elements(dtype)
@@ -125,6 +119,5 @@ def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
     return Memory(layers, aligned_zeros(size, dtype), np.zeros(0, dtype), scratch, scratch_size)
 
 
-PLAIN_ROWS = Inputs(gathered_rows, product)
 _BODIES = phases_of("panels", rows_phase("panels", PLAIN_ROWS, PLAIN, softmax_of_rows), features_phase)
 PANELS = Program(phased(_BODIES), _BODIES, phases=2, memory=memory, chunks=chunks_of_threads)

@@ -48,7 +48,8 @@ class Run(NamedTuple):
     """Everything that a run of mini-batches reads and writes.
 
     It is one flat tuple, since only arrays and numbers can enter a parallel region. `_member_of` below takes it apart
-    for ensembles.
+    for ensembles. A compiled function that takes a `Run` has 150 arguments in machine code, which makes it slow to
+    compile: small functions should take what they need instead.
     """
 
     # The samples: plain rows of X, or a `Csr`; class indices y; weights (an empty array if all weigh 1); and the order
@@ -75,12 +76,12 @@ class Run(NamedTuple):
     grads: Array
     scratch: Array
     scratch_size: int
-    # A loss and a class for each row of a batch; sums of squares for each block of weights and, where gradients may be
-    # clipped, for each block of the gradient; and a loss for each epoch (a call has at most as many epochs as fit).
+    # A loss and a class for each row of a batch; a sum of squares for each of the `n_squares` blocks of weights and,
+    # where gradients may be clipped, for each block of the gradient; a loss for each epoch that a call may have.
     losses: Array
     targets: Array
     squares: NDArray[np.float64]
-    gradient_squares: NDArray[np.float64]
+    n_squares: int
     epoch_losses: NDArray[np.float64]
     # Memory for a batch of sparse samples by features (a `Transposed`), or an empty tuple.
     transposed: Any
@@ -93,10 +94,10 @@ class Run(NamedTuple):
 
 
 # Arrays can't be returned from a compiled function without reference counts. So these two are taken in as source.
-_inlined: Any = numba.njit(inline="always")
+inlined: Any = numba.njit(inline="always")
 
 
-@_inlined  # type: ignore[untyped-decorator]
+@inlined  # type: ignore[untyped-decorator]
 def share_of(array: Array, number: int, n: int) -> Array:
     """Share `number` of an array that holds `n` of equal size, one after the other."""
     size = array.size // n
@@ -130,7 +131,7 @@ def _member_of(run: Run, member: int, n_members: int, seed: np.uint64, worker: i
         losses=share_of(run.losses, member, n_members),
         targets=share_of(run.targets, member, n_members),
         squares=share_of(run.squares, member, n_members),
-        gradient_squares=share_of(run.gradient_squares, worker, workers),
+        n_squares=run.n_squares,
         epoch_losses=share_of(run.epoch_losses, member, n_members),
         transposed=_transposed_of(run.transposed, worker, workers),
         good_params=share_of(run.good_params, member, n_members),
@@ -146,7 +147,7 @@ def member_of(transposed_of: Callable[..., Any]) -> Callable[..., Run]:
     What training changes belongs to the member, the memory to work in belongs to the worker.
     ``transposed_of(transposed, worker, workers)`` is the worker's share of `Run.transposed`.
     """
-    found: Callable[..., Run] = _inlined(instance(_member_of, _transposed_of=_inlined(transposed_of)))
+    found: Callable[..., Run] = inlined(instance(_member_of, _transposed_of=inlined(transposed_of)))
     return found
 
 
@@ -166,8 +167,12 @@ class Memory(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One mini-batch: the place of its first sample in the epoch's order, and the number of its samples."""
+    """One mini-batch: its epoch, its first sample's place in the epoch's order, and the number of its samples.
 
+    The epoch is counted from the run's first.
+    """
+
+    epoch: int
     first: int
     n: int
 
@@ -183,9 +188,9 @@ def epoch_of(run: Run, number: int) -> tuple[int, int]:
 @jit
 def batch_of(run: Run, number: int) -> Batch:
     """Batch `number`, counted from the run's first."""
-    _, within = epoch_of(run, number)
+    epoch, within = epoch_of(run, number)
     first = within * run.batch_size
-    return Batch(first, min(run.batch_size, run.y.size - first))
+    return Batch(epoch, first, min(run.batch_size, run.y.size - first))
 
 
 @jit
@@ -195,9 +200,9 @@ def sample_of(run: Run, batch: Batch, row: int) -> int:
 
 
 @jit
-def scratch_of(run: Run, worker: int) -> slice:
-    """The place of a worker's own piece of `Run.scratch`."""
-    return slice(worker * run.scratch_size, (worker + 1) * run.scratch_size)
+def nth_piece(number: int, size: int) -> slice:
+    """The place of piece `number` of memory in pieces of this size, such as a worker's own piece of `Run.scratch`."""
+    return slice(number * size, (number + 1) * size)
 
 
 @jit
@@ -210,33 +215,14 @@ def input_rows(run: Run, batch: Batch, row: int) -> Left:
 
 
 @jit
-def outputs_of(run: Run, layer: int) -> Left:
-    """The outputs of a hidden layer, for all rows of the batch."""
-    here = run.layers[layer]
-    return Left(run.buffer, here.a_at, here.stride, 1)
-
-
-@jit
-def layer_inputs(run: Run, batch: Batch, layer: int) -> Left:
-    """The inputs of a layer, for all rows of the batch, if X is plain rows."""
-    return outputs_of(run, layer - 1) if layer > 1 else input_rows(run, batch, 0)
-
-
-@jit
-def gather(run: Run, batch: Batch, first: int, rows: int) -> None:
-    """Copy the inputs of the batch's rows from `first` on next to each other."""
-    n_in = run.layers[0].n
-    for i in range(first, first + rows):
-        target = input_rows(run, batch, i).start
-        source = sample_of(run, batch, i) * n_in
-        copy(run.X[source : source + n_in], run.buffer[target : target + n_in])
-
-
-@jit
 def gathered_rows(run: Run, batch: Batch, first: int, rows: int) -> Left:
-    """The inputs of `rows` rows of the batch from `first` on, gathered if the epoch is shuffled."""
+    """The inputs of `rows` rows of the batch from `first` on, copied next to each other if the epoch is shuffled."""
     if run.shuffled:
-        gather(run, batch, first, rows)
+        n_in = run.layers[0].n
+        for i in range(first, first + rows):
+            target = input_rows(run, batch, i).start
+            source = sample_of(run, batch, i) * n_in
+            copy(run.X[source : source + n_in], run.buffer[target : target + n_in])
     return input_rows(run, batch, first)
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from fastnn.kernels.arrays import copy
 from fastnn.kernels.epoch.frame import Inputs
-from fastnn.kernels.epoch.general import general, is_clipped, use_gradient, weights_of_rows
+from fastnn.kernels.epoch.general import general, is_clipped, outputs_of, use_gradient, weights_of_rows
 from fastnn.kernels.epoch.hidden import WITH_SLOPES
-from fastnn.kernels.epoch.run import Batch, Run, outputs_of, scratch_of
-from fastnn.kernels.epoch.weights import decay_of, features_of, kept_by_decay
+from fastnn.kernels.epoch.run import Batch, Run, nth_piece
+from fastnn.kernels.epoch.weights import feature_unit, step_of
 from fastnn.kernels.equations.solver import CODES
 from fastnn.kernels.forward.sparse import Panels, SparseRows, sparse_product, sparse_weight_gradient, transpose_sparse
 from fastnn.kernels.simd.operands import Init, Out
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
+from fastnn.runtime.launch import share
 
 _SGD = CODES["sgd"]
 
@@ -31,12 +32,13 @@ def sparse_weights(run: Run, batch: Batch, layer: int, part: int, parts: int, wo
         return
     buffer, this, n_in = run.buffer, run.layers[1], run.layers[0].n
     line, clipped = LINE_BYTES // buffer.itemsize, is_clipped(run)
-    scratch = run.scratch[scratch_of(run, worker)]
-    first, last = features_of(run, 1, part, parts)
+    scratch = run.scratch[nth_piece(worker, run.scratch_size)]
+    first, last = share(n_in, feature_unit(buffer.itemsize), part, parts)
     transpose_sparse(SparseRows(run.X, run.order, batch.first), batch.n, first, last, run.transposed)
     delta = Panels(buffer, this.delta_at, PANEL_LINES * line, this.stride)
     # A weight whose gradient is 0 stays as it is, unless something else moves it.
-    idle = run.solver == _SGD and decay_of(run) == 0 and kept_by_decay(run) == 1 and not clipped
+    now = step_of(run.numbers[0], run.params)
+    idle = run.solver == _SGD and now.penalty == 0 and now.kept == 1 and not clipped
     for k in range(first, last, ROWS):
         rows = min(ROWS, last - k)
         out = Out(scratch, 0, 0, rows, this.lines)

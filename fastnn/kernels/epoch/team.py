@@ -1,10 +1,10 @@
 """Threads that work through phases together, in one parallel region.
 
 A phase is cut into chunks; a phase's chunks may run at once, the next phase's only after them. A thread takes the next
-chunk's number from a counter, waits until the phases before it are done, and works. So nobody waits for a thread that
-hasn't begun (it may sleep, or not exist: alone, the first thread does everything), only for one that is at work. A
-phase costs some 0.2 µs; a parallel region of its own costs 1 µs with omp, 100 with workqueue, and more where the
-machine is busy.
+chunk's number from a counter, waits until the phases before it are done, and works. So a thread waits only for threads
+that are at work, and never for one that hasn't begun: that one may be asleep or not exist, and a thread that is alone
+does everything. A phase costs about 0.2 µs. A parallel region for each phase would cost 1 µs with omp, 100 µs with
+workqueue, and more on a busy machine.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from fastnn.runtime.launch import Kernel
 from fastnn.runtime.region import run_parts
 from fastnn.runtime.template import instance
 
-# Places in the team's array, two cache lines apart: processors fetch lines in pairs.
+# Places in the team's array. They are two cache lines apart, since processors fetch lines in pairs.
 TICKET, FINISHED, PHASE, REACHED = 0, 16, 32, 48
 SIZE = 64
-# More than any phase's number.
+# This is larger than the number of any phase.
 ENDED = 2**62
 
 _SPINS = 2000
@@ -41,7 +41,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 @intrinsic  # type: ignore[untyped-decorator]
 def fetch_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """Add to ``array[index]`` (int64), and return what was there; no other thread comes between."""
+    """Add to ``array[index]`` (int64) and return the former value, as one atomic operation."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
@@ -52,7 +52,7 @@ def fetch_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def load_acquire(typingctx: Any, array: Any, index: Any) -> Any:
-    """``array[index]`` (int64), and after it all that its writer wrote before."""
+    """``array[index]`` (int64). Everything that its writer wrote before it can be read after this."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load_atomic(_pointer(context, builder, signature.args[0], args[0], args[1]), "acquire", 8)
@@ -62,7 +62,7 @@ def load_acquire(typingctx: Any, array: Any, index: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def store_release(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
-    """``array[index] = value`` (int64), after all that this thread wrote before."""
+    """``array[index] = value`` (int64), after everything that this thread wrote before."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         pointer = _pointer(context, builder, signature.args[0], args[0], args[1])
@@ -74,7 +74,7 @@ def store_release(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def relax(typingctx: Any) -> Any:
-    """Tell the processor that this is a loop that waits."""
+    """Tell the processor that the thread waits in a loop."""
     x86 = platform.machine() in ("x86_64", "AMD64")
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -112,7 +112,7 @@ def await_phase(team: NDArray[np.int64], phase: int) -> bool:
 
 
 class Phases(NamedTuple):
-    """Work on `run`, whose ``team`` its threads share: the phases `first` to `last` - 1, each in so many chunks."""
+    """Work on `run`, whose ``team`` its threads share: the phases `first` to `last` - 1, each in `chunks` chunks."""
 
     run: Any
     first: int
@@ -121,14 +121,14 @@ class Phases(NamedTuple):
 
 
 class Bodies(NamedTuple):
-    """What work in phases consists of.
+    """The functions that work in phases consists of.
 
     Parameters
     ----------
     begin : ``begin(run, phase)``
         What comes before the first phase.
     chunk : ``chunk(run, phase, part, parts, worker)``
-        One of a phase's chunks; `worker` tells the threads apart.
+        One of a phase's chunks; `worker` is the thread's number.
     between : ``between(run, phase, last) -> bool``
         What follows a phase; False ends the work.
     """
@@ -141,8 +141,8 @@ class Bodies(NamedTuple):
 def phased(bodies: Bodies) -> Kernel:
     """The kernel of work that is done in `Phases`.
 
-    It leaves the number of the phase that it has reached in ``team[REACHED]``: the last, or that after which `between`
-    ended the work.
+    When it returns, ``team[REACHED]`` is the number of the phase that comes next. It is `last`, or less if `between`
+    ended the work early.
     """
     entry = instance(_entry, bodies.chunk.__name__, _begin=bodies.begin, _work=work_of(bodies))
     return Kernel(bodies.chunk.__name__, keep_on_disk(jit_entry(entry)))

@@ -6,15 +6,16 @@ A part of the features' phase owns some features: rows of W.
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
 from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array
-from fastnn.kernels.epoch.run import Run, scratch_of
+from fastnn.kernels.epoch.run import Run, nth_piece
 from fastnn.kernels.equations.loss import ordered_sum
-from fastnn.kernels.equations.solver import Rates, shrink, solver_step
+from fastnn.kernels.equations.solver import Rates
 from fastnn.kernels.layout import place
 from fastnn.kernels.simd.moves import transpose_block
 from fastnn.kernels.simd.numbers import fma
@@ -38,12 +39,6 @@ def feature_unit(itemsize: int) -> int:
 
 
 @jit
-def features_of(run: Run, layer: int, part: int, parts: int) -> tuple[int, int]:
-    """The part's features of a layer: the first, and the one after the last."""
-    return share(run.layers[layer - 1].n, feature_unit(run.params.itemsize), part, parts)
-
-
-@jit
 def transpose(run: Run, layer: int, k: int, rows: int) -> None:
     """Copy the weights of `rows` features from `k` on to the transposed panels that B4 reads.
 
@@ -63,41 +58,35 @@ def transpose(run: Run, layer: int, k: int, rows: int) -> None:
             )
 
 
+class Step(NamedTuple):
+    """The numbers of a batch's step, in the parameters' dtype.
+
+    Parameters
+    ----------
+    rates : Rates
+    kept : float
+        The factor by which AdamW's step multiplies a weight before it adds to it; 1 without decay.
+    penalty : float
+        The factor of a weight in the gradient of the L2 penalty.
+    """
+
+    rates: Rates
+    kept: float
+    penalty: float
+
+
 @jit
-def rates_now(run: Run) -> Rates:
-    """The numbers of the batch's step, in the parameters' dtype."""
-    numbers, dtype = run.numbers[0], run.params.dtype.type
-    return Rates(
+def step_of(numbers: Any, params: Array) -> Step:
+    """The step of the present batch, from the record of the solver's numbers."""
+    dtype = params.dtype.type
+    rates = Rates(
         dtype(numbers.step_now),
         dtype(numbers.momentum),
         dtype(numbers.beta_1),
         dtype(numbers.beta_2),
         dtype(numbers.epsilon),
     )
-
-
-@jit
-def kept_by_decay(run: Run) -> float:
-    """The factor by which AdamW's step multiplies a weight before it adds to it; 1 without decay."""
-    numbers = run.numbers[0]
-    return run.params.dtype.type(1 - numbers.step * numbers.weight_decay)  # type: ignore[no-any-return]
-
-
-@jit
-def decay_of(run: Run) -> float:
-    """The factor of a weight in the gradient of the L2 penalty."""
-    numbers = run.numbers[0]
-    return run.params.dtype.type(numbers.alpha / numbers.total_weight)  # type: ignore[no-any-return]
-
-
-@jit
-def step(run: Run, here: slice, gradient: Array, kept: float) -> None:
-    """U1 for the parameters at `here`; weight decay multiplies them by `kept` first."""
-    params = run.params
-    if kept < 1:
-        shrink(params[here], kept)
-    slot_1, slot_2 = run.state[: params.size], run.state[params.size :]
-    solver_step(run.solver, params[here], gradient, slot_1[here], slot_2[here], rates_now(run))
+    return Step(rates, dtype(1 - numbers.step * numbers.weight_decay), dtype(numbers.alpha / numbers.total_weight))
 
 
 @jit
@@ -114,7 +103,7 @@ def sum_of_squares(values: Array, block: int, stripes: Array) -> float:
 @jit
 def squares_of_weights(run: Run, part: int, parts: int, worker: int) -> None:
     """This part's share of ``sum W**2``: one number for each block of a layer's packed weights."""
-    stripes = run.scratch[scratch_of(run, worker)][:SQUARES_STRIPES]
+    stripes = run.scratch[nth_piece(worker, run.scratch_size)][:SQUARES_STRIPES]
     offset = 0
     for layer in range(1, run.layers.size):
         weights = run.params[run.layers[layer].w_at : run.layers[layer].b_at]

@@ -17,9 +17,9 @@ from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.template import instance
 
-# Beside the codes of the activations.
+# A code beside those of the activations.
 SOFTMAX = -1
-# The output's activations.
+# The code of each kind of output.
 OUTPUTS = {"softmax": SOFTMAX, "logistic": LOGISTIC, "identity": IDENTITY}
 
 
@@ -32,13 +32,13 @@ class Net(NamedTuple):
 
 @jit
 def score_layer(net: Net, layer: int, buffer: Array, block: Any) -> None:
-    """F2 where the network scores: the first rows of the buffer."""
+    """F2 where the network scores, in the first rows of the buffer."""
     start = net.layers[layer].a_at
     activate_any(net.layers[layer].activation, buffer[start : start + block.rows * net.layers[layer].stride])
 
 
 class Block(NamedTuple):
-    """Rows, of the buffer or of a table: so many, from `first` on."""
+    """`rows` rows of the buffer, or of a table, from `first` on."""
 
     first: int
     rows: int
@@ -46,14 +46,14 @@ class Block(NamedTuple):
 
 @jit
 def outputs_of(net: Net, layer: int, buffer: Array, block: Any) -> Out:
-    """Where the block's rows of a layer's outputs lie."""
+    """The place of the block's rows of a layer's outputs."""
     stride = net.layers[layer].stride
     return Out(buffer, net.layers[layer].a_at + block.first * stride, stride, block.rows, net.layers[layer].lines)
 
 
 @jit
 def product(net: Net, layer: int, inputs: Left, buffer: Array, block: Any) -> None:
-    """F1 of a layer, from the layer before or, of the first one, from the inputs."""
+    """F1 of a layer, from the outputs of the layer before it; of the first layer, from `inputs`."""
     layers = net.layers
     left = inputs
     if layer > 1:
@@ -69,7 +69,7 @@ def product(net: Net, layer: int, inputs: Left, buffer: Array, block: Any) -> No
 
 
 def _product(net: Net, layer: int, inputs: Any, buffer: Array, block: Any) -> None:
-    """Stand, with the next, for F1, and F2 of a hidden layer, in the template below."""
+    """Stand for F1 in the template below, and the next function for F2 of a hidden layer."""
 
 
 def _hidden(net: Net, layer: int, buffer: Array, block: Any) -> None: ...
@@ -88,14 +88,14 @@ def forward_rows(
 ) -> Callable[[Net, Any, Array, Any], None]:
     """F1 and F2 through all layers: ``forward(net, inputs, buffer, block)``, for a block of the buffer's rows.
 
-    It goes from their inputs to the logits. ``hidden(net, layer, buffer, block)`` is F2 of a hidden layer, and
+    It computes the rows' logits from their inputs. ``hidden(net, layer, buffer, block)`` is F2 of a hidden layer, and
     ``product(net, layer, inputs, buffer, block)`` is F1.
     """
     return jit(instance(_forward_rows, _hidden=hidden, _product=product))
 
 
 def _activate(code: int, a: Array) -> None:
-    """Stands, with the next, for F2 and for what happens between tiles, in the template below."""
+    """Stand for F2 in the template below, and the next function for what happens between tiles."""
 
 
 def _between(other: Any, number: int) -> None: ...
@@ -108,24 +108,24 @@ def _forward_columns(net: Net, buffer: Array, wide: int, other: Any) -> None:
     panel = PANEL_LINES * line
     for layer in range(1, output + 1):
         n_in, n_out, padded = layers[layer - 1].n, layers[layer].n, layers[layer].lines * line
-        below, here, b = layers[layer - 1].a_at, layers[layer].a_at, layers[layer].b_at
+        inputs_at, outputs_at, b_at = layers[layer - 1].a_at, layers[layer].a_at, layers[layer].b_at
         for first in range(0, n_out, panel):
             last = min(first + panel, n_out)
-            W, stride = layers[layer].w_at + first * n_in, min(panel, padded - first)
+            w_at, stride = layers[layer].w_at + first * n_in, min(panel, padded - first)
             for i in range(0, wide, panel):
                 n_lines = min(PANEL_LINES, (wide - i) // line)
                 for j in range(first, last, ROWS):
                     tile(
-                        Out(buffer, here + j * wide + i, wide, min(ROWS, last - j), n_lines),
-                        LeftColumns(net.params, W + j - first, stride),
-                        Right(buffer, below + i, wide),
-                        InitColumn(net.params, b + j, 1),
+                        Out(buffer, outputs_at + j * wide + i, wide, min(ROWS, last - j), n_lines),
+                        LeftColumns(net.params, w_at + j - first, stride),
+                        Right(buffer, inputs_at + i, wide),
+                        InitColumn(net.params, b_at + j, 1),
                         n_in,
                     )
                     _between(other, number)
                     number += 1
         if layer < output:
-            _activate(layers[layer].activation, buffer[here : here + n_out * wide])
+            _activate(layers[layer].activation, buffer[outputs_at : outputs_at + n_out * wide])
 
 
 def forward_columns(

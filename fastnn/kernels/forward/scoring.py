@@ -67,7 +67,7 @@ class Inputs(NamedTuple):
     Parameters
     ----------
     rows : ``rows(args, first)``
-        The inputs from a row on, as `product` takes them.
+        The inputs from row `first` on, as `product` takes them.
     non_finite : ``non_finite(args, first, rows)``
         The number of the inputs of `rows` rows from `first` on that aren't finite.
     product : ``product(net, layer, inputs, buffer, block)``
@@ -81,7 +81,7 @@ class Inputs(NamedTuple):
 
 @jit
 def plain_rows(args: Predict, first: int) -> Left:
-    """The inputs from a row on."""
+    """The inputs from row `first` on."""
     n_in = args.layers[0].n
     return Left(args.X, first * n_in, n_in, 1)
 

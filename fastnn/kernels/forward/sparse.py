@@ -1,8 +1,8 @@
-"""Samples of which few numbers aren't 0: the first layer, forward and backward, in time that goes with those few.
+"""Sparse samples: the first layer, forward and backward, in time that is proportional to the entries.
 
-A sample is a row of a `Csr`. F1 of the first layer adds up the rows of W that the sample names, B2 the deltas of the
-samples that name a feature; all else is as it is with plain rows. The terms that are left out are 0, so the sums have
-the bits of the plain ones, but for the sign of a 0.
+A sample is a row of a `Csr`. F1 of the first layer adds up the rows of W for which the sample has an entry. B2 adds up,
+for each feature, the deltas of the samples that have an entry for it. Everything else is done as with plain rows. The
+terms that are left out are 0, so the sums have the bits of the plain ones, except for the sign of a 0.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Csr(NamedTuple):
 
 
 class SparseRows(NamedTuple):
-    """Rows of a `Csr` one after the other from number `first` on: those that `order` names, or if it is empty all."""
+    """Rows of a `Csr` from number `first` on: in the order that `order` gives, or as they are if it is empty."""
 
     X: Csr
     order: NDArray[np.int64]
@@ -43,7 +43,7 @@ class SparseRows(NamedTuple):
 
 @jit
 def entries_of(rows: SparseRows, row: int) -> Entries:
-    """Those of one row."""
+    """The entries of one row."""
     i = rows.first + row
     if rows.order.size:
         i = rows.order[i]
@@ -52,7 +52,7 @@ def entries_of(rows: SparseRows, row: int) -> Entries:
 
 
 class Panels(NamedTuple):
-    """Rows of so many lines, kept by panels: those of two lines are `apart` elements apart, and so is what is left.
+    """Rows in panels of two lines (the last panel may have one), which begin `apart` elements apart.
 
     Row k of a panel is as wide as the panel (`stride` is 0), or `stride` elements after the one before.
     """
@@ -89,7 +89,7 @@ def sum_of_rows(out: Out, entries: Entries, right: Panels, init: Init) -> None:
 
 @jit
 def sparse_product(net: Net, layer: int, inputs: SparseRows, buffer: Array, block: Any) -> None:
-    """F1 of a layer: of the first one from sparse rows."""
+    """F1 of a layer; the inputs of the first layer are sparse rows."""
     if layer > 1:
         product(net, layer, Left(buffer, 0, 0, 1), buffer, block)
         return
@@ -114,7 +114,7 @@ class Transposed(NamedTuple):
 
 @register_jitable  # type: ignore[untyped-decorator]
 def first_not_below(columns: Any, start: int, stop: int, column: int) -> int:
-    """The first place from `start` on whose column isn't below this one; `stop` if there is none."""
+    """The first place from `start` on whose column is at least `column`; `stop` if there is none."""
     while start < stop:
         middle = (start + stop) // 2
         if columns[middle] < column:
@@ -126,9 +126,10 @@ def first_not_below(columns: Any, start: int, stop: int, column: int) -> int:
 
 @jit
 def transpose_sparse(rows: SparseRows, n_rows: int, first: int, last: int, out: Transposed) -> None:
-    """The features `first` to `last` - 1 of so many rows, by feature.
+    """Write the features `first` to `last` - 1 of `n_rows` rows into `out`, by feature.
 
-    Whoever owns other features may write them at once: where they begin is known from the columns before them.
+    Several threads may do this at once for different features: the place where a feature begins in `out` follows from
+    the columns before it.
     """
     columns = rows.X.columns
     counts, starts = out.counts[first:last], out.starts[first:last]
@@ -161,9 +162,9 @@ def transpose_sparse(rows: SparseRows, n_rows: int, first: int, last: int, out: 
 
 @jit
 def sparse_weight_gradient(batch: Transposed, k: int, out: Out, delta: Panels, zeros: Init) -> bool:
-    """B2 for the features from `k` on, as many as `out` has rows; False if no sample has any of them.
+    """B2 for as many features from `k` on as `out` has rows. False if no sample has an entry for any of them.
 
-    `out` has the features' blocks of all panels, one after the other, each as many rows as wide as the panel.
+    `out` holds the features' rows of the first panel, then those of the second, and so on, each as wide as its panel.
     """
     line = LINE_BYTES // out.data.itemsize
     wide = PANEL_LINES * line
@@ -184,7 +185,7 @@ def sparse_weight_gradient(batch: Transposed, k: int, out: Out, delta: Panels, z
 
 
 def transposed(X: Csr, batch_size: int, n_features: int, workers: int) -> Transposed:
-    """Memory for any batch of so many rows, or fewer; for as many at once as there are workers."""
+    """Memory for a batch of at most `batch_size` rows, for each of `workers` threads."""
     lengths = np.diff(X.starts)
     most = int(np.partition(lengths, -batch_size)[-batch_size:].sum()) if batch_size < lengths.size else X.values.size
     entries, features = workers * most, workers * n_features
@@ -198,7 +199,7 @@ def transposed(X: Csr, batch_size: int, n_features: int, workers: int) -> Transp
 
 @jit
 def sparse_inputs(args: Predict, first: int) -> SparseRows:
-    """The inputs from a row on."""
+    """The inputs from row `first` on."""
     return SparseRows(args.X.X, args.X.order, first)
 
 

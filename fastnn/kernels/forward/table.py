@@ -1,9 +1,9 @@
-"""From the columns of a table to the network's inputs, standardised numbers and one-hot categories, and to its outputs.
+"""From the columns of a table to the network's inputs (standardised numbers, one-hot categories) and to its outputs.
 
-The values of columns come as float64, NaN for what is missing: a category as its index, or -1 if it is none of those
-that are known. Those of up to `MOST_SINGLES` columns of float32 are read where they are. So one compiled kernel does
-for all tables that encodes them, and one that scores them. A block of rows is encoded side by side, each column's
-inputs in vectors, into the nearest cache that holds them. To be scored it goes through all layers like that.
+The values of columns come as float64, with NaN for missing values; a category comes as its index, or as -1 if it is
+unknown. Up to `MOST_SINGLES` columns of float32 are read in place. So one compiled kernel encodes all tables, and one
+scores them. A block of rows is encoded side by side: the inputs of neighbouring rows lie in neighbouring lanes. The
+block stays in the nearest cache that holds it, and to be scored it goes through all layers like that.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel, share
 
-# Rows that are encoded, and scored, together; of a column of float32 they are what `prefetch` asks for. From 30 such
-# through 30-64-3 a row takes 48 ns with blocks of 128, 52 with 96, 48 with 256, 53 with 32.
+# The rows that are encoded and scored together. A block of a column of float32 is as much as one `prefetch` asks for. A
+# row of 30 such columns through 30-64-3 takes 48 ns with blocks of 128, 52 with 96, 48 with 256, 53 with 32.
 BLOCK = 128
 
 # What kernels know of a column, in a record.
@@ -79,9 +79,10 @@ class Columns(NamedTuple):
 
 @jit
 def standardise(values: Array, column: Any, out: Array) -> bool:
-    """``out = (x - centre) * factor``, ``fill`` for NaN; returns whether all are finite.
+    """``out = (x - centre) * factor``, and ``fill`` where x is NaN; returns whether all results are finite.
 
-    Their bits tell: with the largest of these integers 30 columns through 30-3 take 12 ns a row, with a count 15.
+    The largest result, by its bits read as an integer, tells. A row of 30 columns through 30-3 takes 12 ns in this way,
+    and 15 with a count.
     """
     centre, factor, fill = column.centre, column.factor, column.fill
     dtype = out.dtype.type
@@ -170,9 +171,9 @@ def encode_block(table: Columns, part: int, block: Block, inputs: Array, wide: i
 
 
 class Ahead(NamedTuple):
-    """The rows of a table's `singles` from number `first` on, which column i has at ``base[offsets[i] + first]``.
+    """The rows from `first` on of a table's `singles`: in column i they begin at ``base[offsets[i] + first]``.
 
-    They are asked for so many columns at a time.
+    They are prefetched for `at_once` columns at a time.
     """
 
     base: NDArray[np.float32]
@@ -183,42 +184,42 @@ class Ahead(NamedTuple):
 
 @jit
 def prefetch_columns(ahead: Ahead, number: int) -> None:
-    """Ask for some of the columns' next blocks."""
+    """Prefetch the next block of some columns."""
     for column in range(ahead.at_once * number, min(ahead.at_once * (number + 1), ahead.offsets.size)):
         prefetch(ahead.base, ahead.offsets[column] + ahead.first)
 
 
 class Encoding(NamedTuple):
-    """What `encode` reads and writes: the inputs of a table's rows, (n_rows, n_inputs) but flat.
+    """What `encode` reads and writes: a table, and the inputs of its rows, of shape (n_rows, n_inputs) but flat.
 
-    `columns` is memory for `BLOCK` rows of inputs.
+    `memory` has room for the inputs of `BLOCK` rows.
     """
 
     rows: Array
     table: Columns
-    columns: Array
+    memory: Array
 
 
 @jit
 def encode_rows(args: Encoding, part: int, parts: int) -> None:
-    """All rows; for one part only."""
-    table, columns = args.table, args.columns
+    """The inputs of all rows. This kernel is launched with one part only."""
+    table, memory = args.table, args.memory
     n_rows, n_inputs = table.bad.size, table.n_inputs
     for start in range(0, n_rows, BLOCK):
         n = min(BLOCK, n_rows - start)
         prefetch_columns(Ahead(table.singles[0], table.offsets, table.first + start + BLOCK, table.offsets.size), 0)
-        encode_block(table, part, Block(start, n), columns, side_by_side(n, columns.itemsize))
-        to_rows(columns, n, n_inputs, args.rows[start * n_inputs : (start + n) * n_inputs], n_inputs)
+        encode_block(table, part, Block(start, n), memory, side_by_side(n, memory.itemsize))
+        to_rows(memory, n, n_inputs, args.rows[start * n_inputs : (start + n) * n_inputs], n_inputs)
 
 
 encode = kernel(encode_rows)
 
 
 class TableScoring(NamedTuple):
-    """What `score_table` reads and writes: a network (see `Net`), rows, `part_size` numbers of memory for each part.
+    """What `score_table` reads and writes: a network (see `Net`), rows, and `part_size` numbers of memory a part.
 
-    Probability j of row i is ``results[j * apart + i]``: Arrow wants each column contiguous. The last of a part's
-    memory becomes the number of its results that aren't finite.
+    Probability j of row i is ``results[j * apart + i]``, since Arrow wants each column contiguous. The last number of a
+    part's memory becomes the count of its results that aren't finite.
     """
 
     params: Array
@@ -249,13 +250,13 @@ def score_table_rows(args: TableScoring, part: int, parts: int) -> None:
         n = min(BLOCK, last - start)
         wide = (n + line - 1) // line * line
         encode_block(args.rows, part, Block(start, n), inputs, wide)
-        # Between the tiles, for the first-level cache waits for few lines at once: 53 ns a row instead of 56.
+        # It happens between the tiles, since the first-level cache waits for few lines at once: 53 ns a row, not 56.
         ahead = Ahead(args.rows.singles[0], args.rows.offsets, args.rows.first + start + BLOCK, at_once)
         _forward(Net(args.params, layers), memory, wide, ahead)
         softmax_columns(outputs, wide, n_out)
         for j in range(n_out):
             place, column = j * args.apart + start, outputs[j * wide : j * wide + n]
-            non_finite += count_non_finite(column)  # where a sum overflows
+            non_finite += count_non_finite(column)  # a sum can overflow
             copy(column, args.results[place : place + n])
     memory[args.part_size - 1] = non_finite
 
