@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.errors import check_boolean, check_whole
 
 
-@dataclass(frozen=True)
-class Real:
+class Real(NamedTuple):
     """Accepts finite numbers from `low` to `high`. `closed` says which of the two bounds are included."""
 
     low: float
     high: float = math.inf
     closed: str = "left"
-    words = "float"
+
+    @property
+    def words(self) -> str:
+        """The type, for a docstring."""
+        return "float"
 
     def checked(self, name: str, value: Any, or_none: str = "") -> float:
         """The value as a float; a TypeError or a ValueError if it isn't accepted."""
@@ -42,13 +44,16 @@ class Real:
         return f"a number of at least {self.low:g} and below {self.high:g}"
 
 
-@dataclass(frozen=True)
-class Whole:
+class Whole(NamedTuple):
     """Accepts whole numbers of at least `low`, and below ``2**bits``."""
 
     low: int
     bits: int | None = None
-    words = "int"
+
+    @property
+    def words(self) -> str:
+        """The type, for a docstring."""
+        return "int"
 
     def checked(self, name: str, value: Any, or_none: str = "") -> int:
         """The value as an int; a TypeError or a ValueError if it isn't accepted."""
@@ -58,19 +63,20 @@ class Whole:
         return number
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(NamedTuple):
     """Accepts True and False."""
 
-    words = "bool"
+    @property
+    def words(self) -> str:
+        """The type, for a docstring."""
+        return "bool"
 
     def checked(self, name: str, value: Any, or_none: str = "") -> bool:
         """The value as a bool; a TypeError if it is something else."""
         return check_boolean(name, value)
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """Accepts one of some words."""
 
     values: tuple[str, ...]
@@ -89,8 +95,7 @@ class Choice:
         return str(value)
 
 
-@dataclass(frozen=True)
-class Other:
+class Other(NamedTuple):
     """Accepts what no range describes. `constraints` are those of scikit-learn that need no import."""
 
     words: str
@@ -101,8 +106,7 @@ NONE = Other("None", (None,))
 Accepted = Real | Whole | Flag | Choice | Other
 
 
-@dataclass(frozen=True)
-class Use:
+class Use(NamedTuple):
     """An option in one interface, with whatever differs there."""
 
     default: Any
@@ -112,8 +116,7 @@ class Use:
     summary: str = ""  # the option's meaning in this interface, if it is another one
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """An option: the alternatives that it accepts, its meaning in one sentence, and the interfaces that have it."""
 
     accepts: tuple[Accepted, ...]
@@ -127,4 +130,4 @@ def option(
 ) -> Option:
     """An `Option`; in `uses`, a default alone stands for the `Use` with that default."""
     every = {interface: use if isinstance(use, Use) else Use(use) for interface, use in uses.items()}
-    return Option(accepts if isinstance(accepts, tuple) else (accepts,), summary, details, every)
+    return Option((accepts,) if isinstance(accepts, Accepted) else accepts, summary, details, every)
