@@ -36,7 +36,7 @@ def packages(tmp_path: Path) -> tuple[Path, Path]:
     for name in ("base", "tree"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "fastnn", tmp_path / name / "fastnn", ignore=ignore)
-    slowed = tmp_path / "tree" / "fastnn" / "network.py"
+    slowed = tmp_path / "tree" / "fastnn" / "network" / "network.py"
     slowed.write_text(
         slowed.read_text()
         + "\n_once = Network.predict_proba\n"
