@@ -278,7 +278,7 @@ def test_without_hidden_layers_there_is_nothing_to_normalise() -> None:
 @pytest.mark.parametrize(
     ("gains", "error", "message"),
     [
-        ([], ValueError, "there are 2, got 0"),
+        ([], ValueError, "2 hidden layers needs as many gains, got 0"),
         ([np.ones(11)] * 2, ValueError, r"gains\[1\] must have shape \(40,\), got \(11,\)"),
         ([np.ones(11), np.ones(40, np.float32)], TypeError, r"gains must be float64 .* gains\[1\] is float32"),
         ([np.ones(11) * np.nan, np.ones(40)], ValueError, r"gains\[0\] holds NaN"),

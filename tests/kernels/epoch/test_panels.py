@@ -23,7 +23,7 @@ from fastnn.kernels.epoch.lanes import LANES
 from fastnn.kernels.epoch.panels import PANELS
 from fastnn.kernels.equations.shuffle import shuffle
 from fastnn.network.samples import Samples
-from fastnn.training import trainer as trainer_module
+from fastnn.training import calls
 from fastnn.training.trainer import Trainer, TrainingDivergedError, TrainOptions
 
 SOLVERS = {
@@ -205,7 +205,7 @@ def test_same_bits(dtype: type) -> None:
             curve = trained(net, samples, options_of(work.recipe, shuffle=work.shuffled), 2)
         disguised = Samples(disguise(samples.X), disguise(samples.y), samples.sample_weight)
         n_threads = 2 + lot % (MOST_THREADS - 1)
-        with threads(n_threads), mock.patch.object(trainer_module, "_SECONDS_PER_CALL", lot % 3 / 2):
+        with threads(n_threads), mock.patch.object(calls, "_SECONDS_PER_CALL", lot % 3 / 2):
             options = options_of(work.recipe, shuffle=work.shuffled, n_threads=n_threads)
             assert trained(other, disguised, options, 2) == curve, work
         assert same_bytes(other.params, net.params), work
@@ -277,7 +277,7 @@ def test_divergence_keeps_the_weights_before_it(dtype: type) -> None:
     net = fastnn.Network.create([4, 3], "identity", dtype=dtype)
     samples = samples_for(net, 100)
     samples = Samples(samples.X * dtype(1e4), samples.y)
-    with mock.patch.object(trainer_module, "_SECONDS_PER_CALL", 0.0):
+    with mock.patch.object(calls, "_SECONDS_PER_CALL", 0.0):
         trainer = Trainer(net, options)
         done = [before.copy() for _, before in zip(trainer.epochs(samples, 2), [net.params] * 2, strict=False)]
         last = net.params.copy()
