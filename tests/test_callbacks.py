@@ -70,7 +70,7 @@ def test_a_log_has_a_line_for_each_epoch(tmp_path, ending):
     assert [float(line["validation_loss"]) for line in lines] == clf.validation_loss_curve_
     seconds = [float(line["seconds"]) for line in lines]
     assert seconds == sorted(seconds)
-    with pytest.raises(ValueError, match=r"ends in \.csv or \.jsonl"):
+    with pytest.raises(ValueError, match=r"must end in \.csv or \.jsonl"):
         EpochLog(tmp_path / "log.txt")
 
 
