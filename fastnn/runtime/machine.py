@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding
+import numpy as np
 from llvmlite import ir
 from numba import config, types
 from numba.core import cgutils
@@ -95,4 +95,4 @@ def measure(n_threads: int) -> Machine:
     region = region_address()
     regions = [_seconds(lambda: _empty_region(region, n_threads)) for _ in range(_REGIONS)]
     peak = min(_seconds(lambda: _spin(_STEPS)) for _ in range(5))
-    return Machine(statistics.median(regions), peak / (2 * _CHAINS * (vector_bytes(host_features()) // 4) * _STEPS))
+    return Machine(float(np.median(regions)), peak / (2 * _CHAINS * (vector_bytes(host_features()) // 4) * _STEPS))
