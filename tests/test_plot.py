@@ -36,7 +36,7 @@ def test_confusion(tmp_path, n):
 
 
 def test_refusals(tmp_path):
-    with pytest.raises(ValueError, match=r"ends in one of \."):
+    with pytest.raises(ValueError, match=r"must end in one of \."):
         check_plotting(tmp_path / "loss.docx")
     with pytest.raises(FileNotFoundError):
         check_plotting(tmp_path / "absent" / "loss.png")
