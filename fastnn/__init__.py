@@ -1,16 +1,25 @@
-"""fastnn: multilayer perceptrons on CPUs, trained and served at the speed of the machine's arithmetic units."""
+"""fastnn: multilayer perceptrons on CPUs, trained and served at the speed of the machine's arithmetic units.
 
+Each public name is imported when it is first used. So a program that only scores doesn't load the training, and a
+program that only trains networks doesn't load scikit-learn.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fastnn import former_names, kernels
-from fastnn.files.modelfile import ModelFileError
-from fastnn.network.ensemble import Ensemble
-from fastnn.network.network import Network
-from fastnn.training.trainer import History, TrainingDivergedError, train
+from fastnn import former_names
+
+# The guards of forks and launches must be there before the program forks, whatever it uses first.
+from fastnn.runtime import launch as _launch  # noqa: F401
 
 if TYPE_CHECKING:
+    from fastnn import kernels
     from fastnn.estimators.classifier import MLPClassifier
     from fastnn.estimators.regressor import MLPRegressor
+    from fastnn.files.modelfile import ModelFileError
+    from fastnn.network.ensemble import Ensemble
+    from fastnn.network.network import Network
+    from fastnn.training.trainer import History, TrainingDivergedError, train
 
 __version__ = "0.1.0"
 
@@ -28,16 +37,22 @@ __all__ = [
     "kernels",
     "train",
 ]
+_HOMES = {
+    "Ensemble": "fastnn.network.ensemble",
+    "History": "fastnn.training.trainer",
+    "MLPClassifier": "fastnn.estimators.classifier",
+    "MLPRegressor": "fastnn.estimators.regressor",
+    "ModelFileError": "fastnn.files.modelfile",
+    "Network": "fastnn.network.network",
+    "TrainingDivergedError": "fastnn.training.trainer",
+    "train": "fastnn.training.trainer",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # The estimators import scikit-learn, which takes longer than everything else together.
-    if name == "MLPClassifier":
-        from fastnn.estimators.classifier import MLPClassifier
-
-        return MLPClassifier
-    if name == "MLPRegressor":
-        from fastnn.estimators.regressor import MLPRegressor
-
-        return MLPRegressor
-    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    if name == "kernels":
+        return import_module("fastnn.kernels")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
+    return found
