@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -364,7 +364,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             self.class_weight, classes=self.classes_, y=samples.y, sample_weight=samples.sample_weight
         )
         weight = of_classes[np.searchsorted(self.classes_, samples.y)]
-        return replace(samples, sample_weight=weight * (1 if samples.sample_weight is None else samples.sample_weight))
+        earlier = 1 if samples.sample_weight is None else samples.sample_weight
+        return samples._replace(sample_weight=weight * earlier)
 
     def _strata(self, y: Array) -> Array | None:
         return y if y.ndim == 1 and len(self.classes_) <= 2 else None  # of more classes some may be rare

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Samples:
+class Samples(NamedTuple):
     """Samples as a caller gives them: `Network.checked` makes `Checked` samples of these.
 
     Parameters
@@ -31,8 +29,7 @@ class Samples:
     sample_weight: Any = None
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(NamedTuple):
     """Samples as the kernels read them: they fit the network, and every number is finite.
 
     Parameters
