@@ -11,6 +11,7 @@ from fastnn import former_names
 
 # The guards of forks and launches must be there before the program forks, whatever it uses first.
 from fastnn.runtime import launch as _launch  # noqa: F401
+from fastnn.runtime.forks import late
 
 if TYPE_CHECKING:
     from fastnn import kernels
@@ -50,9 +51,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "kernels":
-        return import_module("fastnn.kernels")
-    if name not in _HOMES:
+    if name not in _HOMES and name != "kernels":
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
-    found = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return found
+    # A fork waits for the end of a late import: its child couldn't finish what another thread has begun.
+    found = late(lambda: import_module(_HOMES.get(name, "fastnn.kernels")))()
+    value = globals()[name] = found if name == "kernels" else getattr(found, name)
+    return value

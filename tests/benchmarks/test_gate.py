@@ -59,7 +59,7 @@ def test_names_what_got_slower(packages: tuple[Path, Path]) -> None:
 def test_names_what_the_base_does_not_have(packages: tuple[Path, Path]) -> None:
     base, tree = packages
     kernels = base / "fastnn" / "kernels" / "__init__.py"
-    kernels.write_text(kernels.read_text() + "\ndel tanh\n")
+    kernels.write_text(kernels.read_text() + "\n__all__.remove('tanh')\n")
     verdicts, missing = gate.gate(base, tree, ["kernel tanh"], rounds=1)
     assert not verdicts
     assert "base: AttributeError" in missing["kernel tanh"]
@@ -70,7 +70,7 @@ def test_exits_with_1_for_what_the_tree_broke(
 ) -> None:
     base, tree = packages
     kernels = tree / "fastnn" / "kernels" / "__init__.py"
-    kernels.write_text(kernels.read_text() + "\ndel bias_gradient\n")
+    kernels.write_text(kernels.read_text() + "\n__all__.remove('bias_gradient')\n")
     monkeypatch.setattr(gate, "TREE", tree / "fastnn")
     monkeypatch.setattr(gate, "_export", lambda commit, folder: base)
     monkeypatch.setattr(gate.works, "names", lambda: ["kernel bias_gradient", "kernel tanh"])
