@@ -121,7 +121,7 @@ def test_nothing_is_touched_outside_its_array():
 def test_other_rows_are_read_within_their_arrays(name):
     run(
         "import sys, pytest\nsys.exit(pytest.main(['-q', '-p', 'no:cacheprovider', *sys.argv[1:]]))",
-        f"{TESTS / 'kernels' / f'test_{name}.py'}",
+        f"{TESTS / 'kernels' / 'forward' / f'test_{name}.py'}",
         timeout=3000,
         warnings="default",
         NUMBA_BOUNDSCHECK="1",
