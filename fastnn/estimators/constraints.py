@@ -12,10 +12,17 @@ from fastnn.training.option_table import Interface, accepted, options_of
 
 
 def constraints(interface: Interface) -> dict[str, list[Any]]:
-    """The constraints of each parameter of an estimator."""
-    return {
+    """The constraints of each parameter of an estimator, ranges of numbers last.
+
+    scikit-learn's error messages list the constraints in this order.
+    """
+    every = {
         name: [constraint for each in accepted(interface, name) for constraint in _constraints(each)]
         for name in options_of(interface)
+    }
+    return {
+        name: sorted(found, key=lambda each: isinstance(each, Interval) or type(each) is Options)
+        for name, found in every.items()
     }
 
 
