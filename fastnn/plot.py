@@ -75,7 +75,7 @@ def plot_confusion(path: str | os.PathLike[str], confusion: np.ndarray, classes:
     Parameters
     ----------
     path : str or path-like
-        An image file; its ending decides the format.
+        As for `plot_loss`.
     confusion : ndarray of int, shape (n_classes, n_classes)
         ``confusion[i, j]`` is the number of samples of class i that were predicted as class j.
     classes : sequence
@@ -83,10 +83,8 @@ def plot_confusion(path: str | os.PathLike[str], confusion: np.ndarray, classes:
 
     Raises
     ------
-    ModuleNotFoundError
-        If matplotlib isn't installed.
-    OSError
-        If the file can't be written.
+    ModuleNotFoundError, OSError
+        As from `plot_loss`.
     """
     n = len(classes)
     figure, axes = _figure(side=max(4.0, min(20.0, 1.5 + 0.5 * n)))

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastnn.cli import arguments
 from fastnn.cli.terminal import show
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def evaluate(
@@ -32,21 +29,22 @@ def evaluate(
     result = evaluate_rows(fitted, source.batches({*fitted.schema.names(), target}), target, spelt)
     if plot is not None:
         plot_confusion(plot, result.confusion, labels)
+    confusion = result.confusion.tolist()
     summary = {
         "rows": result.n_rows,
         "accuracy": result.accuracy,
         "log_loss": result.log_loss,
         "classes": labels,
-        "confusion": result.confusion.tolist(),
+        "confusion": confusion,
     }
     text = (
         f"rows      {result.n_rows}\naccuracy  {result.accuracy:.4f}\nlog-loss  {result.log_loss:.4f}\n\n"
-        f"true class (rows) against predicted class (columns)\n{_confusion_text(labels, result.confusion)}"
+        f"true class (rows) against predicted class (columns)\n{_confusion_text(labels, confusion)}"
     )
     show(summary, json, text)
 
 
-def _confusion_text(labels: list[Any], confusion: np.ndarray) -> str:
+def _confusion_text(labels: list[Any], confusion: list[list[int]]) -> str:
     rows = [
         ["", *map(str, labels)],
         *([str(label), *map(str, row)] for label, row in zip(labels, confusion, strict=True)),

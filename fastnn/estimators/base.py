@@ -132,6 +132,34 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
         held_out = self._validate_held_out(X_val, y_val, sample_weight_val)
         return self._fit(samples, held_out, restart, _Call(self.max_iter, (X, y, sample_weight), callbacks, kept))
 
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train for one epoch, going on from where the last call ended: solver, schedule, shuffle and all.
+
+        With `early_stopping` the network has the weights of the best epoch so far; training goes on from the last one.
+
+        Parameters
+        ----------
+        X, y, sample_weight, X_val, y_val, sample_weight_val
+            As for `fit`.
+
+        Returns
+        -------
+        self
+        """
+        restart = not hasattr(self, "network_")
+        samples = self._validate(X, y, sample_weight, restart)
+        return self._partial_fit(samples, (X_val, y_val, sample_weight_val), restart)
+
     def _fit(self, samples: Samples, held_out: Samples | None, restart: bool, call: _Call) -> Self:
         """Train on checked samples: a new network if `restart`, otherwise the present one."""
         seed = self._seed(call.checkpoint) if restart else self._trainer.options.seed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,20 +189,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
-    ) -> MLPClassifier:
-        """Train for one epoch, going on from where the last call ended: solver, schedule, shuffle and all.
-
-        With `early_stopping` the network has the weights of the best epoch so far; training goes on from the last one.
+    ) -> Self:
+        """Train for one epoch, going on from where the last call ended, as `MLPRegressor.partial_fit` does.
 
         Parameters
         ----------
-        X : array_like or sparse matrix of shape (n_samples, n_features)
-        y : array_like of shape (n_samples,)
-        sample_weight : array_like of shape (n_samples,), optional
+        X, y, sample_weight, X_val, y_val, sample_weight_val
+            As for `fit`.
         classes : array_like of shape (n_classes,), optional
             All labels that any call's y may hold; needed in the first call.
-        X_val, y_val, sample_weight_val : optional
-            As in `fit`.
 
         Returns
         -------
@@ -256,11 +251,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return to_sklearn(self)
 
     def predict(self, X: Any) -> Array:
-        """The most probable label of each sample.
-
-        Parameters
-        ----------
-        X : array_like or sparse matrix of shape (n_samples, n_features)
+        """The most probable label of each sample; X as for `fit`.
 
         Returns
         -------
@@ -285,11 +276,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return self._forward(X)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Logarithms of the class probabilities.
-
-        Parameters
-        ----------
-        X : array_like or sparse matrix of shape (n_samples, n_features)
+        """Logarithms of the class probabilities; X as for `fit`.
 
         Returns
         -------

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import RegressorMixin, _fit_context
+from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
@@ -47,34 +47,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     """
 
     _default_scoring = "r2"
-
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def partial_fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> MLPRegressor:
-        """Train for one epoch, going on from where the last call ended: solver, schedule, shuffle and all.
-
-        Parameters
-        ----------
-        X : array_like or sparse matrix of shape (n_samples, n_features)
-        y : array_like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight, X_val, y_val, sample_weight_val : optional
-            As those of `MLPClassifier.fit`.
-
-        Returns
-        -------
-        self
-        """
-        restart = not hasattr(self, "network_")
-        samples = self._validate(X, y, sample_weight, restart)
-        return self._partial_fit(samples, (X_val, y_val, sample_weight_val), restart)
 
     def predict(self, X: Any) -> Array:
         """The values of each sample.

@@ -116,10 +116,8 @@ class Trainable(ABC):
 
         Parameters
         ----------
-        X : array_like or sparse matrix of shape (n, n_features)
-            As for `predict_proba`, with its errors.
-        n_threads : int, optional
-            The most threads to use; by default all that the process may.
+        X, n_threads
+            As for `predict_proba`, which raises the same errors.
 
         Returns
         -------
@@ -129,14 +127,8 @@ class Trainable(ABC):
     def predict(self, X: Any, *, n_threads: int | None = None) -> Array:
         """The most probable class of each row: its label, or its index if the network has no labels.
 
-        With logistic outputs: which labels are more probable than not. Of a regression: its values.
-
-        Parameters
-        ----------
-        X : array_like or sparse matrix of shape (n, n_features)
-            As for `predict_proba`, with its errors.
-        n_threads : int, optional
-            The most threads to use; by default all that the process may.
+        With logistic outputs: which labels are more probable than not. Of a regression: its values. The parameters and
+        errors are those of `predict_proba`.
 
         Returns
         -------

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn.kernels import layout
 from fastnn.kernels.arrays import Array, copy, flat
 from fastnn.kernels.equations.layer import Matrix, multiply
 from fastnn.kernels.simd.moves import PREFETCHED_LINES, prefetch
@@ -91,9 +92,10 @@ def product_of(
 
 
 @jit
-def multiply_block(args: Product, first: int, last: int) -> None:
-    """Rows `first` to `last` - 1 of a product, into `out`."""
+def multiply_block(args: Product, first: int, end: int) -> slice:
+    """A block of a product's rows, from `first` on and before `end`. Returns which numbers of `out` they are."""
     n_sum, n_out = args.n_sum, args.n_out
+    last = min(first + layout.ROW_BLOCK, end)
     line = LINE_BYTES // args.out.itemsize
     n_lines = (n_out + line - 1) // line
     stride = n_lines * line
@@ -107,3 +109,4 @@ def multiply_block(args: Product, first: int, last: int) -> None:
     if stride != n_out:
         for r in range(first, last):
             copy(args.sums[r * stride : r * stride + n_out], args.out[r * n_out : (r + 1) * n_out])
+    return slice(first * n_out, last * n_out)

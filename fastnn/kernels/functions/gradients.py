@@ -31,10 +31,8 @@ def hidden_delta_rows(args: Product, part: int, parts: int) -> None:
     """B4 for this part's rows, a block at a time while it is in cache."""
     first, last = share(args.n_rows, ROWS, part, parts)
     for i in range(first, last, layout.ROW_BLOCK):
-        stop = min(i + layout.ROW_BLOCK, last)
-        multiply_block(args, i, stop)
-        here = slice(i * args.n_out, stop * args.n_out)
-        multiply_by_derivative(_TANH, args.out[here], args.given[here])
+        block = multiply_block(args, i, last)
+        multiply_by_derivative(_TANH, args.out[block], args.given[block])
 
 
 _hidden_delta = kernel(hidden_delta_rows)

@@ -26,9 +26,8 @@ def affine_rows(args: Product, part: int, parts: int) -> None:
     """F1 and F2 for this part's rows, a block at a time while it is in cache."""
     first, last = share(args.n_rows, ROWS, part, parts)
     for i in range(first, last, layout.ROW_BLOCK):
-        stop = min(i + layout.ROW_BLOCK, last)
-        multiply_block(args, i, stop)
-        activate(args.given, args.out[i * args.n_out : stop * args.n_out])
+        block = multiply_block(args, i, last)
+        activate(args.given, args.out[block])
 
 
 _affine = kernel(affine_rows)
@@ -72,10 +71,8 @@ def linear_tanh(X: Array, W: Array, b: Array, out: Array | None = None) -> Array
 
     Parameters
     ----------
-    X : ndarray of shape (n, n_in), float32 or float64
-    W : ndarray of shape (n_in, n_out), same dtype
-    b : ndarray of shape (n_out,), same dtype
-    out : ndarray of shape (n, n_out), same dtype, optional
+    X, W, b, out
+        As for `linear`.
 
     Returns
     -------

@@ -48,10 +48,8 @@ def tile_step(typingctx: Any, out: Any, left: Any, right: Any, n_sum: Any, step:
 
     Parameters
     ----------
-    out : Out
-    left : Left or LeftColumns
-    right : Right
-    n_sum : int64
+    out, left, right, n_sum
+        As for `tile`.
     step : float
         Its dtype is that of `out`.
     """

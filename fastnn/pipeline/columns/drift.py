@@ -9,7 +9,7 @@ distribution has moved a little, and above 0.25 it has moved far.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +24,7 @@ from fastnn.pipeline.columns.values import take
 _LEAST_SHARE = 1e-4
 
 
-@dataclass(frozen=True)
-class ColumnDrift:
+class ColumnDrift(NamedTuple):
     """How far a column's distribution has moved.
 
     Attributes

@@ -19,36 +19,46 @@ from fastnn.pipeline.columns.values import codes_of, numbers_of
 
 
 @dataclass(frozen=True)
-class NumberColumn:
-    """A number, a date or a boolean, which becomes the input ``(x - centre) * (1 / scale)``.
+class _Column:
+    """What a model keeps of a column of any kind.
 
     Attributes
     ----------
     name : str
         The column's name.
+    indicator : bool
+        Whether an additional input says that the value is missing.
+    shares : tuple of float
+        The share of training's rows in each of the column's bins, for `drift`. The last bin is that of missing values.
+    """
+
+    name: str
+    indicator: bool
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class NumberColumn(_Column):
+    """A number, a date or a boolean, which becomes the input ``(x - centre) * (1 / scale)``.
+
+    Attributes
+    ----------
     kind : {"number", "date", "boolean"}
         How the column is used.
     centre, scale : float
         The mean and the standard deviation; 0 and 1 if the column isn't standardised.
     fill : float
         The value that replaces a missing one, before standardisation.
-    indicator : bool
-        Whether an additional input says that the value is missing.
     edges : tuple of float
-        The numbers that divide the column's range into bins, for `drift`.
-    shares : tuple of float
-        The share of training's rows in each bin: up to the first edge, up to the second, ..., above the last edge, and
-        without a value.
+        The numbers that divide the column's range into bins: up to the first edge, up to the second, ..., above the
+        last edge.
     """
 
-    name: str
     kind: Literal["number", "date", "boolean"]
     centre: float
     scale: float
     fill: float
-    indicator: bool
     edges: tuple[float, ...]
-    shares: tuple[float, ...]
 
     @property
     def inputs(self) -> list[str]:
@@ -65,30 +75,21 @@ class NumberColumn:
 
 
 @dataclass(frozen=True)
-class CategoryColumn:
-    """A category, which is one-hot encoded.
+class CategoryColumn(_Column):
+    """A category, which is one-hot encoded. Its bins are its categories, and one more for all other categories.
 
     Attributes
     ----------
-    name : str
-        The column's name.
     categories : tuple of str
         The categories that have inputs of their own.
     other : bool
         Whether all other categories share an input.
-    indicator : bool
-        Whether an additional input says that the value is missing.
-    shares : tuple of float
-        The share of training's rows with each category, with other categories, and without a value.
     """
 
     kind: ClassVar[Literal["category"]] = "category"
 
-    name: str
     categories: tuple[str, ...]
     other: bool
-    indicator: bool
-    shares: tuple[float, ...]
 
     @property
     def inputs(self) -> list[str]:
@@ -205,7 +206,7 @@ def _read_column(entry: Mapping[str, Any], parts: Mapping[str, _Reader]) -> Lear
         if not categories or len(set(categories)) < len(categories) or not isinstance(other, bool):
             raise ValueError(f"the categories of {name!r} are none, repeat, or lack the mark for other categories")
         shares = parts["shares"].take(len(categories) + 2)
-        column = CategoryColumn(name, tuple(categories), other, indicator, shares)
+        column = CategoryColumn(name, indicator, shares, tuple(categories), other)
     elif kind in ("number", "date", "boolean"):
         n_edges = values.pop("n_edges")
         if not is_whole(n_edges, least=0):
@@ -214,7 +215,7 @@ def _read_column(entry: Mapping[str, Any], parts: Mapping[str, _Reader]) -> Lear
         edges, shares = parts["edges"].take(n_edges), parts["shares"].take(n_edges + 2)
         if scale < np.finfo(np.float64).tiny or not all(np.diff(edges) > 0):
             raise ValueError(f"the scale of {name!r} isn't positive, or its edges don't increase")
-        column = NumberColumn(name, kind, centre, scale, fill, indicator, edges, shares)
+        column = NumberColumn(name, indicator, shares, kind, centre, scale, fill, edges)
     else:
         raise ValueError(f"{name!r} is of unknown kind {kind!r}")
     if values:

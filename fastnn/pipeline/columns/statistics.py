@@ -164,7 +164,7 @@ class CategoryCounts:
         others = known - sum(occur)
         shares = tuple(n / self.rows for n in (*occur, others, self.missing))
         indicator = self.missing > 0 if options.indicator is None else options.indicator
-        return CategoryColumn(self.name, categories, others > 0, indicator, shares)
+        return CategoryColumn(self.name, indicator, shares, categories, others > 0)
 
     def _check(self) -> None:
         if len(self.counts) > MOST_COUNTED:
@@ -275,13 +275,13 @@ class TableStatistics:
         shares = (*(bins / bins.sum() * known_share).tolist(), 1 - known_share)
         return NumberColumn(
             column.name,
+            indicator,
+            shares,
             column.kind,
             mean if standardise else 0.0,
             scale if standardise else 1.0,
             fill,
-            indicator,
             tuple(edges.tolist()),
-            shares,
         )
 
 
