@@ -1,4 +1,4 @@
-"""Airspeed velocity's benchmarks, and the rivals beside them.
+"""The benchmarks of airspeed velocity (asv), and comparisons with other libraries, the rivals.
 
 =================  =========================================================================
 `common`           the situations: shapes, data (append only)
@@ -9,9 +9,13 @@
 `startup`          asv: fresh processes
 `memory`           asv: peaks over the baseline
 `peers`            all rivals in one table (``python -m benchmarks.peers``)
+`pipeline`         tables larger than memory, against pyarrow and scikit-learn
+`quality`          the defaults on real data sets (``python -m benchmarks.quality``)
+`soak`             threads and forks in long-lived processes (``python -m benchmarks.soak``)
 `gate`             the working tree against another commit (``python -m benchmarks.gate BASE``)
 `works`            what the gate measures, by name; `instructions` counts them under valgrind
 `spread`           how far two runs of the suite are apart
+`child`            code that needs a process of its own
 `results`          asv's results: the dashboard's history
 =================  =========================================================================
 """

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-# This package under its name, and nothing else of the folder around it: the fastnn there needn't be the one that is
-# installed and measured.
+# Imports this package as `benchmarks`, but makes nothing else in the folder around it importable: the fastnn in that
+# folder needn't be the one that is installed and measured.
 _IMPORT = """
 import importlib.util, sys
 spec = importlib.util.spec_from_file_location("benchmarks", {path!r})
@@ -18,7 +18,7 @@ spec.loader.exec_module(sys.modules["benchmarks"])
 
 
 def run(code: str, **environment: str) -> str:
-    """What a fresh interpreter prints when it runs `code`; its error is ours."""
+    """What a fresh interpreter prints when it runs `code`. If it fails, RuntimeError is raised with its stderr."""
     done = subprocess.run(
         [sys.executable, "-P", "-c", code],
         env=os.environ | environment,
@@ -32,5 +32,5 @@ def run(code: str, **environment: str) -> str:
 
 
 def run_with_benchmarks(code: str) -> str:
-    """The same for code that imports from `benchmarks`."""
+    """What `run` returns, for code that imports from `benchmarks`."""
     return run(_IMPORT.format(path=str(Path(__file__).with_name("__init__.py"))) + code)

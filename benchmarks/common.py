@@ -16,9 +16,9 @@ import numpy as np
 class Situation(NamedTuple):
     """A network, its data and the way it is trained.
 
-    `rows` are trained on in an epoch that is timed; `epochs` are run in one timed call, so that what happens once a
-    call (validation, packing) doesn't count; `guard_epochs` are run over the training set's own rows before the quality
-    is looked at.
+    An epoch that is timed has `rows` rows. A timed call runs `epochs` epochs, so that what happens once per call
+    (validation, packing) hardly counts. The quality is measured after `guard_epochs` epochs over the training set's own
+    rows.
     """
 
     name: str
@@ -33,8 +33,8 @@ class Situation(NamedTuple):
     def operations(self) -> float:
         """Floating-point operations of one epoch's matrix products: 6 a weight and row, but 4 in the first layer.
 
-        (F1 and B2 in each layer, B4 in all but the first, a multiply-add counted as two.) The rest, tanh and softmax
-        among it, isn't counted.
+        Each layer has F1 and B2, and each but the first has B4. A multiply-add counts as two operations. Everything
+        else, such as tanh and softmax, isn't counted.
         """
         products = [a * b for a, b in itertools.pairwise(self.layer_sizes)]
         return self.rows * (6.0 * sum(products) - 2.0 * products[0])
@@ -49,7 +49,7 @@ class Data(NamedTuple):
     y_test: np.ndarray
 
     def rows(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first `n` rows to train on, beginning anew where they end."""
+        """The first `n` rows of the training set, which is repeated if it has fewer rows."""
         return np.resize(self.X, (n, self.X.shape[1])), np.resize(self.y, n)
 
 
@@ -113,7 +113,7 @@ def _simplechains() -> Data:
 
 
 def _tabular() -> Data:
-    # The shape of the forest cover data, which can't be had without a network.
+    # The data has the shape of the forest cover data, which itself would have to be downloaded.
     return _classification(n_rows=24_000, n_train=20_000, n_features=54, n_informative=20, n_classes=7)
 
 

@@ -1,7 +1,7 @@
 """fastnn and its rivals behind one interface: train a task some epochs further, and score rows.
 
-Each is written in the strongest form that its users have. A rival's library is imported when it is made; one that isn't
-installed raises ModuleNotFoundError there.
+Each contestant is written in the fastest form that the library's users have. Its library is imported when the
+contestant is made. If the library isn't installed, that raises ModuleNotFoundError.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def cross_entropy(p: np.ndarray, y: np.ndarray) -> float:
 
 
 def _limit_blas(threads: int) -> None:
-    """Of the whole process, from now on; threadpoolctl comes with scikit-learn."""
+    """Limit the BLAS threads of the whole process from now on. threadpoolctl comes with scikit-learn."""
     for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         if variable in os.environ:  # OpenBLAS would run another processor's kernels, at a fraction of its speed
             raise RuntimeError(f"{variable} is set: a rival would be crippled. Run this with `env -u {variable}`.")
@@ -72,9 +72,9 @@ class Fastnn:
 
 
 class NumPy:
-    """The article's loop in NumPy: BLAS for the products, and every array of a layer's size in place.
+    """The article's loop in NumPy. BLAS computes the products, and arrays of a layer's size are used again in place.
 
-    In float64 it is the reference that the others' errors are measured against.
+    In float64 it is the reference, against which the errors of the others are measured.
     """
 
     def __init__(self, task: Task, dtype: Any = np.float32) -> None:
@@ -112,7 +112,7 @@ class NumPy:
         delta = [each[:n] for each in self.delta]
         self._forward(a)
         p, index = a[-1], np.arange(n)
-        self.loss = -float(np.log(p[index, y]).mean())  # everybody computes it: F4
+        self.loss = -float(np.log(p[index, y]).mean())  # F4: the others compute the loss, too
         np.copyto(delta[last], p)
         delta[last][index, y] -= 1
         delta[last] /= n
@@ -175,9 +175,9 @@ class _Adam:
 
 
 class ScikitLearn:
-    """scikit-learn's MLPClassifier, its stopping switched off.
+    """scikit-learn's MLPClassifier, with its stopping rules switched off.
 
-    A problem of two classes gets one logistic output there: less work, and its weights can't be compared.
+    For two classes it has one logistic output. So it does less work, and its weights can't be compared.
     """
 
     def __init__(self, task: Task) -> None:
@@ -214,7 +214,7 @@ class ScikitLearn:
     def train(self) -> None:
         """See `Contestant`."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it hasn't converged is what was asked for
+            warnings.simplefilter("ignore")  # scikit-learn warns that training hasn't converged, as is meant here
             self.model.fit(self.task.X, self.task.y)
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:

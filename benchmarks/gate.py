@@ -1,13 +1,13 @@
 """Is the working tree slower than another commit? ``python -m benchmarks.gate BASE`` exits with 1 if so.
 
-Three processes measure in turn, sample by sample: BASE, the working tree, and BASE once more. How far the two BASEs are
-apart is the noise, of this work, on this machine, today. Each round has fresh processes, since where a process's memory
-lies makes some per cent that stay as long as it lives. A work is worse when the tree's median change exceeds twice the
-median noise (and `LEAST_CHANGE`), and does so again when it is measured anew. Medians, since one round in ten meets
-somebody else's work.
+Three processes measure in turn, sample by sample: one has BASE, one the working tree, and one BASE again. The
+difference between the two that have BASE is the noise of this work on this machine today. Each round has fresh
+processes, since the place of a process's memory changes its times by some per cent for as long as the process lives. A
+work is worse if the tree's median change exceeds twice the median noise (and `LEAST_CHANGE`), and does so again in a
+second measurement. The gate takes medians, since other programs disturb one round in ten.
 
-Where valgrind is installed, instructions are counted too, whatever else the machine does. A work with more of them is
-worse unless its time shows that it got faster.
+Where valgrind is installed, the gate counts instructions as well, because their number doesn't depend on other
+programs. A work with more instructions is worse unless its time shows that it got faster.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SIDES = ("base", "tree", "base again")
 
 
 class Verdict(NamedTuple):
-    """What became of one work: changes are fractions, 0.1 is a tenth slower (or more)."""
+    """The result for one work. Changes are fractions: 0.1 means a tenth more time, or a tenth more instructions."""
 
     name: str
     change: float
@@ -49,17 +49,17 @@ class Verdict(NamedTuple):
 
     @property
     def least(self) -> float:
-        """The least change that counts."""
+        """The least change of the time that counts."""
         return max(self.noise, LEAST_CHANGE)
 
     @property
     def slower(self) -> bool:
-        """By the clock, beyond the noise."""
+        """Whether the time grew by more than the noise."""
         return self.change > self.least
 
     @property
     def worse(self) -> bool:
-        """Slower; or more instructions, and not faster."""
+        """Whether the work is slower, or has more instructions and isn't faster."""
         more = self.instructions is not None and self.instructions > LEAST_INSTRUCTIONS
         return self.slower or (more and self.change > -self.least)
 
@@ -85,13 +85,13 @@ class Side:
         self.process.communicate()
 
     def check(self) -> None:
-        """Wait until it is ready, and make sure that it measures what it should."""
+        """Wait until the process is ready, and make sure that it measures the right package."""
         measured = Path(self._answer())
         if self.package not in measured.parents:
             raise RuntimeError(f"the gate would measure {measured} instead of {self.package}")
 
     def sample(self, name: str) -> float | str:
-        """Seconds, or why it can't be measured."""
+        """The seconds of a sample of a work, or the reason why the work can't be measured."""
         assert self.process.stdin
         print(name, file=self.process.stdin, flush=True)
         return self._answer()
@@ -105,7 +105,7 @@ class Side:
 
 
 def compare(base: Path, tree: Path, names: Sequence[str], rounds: int) -> tuple[list[Verdict], dict[str, str]]:
-    """Measure these works; also why those that can't be measured can't."""
+    """Measure these works. The second result has, for each work that can't be measured, the reason."""
     logs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     missing: dict[str, str] = {}
     for number in range(rounds):
@@ -133,7 +133,7 @@ def _progress(line: str) -> None:
 
 
 def _round(sides: Sequence[Side], name: str, missing: dict[str, str]) -> list[float] | None:
-    """The best of some samples for each side, taken in turn; None if a side can't."""
+    """The best of some samples of each side, taken in turn; None if one side can't do the work."""
     best = [math.inf] * len(sides)
     for _ in range(SAMPLES):
         for number, side in enumerate(sides):
@@ -153,7 +153,7 @@ def count_instructions(base: Path, tree: Path, names: Sequence[str]) -> dict[str
         with tempfile.TemporaryDirectory() as folder:
             return instructions.count(names, command, _environment(package), Path(folder))
 
-    with ThreadPoolExecutor(2) as pool:  # a minute each, and nobody's clock is running
+    with ThreadPoolExecutor(2) as pool:  # each count takes a minute, and no time is measured meanwhile
         before, after = pool.map(count, (base, tree))
     return {name: after[name] / before[name] - 1 for name in names}
 
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nnot measured: {name} ({reason})")
     if not verdicts:
         parser.error("nothing could be compared")
-    # What the tree can't do any more, the base could.
+    # A work that the tree can't do counts as worse, since the base could do it.
     worse = [verdict.name for verdict in verdicts if verdict.worse]
     worse += [name for name, reason in missing.items() if reason.startswith("tree")]
     print(f"\nworse than {options.base}: {', '.join(worse) or 'nothing'}")

@@ -1,10 +1,11 @@
-"""Counting instructions under valgrind's callgrind: a number that no other work on the machine changes.
+"""Counting instructions under valgrind's callgrind: a number that other programs on the machine don't change.
 
-The same process counts the same to the last instruction; two folders of one package differed by 0.4 % at most.
+A process that runs again executes exactly as many instructions as before. Two copies of one package in two folders
+differed by 0.4 % at most.
 
-callgrind (of valgrind 3.19) doesn't know AVX-512, so what is counted is the AVX2 build; both come from the same source.
-A process tells callgrind what to count by a sequence of instructions that does nothing elsewhere (valgrind's "client
-request"), which Numba emits here as inline assembly.
+callgrind (of valgrind 3.19) doesn't know AVX-512. So the instructions of the AVX2 build are counted, which comes from
+the same source. A process tells callgrind what to count by a sequence of instructions that does nothing elsewhere
+(valgrind's "client request"), which Numba emits here as inline assembly.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def available() -> bool:
 def count(names: Sequence[str], command: Sequence[str], environment: dict[str, str], folder: Path) -> dict[str, int]:
     """Run a `command` that calls `counted` for each of these names in turn; the instructions of each.
 
-    It runs twice: first without valgrind, since compiling there takes minutes.
+    The command runs twice. The first run has no valgrind and compiles, since compiling under valgrind takes minutes.
     """
     valgrind = ["valgrind", "--quiet", "--tool=callgrind", "--instr-atstart=no"]
     for prefix in ([], [*valgrind, f"--callgrind-out-file={folder / 'counts'}"]):
@@ -55,7 +56,7 @@ def count(names: Sequence[str], command: Sequence[str], environment: dict[str, s
 
 
 def counted(call: Callable[[], Any]) -> None:
-    """Call, and let callgrind write down the instructions of that."""
+    """Call `call`, and let callgrind write down how many instructions this takes."""
     begin, end = _requests()
     call()  # compiles and loads
     gc.collect()

@@ -1,7 +1,8 @@
 """The equations one by one, as public functions on plain arrays, on one thread.
 
-The share of the peak counts a formula's own operations, a multiply-add as two, and tanh, exp and log as one each: for
-the matrix products it is the truth about the arithmetic units, for the others it compares a kernel with its own past.
+The share of the peak counts the operations of a formula: a multiply-add as two, and tanh, exp and log as one each. For
+the matrix products, the share says how well the arithmetic units are used. For the other kernels, it can only be
+compared with the same kernel's past.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ import numpy as np
 
 from benchmarks import child, measure, peak
 
-# A kernel's speed hangs on where a process's code and arrays lie: processes differed by 20 % in `bias_gradient`, by 8 %
-# in `weight_gradient`. The best of some repeats.
+# A kernel's speed depends on where a process's code and arrays lie: processes differed by 20 % in `bias_gradient` and
+# by 8 % in `weight_gradient`. The best of several processes comes out nearly the same every time.
 PROCESSES = 3
 
 
 def _arrays(dtype: Any, *shapes: tuple[int, ...]) -> list[np.ndarray]:
     """Random arrays, each a cache line further into its page than the one before.
 
-    NumPy's own begin anywhere, and by where they lay `bias_gradient` reached 3.0 or 3.4 % of the peak.
+    NumPy's own arrays begin anywhere. Depending on that, `bias_gradient` reached 3.0 or 3.4 % of the peak.
     """
     rng = np.random.default_rng(0)
     made = []
@@ -78,7 +79,7 @@ def _output_delta() -> measure.Work:
 def _weight_gradient() -> measure.Work:
     from fastnn import kernels
 
-    # With 256 rows it doesn't fit a 1 MB cache, and differed by 9 % from process to process.
+    # With 256 rows, the arrays don't fit into a cache of 1 MB, and the speed differed by 9 % between processes.
     a_prev, delta, out = _arrays(np.float32, (128, 784), (128, 128), (784, 128))
     return measure.Work(functools.partial(kernels.weight_gradient, a_prev, delta, out), 2.0 * 128 * 784 * 128)
 
@@ -86,7 +87,7 @@ def _weight_gradient() -> measure.Work:
 def _bias_gradient() -> measure.Work:
     from fastnn import kernels
 
-    # 256 KB: with 2 MB it was now 5.6 % of the peak, now 6.1, by where the pages lay.
+    # `delta` has 256 KB. With 2 MB, the kernel reached 5.6 or 6.1 % of the peak, depending on where the pages lay.
     delta, out = _arrays(np.float32, (128, 512), (512,))
     return measure.Work(functools.partial(kernels.bias_gradient, delta, out), delta.size)
 
@@ -123,7 +124,7 @@ WORKS: dict[str, Callable[[], measure.Work]] = {
 
 
 def work(name: str) -> measure.Work:
-    """A call of that name, with arrays of its own; from now on this process has one thread."""
+    """The call of that name, with arrays of its own. From now on, this process uses one thread."""
     os.environ["FASTNN_NUM_THREADS"] = "1"  # the public functions take no number of threads
     return WORKS[name]()
 
@@ -132,7 +133,7 @@ same_work = functools.cache(work)
 
 
 def share(name: str) -> float:
-    """The share of one core's peak that it reaches in this process."""
+    """The share of one core's peak that the call of that name reaches in this process."""
     dtype = np.float64 if name.endswith("float64") else np.float32
     return measure.share(work(name), peak.peak(dtype), seconds=0.5)
 
@@ -148,14 +149,14 @@ class Kernels:
     params: ClassVar = [list(WORKS)]
 
     def setup_cache(self) -> None:
-        """Compile, once for each commit: what is timed shall only load."""
+        """Compile the kernels once for each commit, so that the processes that are timed only load them."""
         for name in WORKS:
             work(name).call()
 
     setup_cache.timeout = 300
 
     def time_kernel(self, kernel: str) -> None:
-        """One call, into an array that is there."""
+        """One call, which writes into an existing array."""
         same_work(kernel).call()
 
     def track_share_of_peak(self, kernel: str) -> float:

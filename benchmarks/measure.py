@@ -1,7 +1,7 @@
-"""Timing two pieces of work side by side, so that what else the machine does falls on both.
+"""Timing two pieces of work side by side, so that other programs on the machine slow both down.
 
-Each in turn runs for some milliseconds, again and again, in one process. The best of each is what the machine can do;
-the ratio of two bests is what a shared machine repeats.
+In one process, the pieces take turns of some milliseconds, again and again. The best time of a piece is what the
+machine can do. On a shared machine, the ratio of two best times repeats, while the times themselves don't.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ LEAST_ROUNDS = 5
 # OpenBLAS's and OpenMP's idle threads spin before they sleep, OpenBLAS's for some 25 ms. Without a pause they take the
 # cores from whoever comes next: an epoch of 784-128-10 on two cores took 72 ms right after NumPy, 24 after a pause.
 PAUSE_SECONDS = 0.05
-# And threads that wake after a pause may wake on one core, and stay there until the kernel's balancer moves one, tens
-# of milliseconds later: a turn lasts long enough for that.
+# After a pause, several threads may wake on the same core. They stay there until the kernel's balancer moves one, tens
+# of milliseconds later. A turn lasts long enough for that.
 TURN_SECONDS = 0.1
 LEAST_SAMPLES_A_TURN = 3
 
@@ -38,12 +38,12 @@ class Times(NamedTuple):
 
     @property
     def best(self) -> float:
-        """The least."""
+        """The least of the samples."""
         return float(self.samples.min())
 
     @property
     def median(self) -> float:
-        """The one in the middle."""
+        """The median of the samples."""
         return float(np.median(self.samples))
 
 
@@ -89,7 +89,7 @@ def share(work: Work, peak: Work, seconds: float = 1.0) -> float:
 
 
 def calls_a_sample(work: Work, seconds: float = SAMPLE_SECONDS) -> int:
-    """So many calls that a sample lasts about `seconds`: the first calls, slower by far, don't decide."""
+    """How many calls take about `seconds`. The first calls are slower by far, and therefore don't count."""
     work.call()
     repeats = 1
     while (lasted := sample(work, repeats) * repeats * work.units) < seconds / 2:
@@ -98,7 +98,7 @@ def calls_a_sample(work: Work, seconds: float = SAMPLE_SECONDS) -> int:
 
 
 def sample(work: Work, repeats: int) -> float:
-    """Seconds a unit of work, over so many calls."""
+    """Seconds per unit of work, over this number of calls."""
     call = work.call
     start = time.perf_counter()
     for _ in range(repeats):

@@ -1,4 +1,4 @@
-"""The situation `moons`: a small net on little data: what a call and a batch cost."""
+"""The situation `moons`: a small network on little data, which shows what a call and a batch cost."""
 
 from benchmarks import common, suite
 

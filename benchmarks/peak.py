@@ -1,7 +1,7 @@
 """The machine's fused-multiply-add peak, by a kernel that does nothing else: the yardstick of every share.
 
-Chains of `llvm.fma` in registers, as many as hide the latency (4 cycles, two units: at least 8; more do no harm). It
-shares no line with fastnn's own tile, so that a mistake there can't hide here.
+The kernel runs chains of `llvm.fma` in registers, enough of them to hide the latency (4 cycles and two units need at
+least 8 chains; more do no harm). It shares no line with fastnn's tile, so that the two can't share a mistake.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 
 from benchmarks.measure import Work
 
-CHAINS = 12  # of 16 vector registers with AVX2, two are the factors
+CHAINS = 12  # AVX2 has 16 vector registers, of which two hold the factors
 
 
 def vector_bytes() -> int:

@@ -37,16 +37,17 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 # They make OpenBLAS run another processor's kernels, at a fraction of its speed.
 CRIPPLING_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
-# The largest error of a probability after one call's epochs. By rounding in float32 it is 8e-6 at most (PyTorch,
-# `digits`). An epoch too many makes 6e-5 (`moons`, one in a thousand) to 0.4, a step size a thousandth too large 6e-5
-# (`moons`) to 7e-4, a last batch left out 0.2 to 0.7.
+# The largest error of a probability that is accepted after one call's epochs. Rounding in float32 causes 8e-6 at most
+# (PyTorch, `digits`). One epoch too many causes 6e-5 (`moons`, where a call has a thousand epochs) to 0.4, a step size
+# that is a thousandth too large 6e-5 (`moons`) to 7e-4, and a last batch that is left out 0.2 to 0.7.
 SGD_TOLERANCE = 5e-5
-# PyTorch's own Adam adds epsilon in another place, which makes 5e-5; rounding alone makes 6e-6, and a step size a
-# thousandth too large 9e-4.
+# PyTorch's own Adam adds epsilon in another place, which causes an error of 5e-5. Rounding alone causes 6e-6, and a
+# step size that is a thousandth too large 9e-4.
 ADAM_TOLERANCE = 3e-4
-# Of how far the loss falls, as a fraction: rounding makes 1e-6 at most, an epoch too many 2e-5 (`moons`) to 0.08.
+# The largest relative error that is accepted in how far the loss falls. Rounding causes 1e-6 at most, and an epoch too
+# many 2e-5 (`moons`) to 0.08.
 FALL_TOLERANCE = 1e-5
-# One pass in float32 makes 1e-6 at most.
+# One forward pass in float32 causes an error of 1e-6 at most.
 SCORE_TOLERANCE = 1e-5
 
 
@@ -91,7 +92,7 @@ class Answer(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Whether a contestant's time counts: not if there is a `reason`; the error is None if it can't be had."""
+    """Whether a contestant's time counts: not if there is a `reason`. The error is None if it can't be computed."""
 
     error: float | None
     reason: str = ""
@@ -124,7 +125,7 @@ class Training(NamedTuple):
         return measure.Work(contestant.train, units=self.situation.epochs)
 
     def judge(self, entrant: Entrant, answer: Answer, reference: Answer) -> Verdict:
-        """By the loss and, where there are as many outputs, by every probability."""
+        """Compare the fall of the loss and, if the number of outputs is the reference's, every probability."""
         y = self.task(1).y
         if not np.isfinite(answer.after).all():
             return Verdict(None, "its probabilities aren't finite")
@@ -159,14 +160,14 @@ class Scoring(NamedTuple):
         return Answer(p, p)
 
     def work(self, contestant: contestants.Contestant) -> measure.Work:
-        """What is timed: the same again."""
+        """What is timed: scoring the same rows again."""
         return measure.Work(functools.partial(contestant.predict_proba, self._X()))
 
     def _X(self) -> np.ndarray:  # noqa: N802
         return common.load(self.situation.name).rows(self.rows)[0]
 
     def judge(self, entrant: Entrant, answer: Answer, reference: Answer) -> Verdict:
-        """By every probability."""
+        """Compare every probability with the reference's."""
         return _compared(answer, reference, SCORE_TOLERANCE)
 
 
@@ -187,7 +188,7 @@ def _compared(answer: Answer, reference: Answer, tolerance: float) -> Verdict:
 
 
 class Seat:
-    """Where a contestant sits in its process: it prepares for an event, then has turns at it."""
+    """What runs in a contestant's process: it prepares the contestant for an event, and then gives it turns."""
 
     def __init__(self, entrant: Entrant, threads: int) -> None:
         self.entrant, self.threads = entrant, threads
@@ -358,7 +359,7 @@ def _progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-# --- what is said about it ---
+# --- the report ---
 
 
 class Table(NamedTuple):
@@ -380,7 +381,7 @@ class Table(NamedTuple):
         return "\n".join([f"{self.title}: {self.unit}\n", *_aligned([head, *rows]), *[f"\n{each}" for each in remarks]])
 
     def _cell(self, name: str, result: Result, results: list[Result], remarks: list[str]) -> str:
-        """Time, times ours, error."""
+        """A cell: the contestant's time, this time over fastnn's, and its error."""
         if result.best is None:
             remarks.append(f"- {name}: {result.entrant} has no time: {result.reason}.")
             return "–"
@@ -390,7 +391,7 @@ class Table(NamedTuple):
         return " · ".join(filter(None, (_digits(result.best / self.seconds), times, error)))
 
     def in_short(self) -> str:
-        """Our time, and how many times as long the others take."""
+        """The table with fastnn's time, and with how many times as long the others take."""
         rows = [(self.title, f"fastnn, {self.unit}", *(f"{name}" for name in self.entrants[1:]))]
         for name, results in self.lines:
             ours, *others = (each.best for each in results)
@@ -401,26 +402,26 @@ class Table(NamedTuple):
 
 
 def _digits(number: float) -> str:
-    """Three digits, more where they stand before the point."""
+    """The number with three significant digits, or with all digits before the point if these are more."""
     return f"{number:.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table that is one in a terminal too."""
+    """A Markdown table whose columns are aligned, so that it is readable in a terminal, too."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(map(str.ljust, row, widths)) + " |" for row in rows]
     return [lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]]
 
 
 class Report(NamedTuple):
-    """All that is said: where and with what it was measured, the tables, and who isn't in them, and why."""
+    """The report: where and with what it was measured, the tables, and which contestants are left out, and why."""
 
     facts: dict[str, str]
     tables: list[Table]
     left_out: dict[str, str]
 
     def markdown(self) -> str:
-        """For a terminal, or a page."""
+        """The report as Markdown, for a terminal or a page."""
         facts = "\n".join(f"- {name}: {value}" for name, value in self.facts.items())
         tables = "\n\n".join(table.markdown() for table in self.tables)
         left_out = "".join(f"\n- {name} is left out: {reason}." for name, reason in self.left_out.items())
@@ -439,7 +440,7 @@ class Report(NamedTuple):
         path.write_text(f"{before}{mark}\n{tables}\n\n{where}.\n{end}{after}")
 
     def as_json(self) -> dict[str, Any]:
-        """The same, with medians and the number of samples."""
+        """The report as JSON, with medians and the number of samples."""
         tables = {
             table.title: [
                 {"event": name, "results": [each.as_json() for each in results]} for name, results in table.lines
@@ -534,7 +535,7 @@ def measured(threads: int, rounds: int, quick: bool) -> Report:
 
 
 def _introduced(players: dict[Entrant, Player]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """What those say of themselves that are there; the others are taken out of `players`, and named."""
+    """What each player says about itself. Those that can't start are taken out of `players`, and named with reasons."""
     abouts, left_out = {}, {}
     for entrant, player in list(players.items()):
         try:

@@ -31,7 +31,7 @@ peak = next(int(line.split()[1]) / 1024 for line in open("/proc/self/status") if
 print(seconds, peak)
 """
 
-# The names in capitals are set before.
+# The names in capitals are set in lines that are put before each program.
 ONLY_PYARROW = """
 import sys, time
 import pyarrow as pa, pyarrow.parquet as pq
@@ -139,7 +139,7 @@ proba = model.fit(past[numbers + words], past["late"]).predict_proba(new[numbers
 seconds = time.perf_counter() - began
 """
 
-# Instead of memory, the area under the ROC curve.
+# For the flights, each program prints its seconds and, instead of memory, the area under the ROC curve.
 _END_OF_FLIGHTS = """
 import pyarrow.parquet as pq
 from sklearn.metrics import roc_auc_score
@@ -166,7 +166,7 @@ def write_rows(path: Path, rows: int) -> None:
 
 
 def copies(path: Path, folder: Path, n: int) -> list[str]:
-    """The file so many times, under names of their own, without taking room."""
+    """The paths of `n` hard links to the file, which take no space on the disk."""
     folder.mkdir(exist_ok=True)
     links = [folder / f"{i:03}.parquet" for i in range(n)]
     for link in links:

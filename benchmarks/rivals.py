@@ -1,7 +1,8 @@
 """JAX, PyTorch and ONNX Runtime behind the interface of `benchmarks.contestants`.
 
-Nobody here shuffles: who takes the same rows in the same order can be compared number by number. JAX and PyTorch could
-differentiate by themselves; with the equations written out (F1 to F3, B1 to B4) they are as fast, and PyTorch faster.
+No library shuffles here: if all take the same rows in the same order, they can be compared number by number. JAX and
+PyTorch could differentiate by themselves. With the equations written out (F1 to F3, B1 to B4), JAX is as fast as with
+its own derivatives, and PyTorch is faster.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from benchmarks.common import Task
 
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
-# For 1 - beta**t as -expm1(t log(beta)): with the power in float32 Adam's first steps would have five digits.
+# 1 - beta**t is computed as -expm1(t * log(beta)): with a power in float32, Adam's first steps would have five digits.
 LOG_BETAS = math.log(BETA_1), math.log(BETA_2)
 
 
@@ -110,10 +111,12 @@ class Jax:
 
 
 class TorchEager:
-    """PyTorch, operation by operation, without autograd: an epoch of `digits` takes 2.1 ms; with it and SGD 6.6 ms.
+    """PyTorch, operation by operation, without autograd.
 
-    SGD's step is part of the product (`addmm_`), so that the gradient is never written: an epoch of `mnist` by 64 rows
-    took 88 ms, not 103. Adam is PyTorch's own, fused.
+    An epoch of `digits` takes 2.1 ms. With autograd and PyTorch's own SGD, it takes 6.6 ms.
+
+    Here, SGD's step is part of the product (`addmm_`), so that the gradient is never written: an epoch of `mnist` by 64
+    rows took 88 ms, not 103. Adam is PyTorch's own, fused.
     """
 
     def __init__(self, task: Task) -> None:
@@ -148,7 +151,7 @@ class TorchEager:
         return [*a, torch.softmax(torch.addmm(biases[-1], a[-1], weights[-1]), 1)]
 
     def _backward(self, weights: list[Any], biases: list[Any], X: Any, Y: Any) -> list[tuple[Any, Any]]:
-        """Of each layer what goes into it, and its delta."""
+        """The inputs and the delta of each layer."""
         *a, p = self._forward(weights, biases, X)
         deltas = [p.sub_(Y).div_(len(X))]
         for W, slope in zip(weights[:0:-1], a[:0:-1], strict=True):
@@ -163,7 +166,8 @@ class TorchEager:
             b.sub_(delta.sum(0), alpha=step_size)
 
     def _make_adam(self) -> Any:
-        # Its epsilon is added after the correction of the second moment, everybody else's before.
+        # PyTorch's Adam adds epsilon after the correction of the second moment. The other implementations add it
+        # before.
         params = self.weights + self.biases
         adam = self.torch.optim.Adam(params, self.task.step_size, (BETA_1, BETA_2), EPSILON, fused=True)
 
@@ -180,24 +184,26 @@ class TorchEager:
 class TorchCompiled(TorchEager):
     """PyTorch, a whole step through torch.compile, in one graph for full batches and one for the last.
 
-    An epoch of `digits` takes 2.2 ms, without `cpp_wrapper` 2.7; with only the forward pass compiled, and autograd and
-    SGD behind it, 10. Products are MKL's either way: `max_autotune` was within 2 % in all situations.
+    An epoch of `digits` takes 2.2 ms, and 2.7 ms without `cpp_wrapper`. It takes 10 ms if only the forward pass is
+    compiled, and autograd and PyTorch's SGD do the rest. MKL computes the products in any case: with `max_autotune`,
+    all situations took the same time within 2 %.
     """
 
     def __init__(self, task: Task) -> None:
         super().__init__(task)
         torch = self.torch
-        # Of all steps of this process, each shape counts against a limit; those before aren't needed any more.
+        # PyTorch limits the number of shapes that a process compiles. The steps compiled so far aren't needed any more.
         torch._dynamo.reset()
-        # Shapes are compiled in, and so is the number of threads, which the cache on the disk has to tell apart.
+        # Shapes are compiled in, and so is the number of threads. The cache on the disk has to tell these numbers
+        # apart.
         options = {"cpp_wrapper": True, "cpp.threads": task.threads}
         self.step = torch.compile(self.step, fullgraph=True, dynamic=False, options=options)
 
     def _make_adam(self) -> Any:
         torch, step_size = self.torch, self.task.step_size
         params = self.weights + self.biases
-        # No Python number, which would be compiled in. Nor float64: PyTorch 2.13 compiles such a scalar as if it were
-        # a Python number, and what is added to it never arrives.
+        # `t` is a tensor, since a Python number would be compiled in. It isn't float64, since PyTorch 2.13 compiles
+        # such a scalar as if it were a Python number, and loses what is added to it.
         t = torch.zeros(())
         moments = [(torch.zeros_like(param), torch.zeros_like(param)) for param in params]
 

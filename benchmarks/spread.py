@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def tracked(path: Path) -> dict[str, dict[str, float]]:
-    """By benchmark and parameters, every tracked value of a result file that has a value."""
+    """The tracked values in a result file, by benchmark and by parameters. Values that are missing are left out."""
     stored = json.loads(path.read_text())
     found = {}
     for name, columns in stored["results"].items():

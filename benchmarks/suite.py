@@ -2,12 +2,13 @@
 
 asv takes no benchmark from an abstract class, so this file adds none by itself.
 
-No `setup`: asv would run it before every call and time one call at a time. What a benchmark needs is built in its first
-call, which falls into the warm-up. `version` is written down: otherwise it would be a hash of the source, and an edited
-comment would end a curve. Change a version when a benchmark's meaning changes.
+There is no `setup`: asv would run it before every call and time one call at a time. What a benchmark needs is built in
+its first call, which falls into the warm-up. `version` is set by hand: otherwise it would be a hash of the source, and
+an edited comment would end a curve. Change a version when a benchmark's meaning changes.
 
-Times are those of all threads, as users have them. What is tracked runs on one: with a thread on every core, whatever
-else the machine does stops us (two threads on two busy cores took a hundred times as long), and no ratio repeats.
+Times are measured on all threads, as users run fastnn. Tracked values are measured on one thread: with a thread on
+every core, any other program slows fastnn down (two threads on two busy cores took a hundred times as long), and no
+ratio repeats.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Base(ABC):
 
     version = "1"
     rounds = 1
-    # Much longer than to make the data and to load the compiled code (1.2 s): asv chooses its number of calls by the
-    # last call that began within it.
+    # The warm-up is much longer than making the data and loading the compiled code take (1.2 s), since asv chooses the
+    # number of calls by the last call that began within the warm-up.
     warmup_time = 4.0
     timeout = 120.0
 

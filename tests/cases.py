@@ -33,11 +33,11 @@ SIZES = (0, 1, 7, 31, 32, 33, 127, 784)
 STEP_SIZE = 0.125  # the same number in both dtypes
 
 MOST_THREADS = int(numba.config.NUMBA_NUM_THREADS)
-needs_threads = pytest.mark.skipif(MOST_THREADS == 1, reason="Numba has one thread here: no parallel twin runs")
+needs_threads = pytest.mark.skipif(MOST_THREADS == 1, reason="Numba has one thread here, so no launch is parallel")
 
 
 class Sizes(NamedTuple):
-    """Of one layer: rows, inputs, outputs."""
+    """The sizes of one layer: rows, inputs, outputs."""
 
     n: int
     n_in: int
@@ -55,7 +55,7 @@ class Case(NamedTuple):
 
 
 def _sgd_step(param: Array, grad: Array) -> Array:
-    """U1 on a copy: like its siblings a function of its operands."""
+    """U1 on a copy: its operands stay unchanged, as with the other kernels."""
     stepped = np.array(param, np.asarray(param).dtype.newbyteorder("="), order="C")
     kernels.sgd_step(stepped, grad, STEP_SIZE)
     return stepped
@@ -120,7 +120,7 @@ def numbers_of_every_magnitude(dtype: type, shape: tuple[int, ...]) -> np.ndarra
 
 
 def poisoned(shape: tuple[int, ...], dtype: Any) -> Array:
-    """An array whose every element shows if nobody writes it."""
+    """An array of NaN, so that an element shows if no kernel writes it."""
     return np.full(shape, np.nan, dtype)
 
 
@@ -146,12 +146,12 @@ def same_bytes(a: Any, b: Any) -> bool:
 
 
 def wide(array: Array) -> Array:
-    """The array in a dtype in which a function is known to more digits: long double where that is one."""
+    """The array in a wider dtype: float64 for float32, and long double for float64 (not wider on every platform)."""
     return array.astype(np.float64 if array.dtype == np.float32 else np.longdouble)
 
 
 def ulps(result: Array, exact: Array) -> Array:
-    """The error in units in the last place: in what one step of the result's dtype is at the exact value."""
+    """The error in units in the last place. A unit is the step of the result's dtype at the exact value."""
     step = np.spacing(np.abs(exact).astype(result.dtype))
     return (np.abs(result.astype(exact.dtype) - exact) / step).astype(np.float64)
 
@@ -163,7 +163,7 @@ def tolerance(dtype: Any, n_terms: int) -> float:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Every launch within runs on `n` threads, however small it is: for more than one, in a region."""
+    """In the context, every launch runs on `n` threads, however small it is (in a parallel region if `n` > 1)."""
     numba.get_num_threads()  # starts the threads, which the patched function would have done
     with (
         mock.patch.object(process, "machine", lambda n_threads: Machine(0.0, seconds_per_operation=1.0)),
@@ -178,7 +178,7 @@ def threads(n: int) -> Iterator[None]:
 
 
 def assert_same_bits(name: str, dtype: Any) -> None:
-    """A region gives the bytes of one thread, on any number of threads, whole tiles and lines or not."""
+    """On any number of threads, a kernel gives the bytes of one thread, with whole tiles and lines and without."""
     for sizes in ((1, 1, 1), (7, 31, 33), (33, 127, 32), (49, 784, 17), (127, 33, 31), (784, 7, 127)):
         arrays = operands(name, Sizes(*sizes), dtype)
         with threads(1):
@@ -214,7 +214,7 @@ def _misaligned(array: Array) -> Array:
 
 
 def memory_mapped(array: Array, mode: Literal["r", "c"] = "r") -> Array:
-    if array.size == 0:  # which can't be mapped
+    if array.size == 0:  # an empty file can't be mapped
         return _read_only(array)
     with tempfile.TemporaryFile() as file:
         file.write(array.tobytes())

@@ -1,14 +1,14 @@
-"""Python code in a process of its own: what may abort, hang or need another environment fails a test only."""
+"""Python code in a process of its own. If the code aborts or hangs there, only the test that runs it fails."""
 
 import os
 import subprocess
 import sys
 from textwrap import dedent
 
-# What decides threads and the cache: a child inherits none of it.
+# Variables that decide threads and compiling. A child inherits none of them but FASTNN_CACHE_DIR (see `run`).
 _DECIDING = ("NUMBA_", "FASTNN_", "OMP_NUM_THREADS")
 
-# Any work pays on two threads, however small; `REGIONS` has an entry for each launch that was split.
+# Lets any work pay on two threads, however small. `REGIONS` gets an entry for each launch that was split.
 ALWAYS_PARALLEL = """
 from fastnn.runtime import launch, process, threads
 from fastnn.runtime.cost import Machine
@@ -21,20 +21,21 @@ launch.region_address = lambda: REGIONS.append(1) or address()
 
 
 def run(code: str, *arguments: str, warnings: str = "error", timeout: float = 300, **environment: str) -> str:
-    """What `code` prints; fails with its stderr if it doesn't exit with 0.
+    """What `code` prints. If it doesn't exit with 0, the test fails with its stderr.
 
     Parameters
     ----------
     code : str
-        Indented as one likes.
+        The code, indented in any way.
     *arguments : str
-        Become ``sys.argv[1:]``.
+        The code's ``sys.argv[1:]``.
     warnings : str
-        What to do with warnings, as of Python's ``-W``.
+        What to do with warnings, as for Python's option ``-W``.
     timeout : float
         Seconds.
     **environment : str
-        Variables on top of the test's own; those of Numba, OpenMP and fastnn are taken out first.
+        Variables in addition to the test's own, of which those of Numba, OpenMP and fastnn are left out, except for
+        FASTNN_CACHE_DIR.
     """
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_DECIDING)}
     kept = {name: os.environ[name] for name in ("FASTNN_CACHE_DIR",) if name in os.environ}

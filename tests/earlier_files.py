@@ -1,4 +1,4 @@
-"""Files that an earlier version of fastnn wrote, and what they must give when they are loaded and gone on from.
+"""Files that an earlier version of fastnn wrote, and the results that loading and continuing them must give.
 
 ``python tests/earlier_files.py FOLDER`` writes the files, and the hashes of their results into ``expected.json``. Each
 folder in ``tests/data`` is named after the version that wrote its files. To add files, run this script against that
@@ -275,7 +275,7 @@ class Interrupting(io.StringIO):
 
 
 def train_command(options: str, epochs: int, stop: bool, path: Path, *model: Any) -> Any:
-    """Run ``fastnn train`` with a checkpoint; the model. `stop` presses Ctrl-C, and there is no model."""
+    """The model that ``fastnn train`` makes, with a checkpoint; None with `stop`, which presses Ctrl-C."""
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         write_csv()
         line = f"train rows.csv --target label --model model --epochs {epochs} --checkpoint {path} {options}"
@@ -293,7 +293,7 @@ def table_scores(model: Any) -> Any:
 
 
 def plan() -> fastnn.pipeline.Plan:
-    """What to build of the table."""
+    """The plan of a training on the table."""
     return fastnn.pipeline.Plan(hidden=(9,), epochs=3)
 
 

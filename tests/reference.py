@@ -1,6 +1,6 @@
 """The oracle: one NumPy line for each equation, and the article's loop put together from them.
 
-Everything works in the dtype that it is given: float64 for sums, or more where NumPy has it.
+Every function works in the dtype of its arguments. Tests pass float64, or a wider dtype where NumPy has one.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def normalise(z: Array) -> Array:
 
 
 def normalised_delta(d: Array, z: Array, gain: Array) -> Array:
-    """The way back through it, from the derivatives in ``gain * normalise(z) + b``."""
+    """The derivatives of the loss by z, from its derivatives d by ``gain * normalise(z) + b``."""
     z_hat, g, mean = normalise(z), gain * d, lambda x: x.mean(axis=1, keepdims=True)
     return (g - mean(g) - z_hat * mean(g * z_hat)) / np.sqrt(z.var(axis=1, keepdims=True) + 1e-5)
 
 
-# What may stand for tanh in F2 and B4: the function, and its derivative by its output.
+# Activations in place of tanh in F2 and B4: the function, and its derivative as a function of its output.
 ACTIVATIONS = {
     "identity": (lambda z: z, np.ones_like),
     "tanh": (np.tanh, lambda a: 1 - a**2),
@@ -90,7 +90,7 @@ ACTIVATIONS = {
     "logistic": (lambda z: 1 / (1 + np.exp(-z)), lambda a: a * (1 - a)),
     "leaky_relu": (lambda z: np.where(z < 0, 0.01 * z, z), lambda a: np.where(a < 0, 0.01, 1.0)),
 }
-# Those whose derivative isn't a function of their output.
+# Activations whose derivative isn't a function of their output.
 STORED = {
     "gelu": lambda z: z / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))),
     "silu": lambda z: z / (1 + np.exp(-z)),

@@ -194,7 +194,7 @@ def test_scikit_learns_progress_bars_are_full_at_the_end(capsys):
         lines = [line for line in capsys.readouterr().out.splitlines() if "%" in line]
         assert any(name in line for line in lines)
         assert all("100%" in line for line in lines), lines
-    assert sum("MLPClassifier - fit" in line for line in lines) == 5  # of the search: four fits and the last
+    assert sum("MLPClassifier - fit" in line for line in lines) == 5  # a search of four fits, and the last fit
 
 
 def test_any_callback_of_scikit_learns_protocol_may_keep_estimators_and_stop():

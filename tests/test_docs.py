@@ -1,4 +1,4 @@
-"""The Python in docs/estimators.md and docs/pipelines.md, and the commands of the latter, run as written."""
+"""The Python in docs/estimators.md and docs/pipelines.md, and the commands in docs/pipelines.md, run as written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_estimators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Block after block in one namespace; without PyTorch its state is one of arrays of the same shapes."""
+    """The blocks run in one namespace, one by one. Without PyTorch, arrays of the same shapes stand for its state."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
     text = (DOCS / "estimators.md").read_text()
@@ -37,7 +37,7 @@ def test_estimators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             names.setdefault("state", arrays)
         else:
             exec(compile(block, "docs/estimators.md", "exec"), names)
-    # PyTorch's layers, by hand.
+    # The outputs of PyTorch's layers, computed with NumPy.
     state, X = names["state"], names["X"]
     z = np.tanh(X @ state["0.weight"].T + state["0.bias"]) @ state["2.weight"].T + state["2.bias"]
     e = np.exp(z - z.max(axis=1, keepdims=True))

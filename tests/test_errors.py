@@ -1,4 +1,4 @@
-"""Checks and errors that several rooms share."""
+"""Checks and errors that several folders of the package share."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,7 @@
-"""Whatever a user passes: the same result as the same numbers in a plain array, or an error that says what to do.
+"""Whatever a user passes gives the result of the same numbers in a plain array, or an error that says what to do.
 
-A part of it runs again in a build with bounds checks: the compiled loops' by Numba, the tile's by its own (see
-``kernels.simd.operands``).
+Some of the tests run again in a build with bounds checks. Numba checks the compiled loops there, and the tile has
+checks of its own (see ``kernels.simd.operands``).
 """
 
 import os
@@ -22,7 +22,7 @@ TESTS = Path(__file__).parent
 EXAMPLES = int(os.environ.get("HOSTILE_EXAMPLES", "150"))
 MANY = 5000
 
-# What keeps the numbers and changes everything else; a frame and lists come without a dtype of ours.
+# Forms of an array that keep its numbers and change everything else. A list comes without a dtype.
 FORMS = {**DISGUISES, "a list": lambda array: array.tolist(), "objects": lambda array: array.astype(object)}
 DTYPES = ["f4", "f8", "f2", "?", *(f"{sign}{size}" for sign in "iu" for size in (1, 2, 4, 8))]
 # Values of every size that the dtype of the arithmetic can add up without overflow.
@@ -57,7 +57,7 @@ def trainings(draw):
         "epochs": draw(st.integers(1, 3)),
     }
     activation = draw(st.sampled_from(["tanh", "relu", "logistic", "identity"]))
-    # In one dtype: it takes kernels of its own.
+    # Layer normalisation is drawn in one dtype only, since its kernels have to be compiled, too.
     network = {
         "activation": activation,
         "dtype": net_dtype,
@@ -93,7 +93,7 @@ def outcome(net, X, y, weight, options):
 def test_only_the_numbers_count(training):
     sizes, network, X, form, y, y_form, weight, options = training
     plain = np.ascontiguousarray(X).astype(network["dtype"])
-    if not np.isfinite(plain).all():  # large integers of 64 bits are no float16, but X is cast from floats
+    if not np.isfinite(plain).all():  # numbers beyond the network's dtype have no plain form to compare with
         return
     nets = [Network.create(sizes, seed=1, **network) for _ in range(2)]
     expected = outcome(nets[0], plain, y, weight, {**options, "n_threads": 1})
@@ -149,7 +149,7 @@ def test_many_examples_with_bounds_checks():
 @pytest.mark.parametrize("loop", ["tile", "numba"])
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_the_bounds_checks_see(loop, n_threads, tmp_path):
-    """Kernels that read one number too many."""
+    """A kernel that reads or writes one number too many raises an error, or ends the process."""
     body = {
         "tile": """
     line = 64 // a.itemsize
@@ -178,7 +178,7 @@ except IndexError:
         run(code, NUMBA_BOUNDSCHECK="1", NUMBA_NUM_THREADS="2", FASTNN_CACHE_DIR=str(tmp_path))
 
 
-# The shapes that people have
+# Shapes of arrays that occur in practice
 
 
 def test_a_million_columns():

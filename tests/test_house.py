@@ -1,4 +1,4 @@
-"""The house stays small enough to live in: the length of files and functions, and the number of files in a folder."""
+"""The limits of the package: lengths of files and functions, arguments of a function, and modules in a folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_LINES_OF_A_FUNCTION = 60
 MOST_POSITIONAL_ARGUMENTS = 7
 MOST_MODULES_OF_A_FOLDER = 12
 
-# What has to be larger, and why.
+# The functions that have to be longer, and why.
 LONGER_FUNCTIONS: dict[str, str] = {
     "training/trainer.py:train": "Its signature and docstring name and describe 24 parameters; the code has 20 lines.",
 }
@@ -48,7 +48,7 @@ def test_functions_take_few_positional_arguments(name: str) -> None:
     for function in functions(name):
         positional = [*function.args.posonlyargs, *function.args.args]
         named = [argument.arg for argument in positional if argument.arg not in ("self", "cls")]
-        assert len(named) <= MOST_POSITIONAL_ARGUMENTS, f"{function.name} takes {named}: a concept lacks its name"
+        assert len(named) <= MOST_POSITIONAL_ARGUMENTS, f"{function.name} takes {named}: some of them belong together"
 
 
 def test_folders_hold_few_modules() -> None:

@@ -1,4 +1,4 @@
-"""Imports point down: no room of the house knows what is above it."""
+"""Imports point down the list of rooms: no room imports from a room that is above it."""
 
 import ast
 import sys
@@ -10,7 +10,8 @@ import fastnn
 
 PACKAGE = Path(fastnn.__file__).parent
 
-# From the top down. A module may import from its own room and from those below it.
+# A room is a folder or a module of the package. The list goes from the top down: a module may import from its own room
+# and from those below it.
 ROOMS = [
     "cli",
     "pipeline.jobs",
@@ -38,14 +39,14 @@ ROOMS = [
     "former_names",
     "errors",
 ]
-# They only gather names, of what is below and beside them.
+# Packages that only gather names, and the room that each of them belongs to.
 FACADES = {
     "fastnn": "cli",
     "fastnn.pipeline": "pipeline.jobs",
     "fastnn.kernels": "kernels.programs",
 }
 
-# Who may import what from outside, at the top of the file or within a function.
+# The rooms that may import a library or a part of it, at the top of a file or within a function.
 ONLY = {
     "llvmlite.ir": {"kernels.simd", "kernels.epoch", "runtime"},
     "numba.core.caching": {"runtime"},
@@ -75,7 +76,7 @@ each_module = pytest.mark.parametrize("module", MODULES)
 
 
 def imports(module: str, nodes: list[ast.stmt] | None = None) -> set[str]:
-    """What a module imports: of ``from a import b``, a.b where that is a module of ours or of LLVM's, otherwise a."""
+    """What a module imports. ``from a import b`` is a.b if this is a module of fastnn or llvmlite.ir, otherwise a."""
     tree = ast.parse(MODULES[module].read_text())
     found = set()
     for node in nodes if nodes is not None else ast.walk(tree):
@@ -90,20 +91,20 @@ def imports(module: str, nodes: list[ast.stmt] | None = None) -> set[str]:
 
 
 def room(module: str) -> str:
-    """The room that a module is in, or that its facade is the door of."""
+    """The room that a module is in; for a facade, the room that `FACADES` gives."""
     name = FACADES.get(module, module.removeprefix("fastnn."))
     inside = [place for place in ROOMS if name == place or name.startswith(place + ".")]
-    assert inside, f"{module} has no place in ROOMS: give it one, below all that import it"
+    assert inside, f"{module} is in none of the ROOMS: add it, below all rooms that import it"
     return inside[0]
 
 
 def wing(module: str) -> str:
-    """The folder below `fastnn` that a module is in, whatever the room within; or the module itself."""
+    """The folder directly below `fastnn` that a module is in, or the module itself if it is in no folder."""
     return room(module).partition(".")[0]
 
 
 def within(module: str, rooms: set[str]) -> bool:
-    """Whether a module is in one of these rooms or wings."""
+    """Whether a module is in one of these rooms or of these folders directly below `fastnn`."""
     return room(module) in rooms or wing(module) in rooms
 
 
@@ -119,7 +120,7 @@ def test_imports_point_down(module):
             continue
         assert imported in MODULES, f"{module} imports {imported}, which doesn't exist"
         if module in FACADES or imported == "fastnn":
-            # The top package may be asked for names by the command line only.
+            # Only the command line may import names from the top package.
             assert module in FACADES or room(module) == "cli", f"{module} imports the whole of fastnn"
         if imported != "fastnn":
             assert ROOMS.index(room(imported)) >= here, f"{module} imports {imported}, which is above it"
@@ -133,7 +134,7 @@ def test_no_circle_of_imports():
         if not free:
             break
         needs = {module: needed for module, needed in needs.items() if module not in free}
-    assert not needs, f"these modules import each other in a circle, or what does: {sorted(needs)}"
+    assert not needs, f"these modules are in a circle of imports, or import modules of one: {sorted(needs)}"
 
 
 @each_module
@@ -155,7 +156,7 @@ def test_what_is_slow_to_import_waits_for_its_function(module):
 
 
 def test_the_estimators_do_no_arithmetic_on_samples():
-    """What they import says so; of the kernels they know the activations' names."""
+    """Of the kernels, the estimators import nothing but the activations' names."""
     for module in MODULES:
         if wing(module) == "estimators":
             kernels = {name for name in imports(module) if name.startswith("fastnn.kernels")}

@@ -49,7 +49,7 @@ def images(notebook):
 
 def test_runs_and_shows_what_is_committed(committed, tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))  # nobody's startup files
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))  # so that no startup files of a user run
     notebook = nbformat.from_dict({**committed, "cells": [without_outputs(cell) for cell in committed.cells]})
     # Without folders to search, the one kernel "python3" is this interpreter's own.
     manager = AsyncKernelManager(kernel_name="python3", kernel_spec_manager=KernelSpecManager(kernel_dirs=[]))

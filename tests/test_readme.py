@@ -1,4 +1,4 @@
-"""The README's Python runs as written, and its commands are the ones that CI runs."""
+"""The README's block of Python runs as written."""
 
 import re
 import subprocess

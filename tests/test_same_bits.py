@@ -148,7 +148,7 @@ def test_a_network_scores_alike_after_save_pickle_and_copy(dtype, tmp_path):
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 @pytest.mark.parametrize("width", [13, 40])
 def test_calls_of_compiled_code_may_be_cut_anywhere(solver, width, monkeypatch):
-    """One call for all epochs, for each (as a stopping rule wants), for each batch, and in a second `epochs`."""
+    """A call may run all epochs, one epoch (as a stopping rule needs) or one batch. `epochs` may be called again."""
     rng = np.random.default_rng(0)
     samples = Samples(rng.standard_normal((103, 9)).astype(np.float32), np.arange(103) % 4)
     options = TrainOptions(solver=solver, step_size=0.01, momentum=0.9, batch_size=10, alpha=1e-3, seed=11)

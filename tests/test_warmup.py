@@ -1,4 +1,4 @@
-"""After a warm-up nothing is left to be compiled."""
+"""A warm-up compiles every kernel except those of the rare kinds of training that aren't in `KINDS`."""
 
 from pathlib import Path
 

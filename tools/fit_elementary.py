@@ -99,7 +99,7 @@ class Grid:
         return [(polynomial(coefficients, x) - target) * weight for x, target, weight in points]
 
     def fix(self, coefficient: mpf) -> None:
-        """Take the lowest coefficient as given: the target and weight are those of the other coefficients from here."""
+        """Fix the lowest coefficient. From now on, the target and the weight are those for the other coefficients."""
         self.target = [(target - coefficient) / x for x, target in zip(self.x, self.target, strict=True)]
         self.weight = [abs(weight * x) for x, weight in zip(self.x, self.weight, strict=True)]
 

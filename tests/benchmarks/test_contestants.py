@@ -9,7 +9,7 @@ from benchmarks import common, contestants
 
 @pytest.fixture(autouse=True)
 def no_crippled_blas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The contestants refuse to run with it; what they compute isn't changed by it."""
+    """Take away the variables with which the contestants refuse to run. They don't change any result."""
     for variable in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         monkeypatch.delenv(variable, raising=False)
 

@@ -38,7 +38,7 @@ NPM_PACKAGES = (
     "blueimp-md5@2.19.0",
     "bootstrap@3.1.1",
 )
-# How the address in asv's page ends, and npm's file of the same bytes: the page's integrity hashes stay and hold.
+# The end of an address in asv's page, and npm's file with the same bytes: the page's integrity hashes fit this file.
 SAME_BYTES = {
     "jquery-3.3.1.min.js": "jquery/dist/jquery.min.js",
     "flot-orderbars@1.0.0/js/jquery.flot.orderBars.js": "flot-orderbars/js/jquery.flot.orderBars.js",
@@ -167,7 +167,7 @@ def chromium(profile: Path) -> webdriver.Chrome:
     options.binary_location = shutil.which("chromium") or ""
     for argument in (
         "headless",
-        "no-sandbox",  # for root, as in a container, there is none
+        "no-sandbox",  # Chromium has no sandbox for root, as in a container
         "disable-gpu",
         "disable-dev-shm-usage",
         "disable-quic",
@@ -176,7 +176,7 @@ def chromium(profile: Path) -> webdriver.Chrome:
         "disable-component-update",
         "disable-sync",
         f"user-data-dir={profile}",
-        # Whatever the page still asks of another host fails, also where there is a network.
+        # Requests to any other host fail, even where there is a network.
         "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     ):
         options.add_argument(f"--{argument}")

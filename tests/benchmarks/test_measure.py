@@ -24,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def taking(clock: list[float], seconds: Iterator[float]) -> Callable[[], None]:
-    """A call that takes so long, each time another."""
+    """A call that moves the clock on by the next of these durations."""
 
     def call() -> None:
         clock[0] += next(seconds)
@@ -33,7 +33,7 @@ def taking(clock: list[float], seconds: Iterator[float]) -> Callable[[], None]:
 
 
 def noisy(best: float) -> Iterator[float]:
-    """Never below `best`, at times twice or ten times as long."""
+    """Durations that are `best`, or at times twice or ten times as long."""
     rng = np.random.default_rng(0)
     while True:
         yield best * rng.choice([1, 1, 2, 10])

@@ -23,7 +23,7 @@ def task(solver: str) -> common.Task:
 
 @pytest.fixture(autouse=True)
 def no_crippled_blas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NumPy and scikit-learn refuse to run with it."""
+    """Take away the variables with which NumPy's and scikit-learn's contestants refuse to run."""
     for variable in peers.CRIPPLING_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
 
@@ -33,7 +33,7 @@ def no_crippled_blas(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rivals_train_like_the_reference(entrant: peers.Entrant, solver: str) -> None:
     for package in entrant.packages:
         pytest.importorskip(package)
-    # A process of its own: each library has an OpenMP, and warnings, of its own.
+    # Each library runs in a process of its own, since it has its own OpenMP and its own warnings.
     player = peers.Player(entrant, threads=1)
     try:
         event = peers.Training(common.DIGITS._replace(rows=203, solver=solver, step_size=0.01, epochs=3), 40)
@@ -43,7 +43,7 @@ def test_rivals_train_like_the_reference(entrant: peers.Entrant, solver: str) ->
     reference = event.answer(peers.float64(event.task(1)))
     verdict = event.judge(entrant, answer, reference)
     assert not verdict.reason
-    # An epoch more is another result, for the check too.
+    # With one more epoch, the result is another one, and the check notices this.
     longer = event._replace(situation=event.situation._replace(epochs=4))
     assert event.judge(entrant, answer, longer.answer(peers.float64(longer.task(1)))).reason
 
@@ -62,17 +62,17 @@ def test_onnx_runtime_scores_like_the_reference() -> None:
 
 
 class Lazy(contestants.NumPy):
-    """Fast, since it leaves the last epoch out."""
+    """A contestant that is fast because it leaves the last epoch out."""
 
     def __init__(self, task: common.Task) -> None:
         super().__init__(task._replace(epochs=task.epochs - 1))
 
 
 class Unstable(contestants.NumPy):
-    """It fails when its time comes."""
+    """A contestant that passes the check, and fails when it is timed."""
 
     def train(self) -> None:
-        """The first call only."""
+        """Train in the first call, and fail in every later one."""
         if hasattr(self, "loss"):
             raise ArithmeticError("twice is too much\nand more")
         super().train()

@@ -128,7 +128,7 @@ def test_integers_as_categories_are_the_same_in_csv_and_parquet(tmp_path, capsys
 
 
 def test_rows_that_training_never_saw(files, tmp_path, capsys):
-    """New categories, some that look like numbers, holes where there were none, integers for floats, another order."""
+    """New categories (some like numbers), missing values where there were none, integers for floats, another order."""
     lines = ["extra,size,mean_area,mean_radius,mean_texture,mean_perimeter,mean_smoothness,mean_compactness"]
     lines[0] += ",mean_concavity,mean_concave_points,count,smooth"
     lines += ["x,7,1000,14,19,90,0,0,0,0,1,false", "y,8,,,,,,,,,,"]
@@ -247,7 +247,8 @@ def test_help_is_quick_and_lists_the_commands():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
-# Failures, each with its code. In this process, since a new one takes seconds; each code is tried from outside below.
+# Failures, each with its exit code. They run in this process, since a new process takes seconds. Tests further below
+# try each exit code in a new process.
 
 CSV = "d.csv"
 MODEL = "m.safetensors"
@@ -448,7 +449,7 @@ def test_every_code_from_outside(files, code, arguments):
 
 @pytest.mark.parametrize("out", ["s.csv", "s.parquet"])
 def test_full_disk(files, tmp_path, out):
-    """A limit on the size of files stands for a disk without room."""
+    """A limit on the size of files stands for a full disk."""
     failed = run(
         *("predict", files / MODEL, files / CSV, "--out", tmp_path / out),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)),
@@ -509,7 +510,7 @@ def test_reader_that_has_gone(files):
 
 
 def test_warmup_compiles_everything_once(tmp_path, capsys, monkeypatch):
-    """The real thing takes minutes; here it is replaced, to see what is said of it."""
+    """A warm-up takes minutes. Here another function replaces it, to see what the command prints."""
     monkeypatch.setattr("fastnn.warmup.warm_up", lambda report: report("float32: training"))
     summary = succeed(capsys, "warmup")
     assert summary["seconds"] < 1 and summary["compile_cache"]

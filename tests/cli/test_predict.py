@@ -194,7 +194,7 @@ def test_bad_rows_are_counted(here, capsys):
 
 @pytest.mark.usefixtures("here")
 def test_a_file_that_changes_the_types_of_the_others(capsys):
-    """CSV files of a folder have their types in common: what was done alone is done again."""
+    """A folder's CSV files have common types. If a new file changes these, the earlier files are scored again."""
     Path("in").mkdir()
     rows = TABLE.slice(0, 3).drop_columns(["id"])
     for name, ids in (("a", [1, 2, 3]), ("b", [1.5, 2.5, 3.5])):
@@ -242,7 +242,7 @@ def test_wrong_usage(capsys, arguments, message):
 )
 @pytest.mark.parametrize("out", ["scores/", "s.parquet"])
 def test_signals(files, here, number, code, word, out):
-    """It ends at the next batch, with nothing half done; the same command goes on."""
+    """A signal ends the job at the next batch. Only whole outputs are left, so the same command can go on."""
     before = names(here)
     process = start("predict", "m", files / "big", "--out", out, "--resume")
     while not any(name.endswith(".tmp") for name in names(here)):
@@ -278,7 +278,7 @@ def test_terminated_while_training(files, here):
 
 
 def test_reader_that_has_gone(here):
-    """The scores are there; that nobody wanted to hear of it is a failure."""
+    """The scores are written, but the command fails, since nobody reads the summary that it prints."""
     reading, writing = os.pipe()
     os.close(reading)
     process = start("predict", "m", "d.parquet", "--out", "s.parquet", "--json", stdout=writing)
@@ -291,7 +291,7 @@ def test_reader_that_has_gone(here):
 
 @pytest.mark.parametrize("out", ["scores/", "s.arrow"])
 def test_full_disk(files, here, out):
-    """A limit on the size of files stands for a disk without room."""
+    """A limit on the size of files stands for a full disk."""
     before = names(here)
     process = start(
         *("predict", "m", "d.parquet", "--out", out, "--keep", "id"),
@@ -307,7 +307,7 @@ def test_full_disk(files, here, out):
 
 
 def obey_permissions() -> None:
-    """Let even root write only where it is said that it may."""
+    """Let even root write only where the permissions allow it."""
     bounding_set_drop, dac_override = 24, 1
     ctypes.CDLL(None).prctl(bounding_set_drop, dac_override)
 

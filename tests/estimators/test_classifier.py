@@ -47,7 +47,7 @@ OURS_ONLY = {
 }
 OURS_ONLY |= {"weight_decay"}
 THEIRS_ONLY = {"max_fun"}
-# Deliberately not scikit-learn's.
+# Defaults that deliberately aren't scikit-learn's.
 OUR_DEFAULTS = {
     "activation": "tanh",  # the article's network
     # By measurement, see docs/quality.md:
@@ -330,7 +330,7 @@ def test_complaints_are_scikit_learns(case):
 @pytest.mark.parametrize(
     ("case", "error", "message"),
     [
-        # Other solvers, activations and schedules than scikit-learn's; its sentence otherwise.
+        # fastnn has other solvers, activations and schedules than scikit-learn. The rest of the message is the same.
         (
             lambda new: new(activation="sin").fit(X, y),
             ValueError,
@@ -359,7 +359,7 @@ def test_complaints_are_scikit_learns(case):
         (lambda new: new(n_threads=0).fit(X, y), ValueError, "'n_threads' parameter of MLPClassifier must be"),
         (lambda new: new().fit(scipy.sparse.csr_array(X * np.nan), y), ValueError, "Input X contains NaN"),
         (lambda new: new(n_ensemble=0).fit(X, y), ValueError, "'n_ensemble' parameter of MLPClassifier must be"),
-        # Labels that scikit-learn trips over, in its own words for them.
+        # Labels with which scikit-learn's classifier fails. The messages are in scikit-learn's own words.
         (lambda new: new().fit(X, X[:, 0]), ValueError, "Unknown label type: continuous"),
         (lambda new: new().fit(X, np.array([1, "a", None] * 34 + [1], object)), ValueError, "Unknown label type"),
         (
@@ -384,7 +384,7 @@ def test_complaints_of_our_own(case, error, message):
 
 
 def test_one_class_is_predicted_always():
-    """As by scikit-learn's; with one column of probabilities for the one class."""
+    """scikit-learn's classifier does the same. The probabilities have one column, for the one class."""
     for estimator in (MLPClassifier, Sklearns):
         clf = small(estimator).fit(X, np.full(103, "only"))
         assert clf.classes_.tolist() == ["only"]
@@ -565,7 +565,7 @@ def test_early_stopping_gives_the_best_weights_back():
 
 
 def test_early_stopping_weighs_and_allows_rare_classes():
-    """Two classes are split in proportion; of more, one may have a single member, as with scikit-learn."""
+    """Two classes are split in proportion. Of more classes, one may have a single member, as with scikit-learn."""
     rare = np.where(np.arange(103) == 5, "rare", y)
     clf = small(MLPClassifier, early_stopping=True).fit(X, rare, weight)
     assert clf.classes_.tolist() == ["a", "b", "c", "rare"]
@@ -638,14 +638,15 @@ def test_early_stopping_is_automatic_where_there_are_samples_to_go_by():
     found, expected = (small(MLPClassifier, early_stopping=how).fit(many, labels) for how in ("auto", True))
     assert found.validation_loss_curve_ == expected.validation_loss_curve_
     assert found.network_.params.tobytes() == expected.network_.params.tobytes()
-    # Those given are enough, however few; a part of the data is no reason to hold any of it out.
+    # Validation samples that the caller passes are enough, however few. `partial_fit` holds no samples out, since it
+    # has only a part of the data.
     found, expected = (
         small(MLPClassifier, early_stopping=how, learning_rate_init=0.5, max_iter=20).fit(X, y, None, X[:9], y[:9])
         for how in ("auto", True)
     )
     assert found.network_.params.tobytes() == expected.network_.params.tobytes()
     assert small(MLPClassifier).partial_fit(many, labels, classes=classes).validation_scores_ is None
-    # A class of one can't be in both parts.
+    # A class with one sample can't be in both parts.
     assert small(MLPClassifier).fit(many, np.arange(301) == 7).validation_scores_ is None
     assert found.to_sklearn().early_stopping is True
 
@@ -708,7 +709,7 @@ def test_a_diverging_fit_says_so():
     assert np.isfinite(clf.network_.params).all()
 
 
-# In company
+# Together with other classes of scikit-learn
 
 
 def test_in_a_pipeline_and_a_grid_search():

@@ -73,7 +73,7 @@ def same(one, other):
 
 @each_estimator
 def test_a_clone_has_all_parameters_and_nothing_else(estimator, data):
-    """Parameters as they were given, not as anybody has understood them; of any value."""
+    """A clone has the parameters as the caller gave them, unconverted. A parameter may have any value."""
     given = [8, 4]
     original = clone(estimator).set_params(hidden_layer_sizes=given, dropout=0.1, clip_norm=2.0).fit(*data)
     copy = clone(original)
@@ -89,7 +89,7 @@ def test_a_clone_has_all_parameters_and_nothing_else(estimator, data):
 
 @each_estimator
 def test_a_notebook_shows_the_parameters(estimator, data):
-    """As text only those that differ from the defaults, as a page all of them, in a pipeline too."""
+    """The text has the parameters that differ from the defaults. The page has all, in a pipeline too."""
     model = make_pipeline(StandardScaler(), clone(estimator).set_params(dropout=0.25))
     name = type(estimator).__name__
     assert f"{name}(" in repr(model) and "dropout=0.25" in repr(model) and "beta_1" not in repr(model)
@@ -182,7 +182,7 @@ def test_a_search_over_learning_rate_and_width_in_parallel(estimator, data, back
 
 @each_estimator
 def test_learning_curves(estimator, data):
-    """Also from going on with more and more rows, which asks `partial_fit` for one epoch each."""
+    """The curves can also be learnt by `partial_fit`, which goes on with more and more rows, an epoch each."""
     options = {"train_sizes": [0.2, 1.0], "cv": 3, "shuffle": True, "random_state": 0}
     if is_classifier(estimator):
         _, _, scores = learning_curve(estimator, *data, **options)
@@ -200,7 +200,7 @@ def test_learning_curves(estimator, data):
 
 
 def test_importances_by_permutation():
-    """Of a target that one feature decides."""
+    """The most important feature is the one that decides the target."""
     for estimator, goal in ((classifier(), X[:, 2] > 3), (regressor(alpha=0.0, max_iter=200), X[:, 2])):
         importances = permutation_importance(estimator.fit(X, goal), X, goal, n_repeats=3, random_state=0, n_jobs=2)
         assert importances.importances_mean.argmax() == 2 and importances.importances_mean[2] > 0.2
@@ -210,7 +210,7 @@ def test_importances_by_permutation():
 
 
 def test_calibration():
-    """By folds, with weights, and of a fitted network; probabilities that were too sure become better."""
+    """Calibration by folds, with weights, and of a fitted network. It improves probabilities that are too sure."""
     rng = np.random.default_rng(0)
     noisy = np.where(rng.random(150) < 0.3, rng.permutation(y), y)
     train, test = np.arange(150) % 2 == 0, np.arange(150) % 2 == 1
@@ -245,7 +245,7 @@ def test_votes(voting):
 
 
 def test_stacks():
-    """What the last one learns from is what the networks say of rows that they haven't seen."""
+    """The final estimator learns from the networks' predictions of rows that these networks haven't seen."""
     model = StackingClassifier([("a", classifier())], final_estimator=classifier(random_state=1), cv=FOLDS).fit(
         X, names
     )
@@ -258,7 +258,7 @@ def test_stacks():
 
 
 def test_bags():
-    """Which weigh the rows they draw; in threads and processes, the same."""
+    """Bags pass the rows that they draw as sample weights. In threads and in processes, the networks are the same."""
     for bag, estimator, data in (
         (BaggingClassifier, classifier(), (X, names)),
         (BaggingRegressor, regressor(), (rows, values)),

@@ -127,7 +127,7 @@ def test_24411_early_stopping_by_any_scorer():
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("scoring", [None, "loss", "accuracy"])
 def test_25693_partial_fit_with_early_stopping(solver, dtype, scoring):
-    """Calls of one epoch are one fit, whose best weights are shown; training goes on from the last ones."""
+    """Calls of one epoch equal one fit: they show the best weights, but training goes on from the last weights."""
     options = {"early_stopping": scoring is not None, "n_iter_no_change": np.inf, "learning_rate_init": 0.05}
     options |= {"solver": solver, "dtype": dtype, "scoring": scoring}
     fit = small(**options, max_iter=8).fit(X, y)

@@ -1,4 +1,4 @@
-"""What sample weights mean: a whole number is as many rows, and nothing is no row."""
+"""What sample weights mean: a sample of weight 3 is as good as three rows, and a sample of weight 0 as no row."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ several = (X[:, :3] + 0.3 * rng.normal(size=(N, 3)) > 0).astype(int)
 value = X[:, 0] * X[:, 1] + X[:, 2]
 counts = rng.integers(0, 4, N)
 
-# The three kernels that train, each by networks that need it: the sums of a narrow one (a panel of float64 is 16 wide)
-# go over lines of samples, those of a wide one over samples, and whatever few networks need is in a kernel of its own.
+# Networks for three of the programs that train. The sums of a narrow network (a panel of float64 is 16 wide) go over
+# lines of samples, those of a wide network over samples, and `GENERAL` trains networks with rarer options and outputs.
 NARROW, WIDE = (9, 5), (40, 17)
 TASKS = {
     "narrow": (MLPClassifier, classes, LANES, {"hidden_layer_sizes": NARROW}),
@@ -66,7 +66,7 @@ def assert_same_training(found, expected, curves=True):
 @each_task
 @each_solver
 def test_whole_weights_are_repeated_rows(task, solver):
-    """In one batch, those that weigh nothing included."""
+    """All samples are in one batch, also those that weigh 0."""
     repeated = np.repeat(np.arange(N), counts)
     assert 0 in counts and len(repeated) <= 200
     weighted = fitted(task, solver, np.arange(N), counts)
@@ -77,7 +77,7 @@ def test_whole_weights_are_repeated_rows(task, solver):
 @each_task
 @each_solver
 def test_a_weight_of_nothing_is_no_row(task, solver):
-    """What these rows hold doesn't matter, either."""
+    """A row that weighs 0 has no effect, whatever it holds."""
     kept = counts > 0
     weighted = fitted(task, solver, np.arange(N), np.where(kept, 1.5, 0))
     assert_same_training(weighted, fitted(task, solver, kept, np.full(kept.sum(), 1.5)))
@@ -86,10 +86,10 @@ def test_a_weight_of_nothing_is_no_row(task, solver):
 @each_task
 @each_solver
 def test_a_weight_of_nothing_is_no_row_in_many_batches(task, solver):
-    """Each batch of ten has four rows that weigh nothing: without them, batches of six.
+    """Each batch of ten has four rows that weigh 0. Without them, there are batches of six.
 
-    It holds in the rows' own order only, with as many such rows in each batch. Otherwise they take the places of
-    others: batches (and a shuffle, which is of all rows) are made of rows, whatever they weigh.
+    The results agree only in the rows' own order, and if each batch has as many rows that weigh 0. Otherwise these rows
+    take the places of others, since batches (and the shuffle, which is of all rows) count rows whatever they weigh.
     """
     weight = np.ones((8, 10))
     for batch in weight:
@@ -102,9 +102,10 @@ def test_a_weight_of_nothing_is_no_row_in_many_batches(task, solver):
 @each_task
 @each_solver
 def test_a_batch_of_nothing_is_no_step(task, solver):
-    """Nor does it move momentum, Adam's moments, their bias or AdamW's decay on.
+    """A batch that weighs 0 is no step for the weights, momentum, Adam's moments and their bias, or AdamW's decay.
 
-    The curves differ: an epoch's loss is a mean over all samples, as scikit-learn's, and these have none.
+    The curves differ: an epoch's loss is a mean over all samples, as in scikit-learn, and samples that weigh 0 add no
+    loss to it.
     """
     weight = np.ones(N)
     weight[:20] = weight[40:50] = 0

@@ -54,7 +54,7 @@ def test_widths(n: int, dtype: type) -> None:
 def test_parameters_share_nothing(sizes: list[int], dtype: type, normalised: bool) -> None:
     """The flat vector is W, b, W, b, ... without a gap or an overlap, each beginning on a line.
 
-    Of normalised layers it is W, b, gain, ..., and ends with zeros that the sums of any of these may begin with.
+    With normalised layers it is W, b, gain, W, ..., and ends with zeros, from which the sums of these layers start.
     """
     normalised = normalised and len(sizes) > 2
     where = Layout(sizes, dtype, normalised)
@@ -132,7 +132,7 @@ def test_workspace_shares_nothing(
 
 @each_dtype
 def test_a_layout_pickled_by_an_older_version_gets_the_columns_that_it_lacks(dtype: type) -> None:
-    """Of one in which nothing was normalised: a matrix of ten columns, of which that of the activations counts."""
+    """The older layout had no normalised layers, and a matrix of ten columns, of which only the activations count."""
     where = Layout([5, 40, 7, 3], dtype)
     where.layers["activation"][1:] = 3, 2, 0
     old = {name: value for name, value in vars(where).items() if name not in ("normalised", "layers")}

@@ -66,7 +66,7 @@ def test_files_and_copies(tmp_path: Any) -> None:
     for other in copies:
         assert other.predict_proba(X).tobytes() == p.tobytes()
         assert other.predict(X).tolist() == net.predict(X).tolist()
-        other.params[:] = 0  # in the copy, too, the members' parameters are views: of the copy's
+        other.params[:] = 0  # the parameters of a copy's members are views of the copy's parameters
         assert not other.members[2].params.any()
     assert net.predict_proba(X).tobytes() == p.tobytes()
     with pytest.raises(fastnn.ModelFileError, match=r"ensemble: load it with fastnn\.Ensemble\.load"):

@@ -1,4 +1,4 @@
-"""Scoring: the outputs are the equations', of every form of rows that a network takes."""
+"""Scoring: the outputs are those of the equations, for every form of rows that a network takes."""
 
 import copy
 
@@ -66,7 +66,7 @@ def test_one_compile_serves_every_network_and_array(monkeypatch):
     """Each dtype has one signature, whatever the sizes, activations and flags: otherwise compiling would never end."""
     monkeypatch.setattr(
         Kernel, "entry", lambda kernel, dtype: kernel.compiled
-    )  # it compares the types of all arguments
+    )  # Numba's dispatcher, which compares the types of all arguments
     for dtype in ("float32", "float64"):
         for sizes in ((3, 2), (5, 40, 2), (9, 8, 7, 6, 5)):
             net = Network.create(sizes, "relu", dtype=dtype)

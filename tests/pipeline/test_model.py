@@ -1,4 +1,4 @@
-"""Model: training on a real table with strings, holes and booleans; prediction, files, refusals."""
+"""Model: training on a real table with strings, missing values and booleans; prediction, files, refusals."""
 
 import dataclasses
 
@@ -51,7 +51,7 @@ def test_learns(model):
 def test_held_out_rows_stop_the_training_and_keep_the_best():
     trained = train(TABLE, "diagnosis", dataclasses.replace(PLAN, epochs=500), ignore=["id"])
     assert len(trained.epochs) < 500
-    best = trained.epochs[-12].validation_score  # ten epochs of patience after it, and the one that exhausts it
+    best = trained.epochs[-12].validation_score  # ten epochs of patience follow the best one, and one that ends it
     assert trained.accuracy == best
     held_out = HeldOut(0.1, 0).among(TABLE.to_batches()[0], 0)
     assert (trained.n_train, trained.n_validation) == (569 - held_out.sum(), held_out.sum())
@@ -85,12 +85,12 @@ def test_same_seed_same_bytes_however_the_table_is_cut(tmp_path):
 
 def test_blocks_do_not_change_the_bits(model, monkeypatch):
     whole = model.predict_proba(TABLE)
-    for rows in (1, 200, 300):  # 128 are the fewest
+    for rows in (1, 200, 300):  # a chunk has at least 128 rows
         monkeypatch.setattr(encoding, "CHUNK_NUMBERS", rows)
         assert model.predict_proba(TABLE).tobytes() == whole.tobytes()
 
 
-# relu; x = 0 alone overflows, and so does x = 3: the sums of both are infinities of either sign.
+# With relu, x = -1 gives sums of 0. With x = 0 and with x = 3, the sums overflow: one to infinity, one to -infinity.
 OVERFLOWING = Network(
     [np.full((1, 1), 1e20, np.float32), np.array([[1e20, -1e20]], np.float32)],
     [np.full(1, 1e20, np.float32), np.zeros(2, np.float32)],

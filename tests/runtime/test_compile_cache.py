@@ -1,4 +1,4 @@
-"""The compile cache: private, found again, rebuilt when it is stale or broken, done without when it can't be had."""
+"""The compile cache: private, found again, and compiled anew if stale or broken. fastnn works without it, too."""
 
 import ast
 import os
@@ -20,7 +20,7 @@ from child import run
 import fastnn
 from fastnn.runtime import compile_cache
 
-# In a child: one small kernel, right, and how often it came from disk and from the compiler.
+# In a child: checks one small kernel's result, and prints how often the kernel was loaded and how often compiled.
 WORK = """
 import numba
 import numpy as np
@@ -45,7 +45,7 @@ def filled(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def cache(filled, tmp_path) -> Path:
-    """A copy of it, to be harmed."""
+    """A copy of the filled cache, which a test may damage."""
     return Path(shutil.copytree(filled, tmp_path / "cache"))
 
 
@@ -69,7 +69,7 @@ def test_the_directory_is_the_users_own(filled, cache):
         ours.chmod(mode)
         assert run(WORK, FASTNN_CACHE_DIR=str(cache)) == LOADED
         assert stat.S_IMODE(ours.stat().st_mode) == 0o700
-        assert stat.S_IMODE(cache.stat().st_mode) == mode  # the user's own, and none of our business
+        assert stat.S_IMODE(cache.stat().st_mode) == mode  # this folder is the user's own, so fastnn leaves its mode
 
 
 @posix
@@ -81,7 +81,7 @@ def test_somebody_elses_directory_is_not_used(cache, monkeypatch):
 
 @posix
 def test_a_link_is_not_followed(cache, tmp_path):
-    """In a temporary directory that all may write to, somebody else may have put it there."""
+    """In a temporary directory that everybody may write to, somebody else may have made the link."""
     (tmp_path / "link").symlink_to(cache, target_is_directory=True)
     assert not compile_cache._make_private(tmp_path / "link")
 
@@ -105,7 +105,7 @@ def test_a_broken_file_is_compiled_anew(cache, kind, harm):
     ids=["index cut", "code cut", "code damaged"],
 )
 def test_no_broken_file_is_loaded(cache, kind, harm):
-    """Wherever it is broken: damaged code, run or even linked, ends the process."""
+    """No file is loaded, wherever it is broken. Damaged code would end the process when it is run, or even linked."""
     code = """
     import sys
     from pathlib import Path
@@ -235,7 +235,7 @@ def test_a_read_only_installation_without_a_home(tmp_path):
 
 @posix
 def test_a_filled_cache_that_can_not_be_written_is_used(cache, tmp_path):
-    """As in a container with a read-only file system. Root may write anywhere, so it's told that it can't."""
+    """As in a container with a read-only file system. Root may write anywhere, so the test makes writing fail."""
     read_only = """
     import tempfile
     def refuse(*_, **__):
@@ -243,7 +243,7 @@ def test_a_filled_cache_that_can_not_be_written_is_used(cache, tmp_path):
     tempfile.TemporaryFile = refuse
     """
     assert run(dedent(read_only) + WORK, FASTNN_CACHE_DIR=str(cache)) == LOADED
-    (cache / "kernels").chmod(0o755)  # now that it isn't ours alone, who knows what is in it
+    (cache / "kernels").chmod(0o755)  # the folder is no longer private, so its files can't be trusted
     with pytest.raises(AssertionError, match="can't keep compiled kernels"):
         run(dedent(read_only) + "import os; os.chmod = refuse\n" + WORK, FASTNN_CACHE_DIR=str(cache))
 
@@ -251,7 +251,7 @@ def test_a_filled_cache_that_can_not_be_written_is_used(cache, tmp_path):
 @posix
 @pytest.mark.parametrize("room", [0, 100, 10_000])
 def test_a_full_disk(tmp_path, room):
-    """A limit on the size of files stands for it. What was cut short isn't run by the next process."""
+    """A limit on the size of files stands for a full disk. The next process doesn't run a file that was cut short."""
     limited = f"import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n" + WORK
     for _ in range(2):
         assert run(limited, FASTNN_CACHE_DIR=str(tmp_path)) == COMPILED
@@ -286,7 +286,7 @@ def test_the_cache_belongs_where_the_platform_keeps_caches(monkeypatch):
 
 
 def test_a_region_is_kept_too(tmp_path):
-    """One thread and many run one kernel; what splits it has a file of its own."""
+    """One thread and several threads run the same kernel. The region, which splits it, has a file of its own."""
     code = """
     import numpy as np
     from fastnn.kernels.functions.layers import Elementwise, _tanh
@@ -361,7 +361,7 @@ VARIABLES = {
 
 
 def test_each_variable_that_changes_code_changes_the_stamp():
-    """As Numba reads the environment again, which it does before it compiles, too."""
+    """Numba reads the environment again before it compiles, so a variable counts even if it is set late."""
     code = f"""
     import os
     import numba
@@ -380,5 +380,5 @@ def test_each_variable_that_changes_code_changes_the_stamp():
 
 
 def test_every_setting_of_the_stamp_is_numbas():
-    """A name that Numba doesn't know would be in the stamp in vain."""
+    """The stamp would look in vain for a setting that Numba doesn't know."""
     assert not [name for name in compile_cache.SETTINGS if not hasattr(numba.config, name)]

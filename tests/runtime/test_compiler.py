@@ -1,4 +1,4 @@
-"""What compiled code calls, what Python calls, and that a part is translated where an entry takes it in only."""
+"""Parts, which compiled code calls, and entries, which Python calls. A part is translated only within an entry."""
 
 import gc
 import re
@@ -39,7 +39,7 @@ def test_an_entry_takes_its_parts_in():
 
 
 def test_a_part_that_python_calls_gets_an_entry():
-    """Its own code has none: to call it would end the process."""
+    """A part's own code has no entry, and calling it from Python would end the process."""
     a = np.array([4.0, 8.0])
     quarter(a)
     halve(a)

@@ -1,4 +1,4 @@
-"""A fork waits for other threads that compile. (What forks do to whole programs, `test_hosts.py` says.)"""
+"""A fork waits for other threads that compile. (`test_hosts.py` tests forks of whole programs.)"""
 
 import time
 
@@ -6,7 +6,7 @@ from fastnn.runtime import forks
 
 
 def test_a_fork_waits_no_longer_than_it_must(monkeypatch):
-    """Whoever compiles may wait for the thread that forks."""
+    """The thread that compiles may itself wait for the thread that forks."""
 
     class Taken:
         def acquire(self, timeout):
@@ -17,11 +17,11 @@ def test_a_fork_waits_no_longer_than_it_must(monkeypatch):
     monkeypatch.setattr(forks, "_LONGEST_WAIT", 0.01)
     monkeypatch.setattr(guard, "_lock", Taken())
     guard.before()
-    guard.after()  # and releases nothing
+    guard.after()  # releases nothing, since `before` didn't get the lock
 
 
 def test_a_fork_that_waits_goes_on_waiting_when_interrupted(monkeypatch):
-    """Nobody hears what a fork's hook raises."""
+    """Python drops what a fork's hook raises, so the interrupt can't end the wait."""
     answers = [KeyboardInterrupt(), True]
 
     class Interrupted:

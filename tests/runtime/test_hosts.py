@@ -1,6 +1,7 @@
-"""In the company of threads, processes and pools: nothing that a host does ends it, or changes a bit of a result.
+"""Hosts with threads, processes and pools: fastnn never ends the host's process, and never changes a bit of a result.
 
-Each in a process of its own, under each threading layer that loads here, since an abort can't be caught.
+Each test runs its host in a process of its own, since an abort can't be caught, and under each threading layer that
+Numba has here.
 """
 
 import os
@@ -93,7 +94,7 @@ assert not strange and len(regions) > before + 100, (len(strange), len(regions) 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_pools_of_processes(host, method):
-    """After a parallel fit in the parent; and each worker's own children."""
+    """Workers give the parent's bits after a parallel fit in the parent, and so do the workers' own children."""
     if method == "fork" and not hasattr(os, "fork"):
         pytest.skip("this system doesn't fork")
     tasks = "hosts.fit_and_score" + ("_in_a_fork" if hasattr(os, "fork") else "")
@@ -142,9 +143,11 @@ assert search.set_params(n_jobs=2).fit(hosts.X, hosts.y).cv_results_["mean_test_
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
 @pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
 def test_the_workers_of_a_grid_search_have_no_more_threads_than_there_are_processors(backend, layer):
-    """Where nobody says how many: joblib tells its processes, and a fork's child is on one; threads share them.
+    """Unless `n_threads` is given, the workers together have no more threads than there are processors.
 
-    In threads no two launches are split at the same moment. (What trainings that meet do, `test_trainer.py` says.)
+    joblib limits the threads of its processes, a forked child has one thread, and trainings in Python threads share the
+    process's threads: no two launches are split at the same moment. (`tests/training/test_calls.py` tests trainings
+    that run at the same time.)
     """
     if not loads(layer):
         pytest.skip(f"Numba has no {layer} here")
@@ -228,7 +231,7 @@ thread = threading.Thread(target=work)
 thread.start()
 for _ in range(20):
     assert hosts.forked(hosts.fit_and_score) == alone
-for _ in range(200):  # each with a network of its own, as the thread's: nothing that they share may have a lock
+for _ in range(200):  # child and thread have networks of their own: no lock may be shared by networks
     assert hosts.forked(hosts.score) == alone[64:]
 stop.set()
 thread.join()
@@ -300,9 +303,9 @@ thread.join()
 
 
 @forks
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems don't tell a fork's child")
+@pytest.mark.skipif(sys.platform != "linux", reason="only on Linux can a process see that it was forked")
 def test_an_import_in_a_fork_of_a_process_with_threads():
-    """Nobody told us of the fork: we weren't there yet. GNU omp would kill the child."""
+    """No hook told fastnn of a fork before its import. GNU omp would kill a child that launches in parallel."""
     code = f"""
 import os, sys
 import numba

@@ -90,7 +90,7 @@ def test_a_launch_that_raises_lets_the_next_one_in(recorder):
 
 
 def test_an_interrupt_never_leaves_a_launch_taken(monkeypatch):
-    """Wherever a signal handler raises: with a lock and `try`, it was soon taken for ever."""
+    """Wherever a signal handler raises, the next launch can start. (A lock, with `try`, soon stayed taken for ever.)"""
     monkeypatch.setattr(launching, "region_address", lambda: 4711)
     kernel = Kernel("nothing", lambda *args: None)
     raised = 0
@@ -104,7 +104,7 @@ def test_an_interrupt_never_leaves_a_launch_taken(monkeypatch):
         for _ in range(300):
             try:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 1e-3))
-                for _ in range(100_000):  # not for ever: what is raised in a callback of the collector goes nowhere
+                for _ in range(100_000):  # a limit: Python drops what is raised in a garbage collector's callback
                     launch(kernel, "a", threads=2)
             except InterruptedError:
                 raised += 1
@@ -242,7 +242,7 @@ assert numba.get_num_threads() == 2
 
 
 def test_numbas_own_limit_holds_unless_threads_are_named():
-    """``numba.set_num_threads`` is what users know, joblib and notebooks included."""
+    """``numba.set_num_threads`` is the limit that users know, and that joblib and notebooks set."""
     run_on(
         "omp",
         """
@@ -259,7 +259,7 @@ assert launched() == 2
 
 
 def test_an_estimator_of_one_thread_launches_nothing_in_parallel():
-    """The scoring of the samples that early stopping holds out included."""
+    """Fitting, scoring the samples that early stopping holds out, and predicting all run on one thread."""
     run_on(
         "omp",
         """
@@ -283,7 +283,7 @@ def has_tbb() -> bool:
     return True
 
 
-@pytest.mark.skipif(has_tbb(), reason="this Numba has the layer that this test wants to miss")
+@pytest.mark.skipif(has_tbb(), reason="this Numba has tbb, and the test needs a layer that is missing")
 def test_a_missing_layer_means_one_thread_and_one_warning():
     run_on(
         "tbb",

@@ -25,7 +25,7 @@ def test_vector_bytes(features, width):
 
 
 def test_a_machine_has_its_price():
-    """Within what any machine may take, and an operation far cheaper than a region."""
+    """The times are within what any machine may take, and an operation is far cheaper than a region."""
     found = machine.measure(min(2, available_threads()))
     assert 1e-8 < found.region_seconds < 0.1
     assert 1e-13 < found.seconds_per_operation < 1e-8

@@ -93,7 +93,7 @@ def test_one_compile_serves_every_run():
 
 @pytest.mark.parametrize("n_threads", [None, 2])
 def test_trainings_at_once_share_the_threads(monkeypatch, n_threads):
-    """In epochs 3 and 4 of the first there is a second one. Who names a number of threads has that number."""
+    """A second training runs during epochs 3 and 4 of the first. A training that names `n_threads` has that number."""
 
     class AlwaysTwo:
         n_threads = 2

@@ -55,7 +55,7 @@ def held_out(net):
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("rule", RULES)
 def test_stopped_anywhere_and_resumed(tmp_path, dtype, sizes, solver, rule):
-    """In every process anew, as after a kill: network, trainer and rule are built again from their beginnings."""
+    """Each run starts as after a kill: with a new network, a new trainer and a new stopping rule."""
     options = TrainOptions(**SOLVERS[solver], batch_size=32, alpha=1e-3, seed=3)
 
     def trained(n_epochs, checkpoint=None):
@@ -184,7 +184,7 @@ def test_an_interrupted_training_goes_on_in_the_same_process(tmp_path, monkeypat
 
 @pytest.mark.parametrize("moment", range(4))
 def test_an_exception_at_a_bad_moment_keeps_the_checkpoint_before(tmp_path, monkeypatch, moment):
-    """A second Ctrl-C, or a handler of the host's that raises: between an epoch's end and its notes."""
+    """A second Ctrl-C, or an exception in a host's signal handler, comes after an epoch and before its record."""
     checkpoint, epochs = Checkpoint(tmp_path / "c", every=5), 12
 
     def judge(rule, net, loss):

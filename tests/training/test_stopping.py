@@ -58,7 +58,7 @@ def test_validation_scores_and_gives_the_best_weights_back():
     assert scores == [0.5, 1.0, 0.0, 1.0]
     assert rule.best_score == 1.0
     rule.restore_best(worse)
-    # The first of the best.
+    # Two networks have the best score. The weights of the first one are kept.
     assert worse.params.tobytes() == best.params.tobytes()
 
 
@@ -122,7 +122,7 @@ def test_it_may_watch_the_loss_on_held_out_samples():
 
 
 def test_held_out_samples_may_only_be_looked_at():
-    """What is watched is the training loss, then, and no weights are kept."""
+    """With `watch="loss"`, the rule watches the training loss, and keeps no weights."""
     rule = validation("nnyy", watch="loss", n_iter_no_change=1)
     verdicts = [rule.judge(network(slope), loss=1.0) for slope in (0, 1, 2)]
     assert [verdict.plateau for verdict in verdicts] == [False, False, True]

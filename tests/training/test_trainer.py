@@ -264,7 +264,7 @@ def test_samples_in_parts_train_as_all_at_once(rows, shuffle, solver):
 
 
 def test_parts_of_an_epoch_have_orders_of_their_own(tmp_path):
-    """The same part twice an epoch isn't two epochs of it; stopped after an epoch and resumed, nothing differs."""
+    """An epoch of the same part twice isn't two epochs of it. Stopping after an epoch and resuming changes nothing."""
 
     class Twice(Halves):
         def parts(self, epoch: int):

@@ -1,4 +1,4 @@
-"""What few networks need: gradients against central differences, and the plain kernel where nothing is asked for."""
+"""The general program: its gradients against central differences, and the plain program's bits where both apply."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def with_params(net: fastnn.Network, params: np.ndarray) -> fastnn.Network:
 @pytest.mark.parametrize("activation", [*CODES, ("gelu", "relu"), ("tanh", "silu")], ids=str)
 @pytest.mark.parametrize("output", TARGETS)
 def test_gradients_are_those_of_the_loss(activation: Any, output: str) -> None:
-    """In some random directions, for every mixture of dropout, smoothing, weights and penalty.
+    """The derivatives agree in some random directions, for every mixture of dropout, smoothing, weights and penalty.
 
-    The gradient is what a step of 1 takes away; the loss is that of the epoch, measured before its step.
+    A step of size 1 subtracts the gradient from the parameters. The loss is the epoch's, measured before its step.
     """
     y, chance = TARGETS[output], np.random.default_rng(1)
     for dropout, smoothing, weight, alpha in product((0.0, 0.4), (0.0, 0.2), (None, WEIGHT), (0.0, 0.3)):
@@ -61,7 +61,7 @@ def test_gradients_are_those_of_the_loss(activation: Any, output: str) -> None:
         trained(net, y, step_size=1.0, **options)
         gradient = before - net.params
         for _ in range(3):
-            # Along the packed vector's padding nothing is to be moved.
+            # The direction is 0 in the padding of the packed vector, since the padding must stay 0.
             direction = np.zeros_like(before)
             net.fill(direction, {name: chance.normal(size=part.shape) for name, part in net.tensors().items()})
             step = 1e-5
@@ -76,10 +76,10 @@ def test_gradients_are_those_of_the_loss(activation: Any, output: str) -> None:
 @each_dtype
 @pytest.mark.parametrize("solver", ["sgd", "momentum", "adam", "adamw"])
 def test_nothing_asked_for_is_the_plain_kernel(dtype: type, solver: str) -> None:
-    """A bound that no gradient reaches: the same bits by another way."""
+    """With a `clip_norm` that no gradient reaches, the general program trains to the plain program's bits."""
     options: dict[str, Any] = {"solver": solver, "step_size": 0.01, "batch_size": 16, "shuffle": True, "alpha": 0.01}
     options |= {"momentum": {"solver": "sgd", "momentum": 0.9}, "adamw": {"weight_decay": 0.1}}.get(solver, {})
-    sizes = (5, 40, 9, 3)  # by panels, as all are with extras
+    sizes = (5, 40, 9, 3)  # too wide for lanes: the plain program works by panels, as the general one does
     nets = [fastnn.Network.create(sizes, seed=2, dtype=dtype) for _ in range(2)]
     plain, clipped = (
         trained(net, TARGETS["softmax"], 4, WEIGHT, **options, clip_norm=clip)
@@ -116,7 +116,7 @@ def test_adamw_takes_a_share_of_each_weight_and_no_bias(sizes: tuple[int, ...]) 
 
 
 def test_dropout_leaves_out_its_share_and_keeps_the_mean() -> None:
-    """By the gradient of a layer above: where a unit was left out, none comes."""
+    """The loss shows both: it is half the sum of a sample's squared units, each of which is 0 or 1 / (1 - dropout)."""
     n, width, dropout = 500, 400, 0.3
     net = fastnn.Network(
         [np.zeros((1, width)), np.eye(width)], [np.ones(width), np.zeros(width)], "identity", output="identity"

@@ -32,7 +32,7 @@ FUNCTIONS = {**reference.STORED, **{name: function for name, (function, _) in re
 def network(
     activation: Any = "tanh", output: str = "softmax", dtype: Any = "float64", sizes: tuple[int, ...] = SIZES
 ) -> Network:
-    """With gains and biases that aren't those of the start."""
+    """A network whose gains and biases aren't those of a new one."""
     net = Network.create(sizes, activation, seed=2, dtype=dtype, output=output, layer_norm=True)
     chance = np.random.default_rng(3)
     moved = {name: part + 0.3 * chance.normal(size=part.shape) for name, part in net.tensors().items()}
@@ -75,10 +75,10 @@ def test_scoring_is_the_equations(activation: str, dtype: type) -> None:
                 np.testing.assert_array_equal(net.predict_proba(sparse, n_threads=n_threads), net.predict_proba(rows))
 
 
-@pytest.mark.parametrize("widths", [(11, 40), (1, 512)], ids=str)  # rows of 4096 bytes are a line apart
+@pytest.mark.parametrize("widths", [(11, 40), (1, 512)], ids=str)  # rows of 512 float64 numbers are padded by a line
 @pytest.mark.parametrize("activation", reference.ACTIVATIONS)
 def test_the_gradient_is_the_equations(activation: str, widths: tuple[int, int]) -> None:
-    """What a step of 1 takes away."""
+    """A step of size 1 subtracts the gradient from the parameters."""
     net = network(activation, sizes=(5, *widths, 3))
     before = net.tensors()
     sums, outputs = forward(net, X)
@@ -104,9 +104,9 @@ def test_the_gradient_is_the_equations(activation: str, widths: tuple[int, int])
 @pytest.mark.parametrize("activation", [*CODES, ("gelu", "relu")], ids=str)
 @pytest.mark.parametrize("output", TARGETS)
 def test_gradients_are_those_of_the_loss(activation: Any, output: str) -> None:
-    """In some random directions, for every mixture of dropout, smoothing, weights and penalty.
+    """The derivatives agree in some random directions, for every mixture of dropout, smoothing, weights and penalty.
 
-    By differences of the fourth order: where dropout has left little variance, the loss bends sharply.
+    The differences are of the fourth order, since the loss bends sharply where dropout has left little variance.
     """
     y, chance = TARGETS[output], np.random.default_rng(1)
     for dropout, smoothing, weight, alpha in product((0.0, 0.4), (0.0, 0.2), (None, WEIGHT), (0.0, 0.3)):
@@ -154,7 +154,7 @@ def test_the_same_bits_on_any_threads_in_any_slices_and_from_sparse_rows(
     options: dict[str, Any] = {"dropout": 0.2, "solver": solver, "step_size": 0.01, "batch_size": 16, "shuffle": True}
     options |= {"weight_decay": 0.01, "clip_norm": 0.5} if solver == "adamw" else {"momentum": 0.9, "alpha": 0.1}
     rows = (X * (X > 0)).astype(dtype)
-    # Sparse ones in one dtype: each compiles a kernel, and the other's is the same source.
+    # Sparse rows are tested in float32 only: each dtype has to be compiled, and both have the same source.
     forms: list[Any] = [rows] if dtype == np.float64 else [rows, scipy.sparse.csr_array(rows)]
     expected = None
     for n_threads, seconds, form in product((1, min(2, MOST_THREADS), MOST_THREADS), (0.1, 0.0), forms):
@@ -214,7 +214,7 @@ def test_files_copies_and_forgeries(kind: Any, tmp_path: Any) -> None:
 @pytest.mark.parametrize("layer_norm", [None, 0, 1, "yes", "", [True]])
 @pytest.mark.parametrize("kind", [Network, Ensemble])
 def test_layer_norm_is_true_or_false_in_a_file(kind: Any, layer_norm: Any) -> None:
-    """Without gains, for those would be missed in any case."""
+    """The networks have no gains, so that a file can't be refused because its gains don't fit `layer_norm`."""
     net = Network.create(SIZES) if kind is Network else Ensemble.create(2, SIZES)
     kind.from_parts(net.tensors(), {**net.description(), "layer_norm": False})
     with pytest.raises(fastnn.ModelFileError, match="layer_norm must be true or false"):
@@ -236,7 +236,7 @@ def test_checkpoints_go_on_to_the_same_bytes(solver: str, tmp_path: Any) -> None
 
 @pytest.mark.parametrize("estimator", [MLPClassifier, MLPRegressor])
 def test_estimators(estimator: Any) -> None:
-    """Calls of one epoch are one fit; early stopping keeps the best, gains and all."""
+    """Calls of one epoch are one fit. Early stopping keeps the best weights, gains included."""
     options: dict[str, Any] = {"hidden_layer_sizes": (16, 16), "layer_norm": True, "random_state": 0, "max_iter": 6}
     options |= {"early_stopping": True, "n_iter_no_change": np.inf, "learning_rate_init": 0.05}
     rows = np.random.default_rng(0).normal(size=(400, 4))
@@ -257,7 +257,7 @@ def test_estimators(estimator: Any) -> None:
 
 
 def test_the_size_of_the_inputs_does_not_count() -> None:
-    """But where a variance overflows: that is an error and no 0."""
+    """Large inputs have the outputs of small ones. Where a variance overflows, that is an error, and no output of 0."""
     net = network(dtype=np.float32, sizes=(5, 40, 3))
     np.testing.assert_allclose(net.predict_proba(1e15 * X), net.predict_proba(1e3 * X), atol=1e-4)
     with pytest.raises(ValueError, match="overflow float32: standardise X"):

@@ -39,7 +39,7 @@ each_activation = pytest.mark.parametrize("activation", reference.ACTIVATIONS)
 def samples_for(net: fastnn.Network, n: int, weighted: bool = False) -> Samples:
     rng = np.random.default_rng([n, *net.sizes])
     X = rng.standard_normal((n, net.n_features)).astype(net.dtype)
-    # Of eighths, so that they are the same in both dtypes.
+    # The weights are multiples of 1/8, so that they are the same in both dtypes.
     weight = rng.integers(1, 17, n) / 8 if weighted else None
     return Samples(X, rng.integers(net.n_classes, size=n), weight)
 
@@ -68,7 +68,7 @@ def shuffled_orders(n: int, seed: int, epochs: int) -> list[np.ndarray]:
 def expected_of(
     net: fastnn.Network, samples: Samples, orders: list[np.ndarray], recipe: Recipe
 ) -> tuple[list[np.ndarray], list[float]]:
-    """Weights and biases in turn, and the loss curve, as the oracle has them from the same start."""
+    """Weights and biases in turn, and the loss curve, as the oracle computes them from the same start."""
     params = [part.astype(np.float64) for pair in zip(net.weights, net.biases, strict=True) for part in pair]
     weight = np.ones(len(samples.y)) if samples.sample_weight is None else samples.sample_weight
     recipe = replace(recipe, activation=net.activation)
@@ -164,9 +164,9 @@ def test_against_the_oracle() -> None:
 @each_solver
 @each_dtype
 def test_rows_that_are_padded_beyond_a_line(solver: str, dtype: type) -> None:
-    """Layers whose rows are multiples of 4096 bytes, which lie a line further apart; inputs too, which are gathered.
+    """Rows of layers and gathered inputs have a line of padding if they are multiples of 4096 bytes.
 
-    The logistic function makes a half of that line's zeros.
+    The logistic function turns the zeros of this line into 0.5.
     """
     n = 4096 // np.dtype(dtype).itemsize
     net = fastnn.Network.create([n, n, 3], "logistic", dtype=dtype)
@@ -195,7 +195,7 @@ def test_float32(activation: str, solver: str) -> None:
 @needs_threads
 @each_dtype
 def test_same_bits(dtype: type) -> None:
-    """On any number of threads, with every batch in a call of its own, from any memory form: weights and losses."""
+    """Weights and losses have the same bits on any threads, with short and long calls, and from any memory form."""
     for lot, disguise in zip(range(40), cycle(DISGUISES.values()), strict=False):
         work = Work.draw(lot)
         net = fastnn.Network.create(work.sizes, work.activation, dtype=dtype)
@@ -213,7 +213,7 @@ def test_same_bits(dtype: type) -> None:
 
 @needs_threads
 def test_more_threads_than_processors() -> None:
-    """The tests of equal bits, of all kernels, once more with five threads: shares that are uneven, or empty."""
+    """The tests of equal bits of all kernels run again with five threads, so that shares are uneven or empty."""
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "same_bits", Path(__file__).parents[1]],
         env=os.environ | {"NUMBA_NUM_THREADS": "5"},
@@ -226,7 +226,7 @@ def test_more_threads_than_processors() -> None:
 
 
 def test_a_batch_that_weighs_nothing_is_no_step() -> None:
-    """Of three batches the middle one's samples all weigh zero: as if it weren't there. Single zeros are as absent."""
+    """All samples in the second of three batches weigh 0. Training gives the bits of the other two batches alone."""
     net = fastnn.Network.create([5, 7, 3], dtype="float64")
     samples = samples_for(net, 30)
     weight = np.ones(30)
@@ -272,7 +272,7 @@ def test_divergence(solver: str, activation: str, n_threads: int, dtype: type) -
 
 @each_dtype
 def test_divergence_keeps_the_weights_before_it(dtype: type) -> None:
-    """With each epoch in a call of its own, those of the last whole epoch; the losses up to it were handed out."""
+    """With a call for each epoch, the last whole epoch's weights are kept, and the losses up to it are yielded."""
     options = TrainOptions(step_size=10.0, batch_size=50)
     net = fastnn.Network.create([4, 3], "identity", dtype=dtype)
     samples = samples_for(net, 100)

@@ -1,4 +1,4 @@
-"""Work in phases: none begins before the one before has ended, whoever works, and `between` may end it."""
+"""Work in phases: no phase begins before the last one has ended, on any threads, and `between` may end the work."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ def begin(work: Work, phase: int) -> None:
 
 @jit
 def chunk(work: Work, phase: int, part: int, parts: int, worker: int) -> None:
-    # The phase before is whole, and what is between has been.
+    # All chunks of the phase before are done, and this phase was begun once, by `begin` or by `between`.
     for before in range(parts):
         if phase > 0 and work.done[phase - 1, before] != 1:
             work.mistakes[worker] += 1

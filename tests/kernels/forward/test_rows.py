@@ -73,7 +73,7 @@ def test_same_bits(dtype: type) -> None:
 @needs_threads
 @each_dtype
 def test_same_bits_of_many_rows(dtype: type) -> None:
-    """Enough of them for a parallel launch that nobody forces, and for rows that are converted a block at a time."""
+    """There are enough rows for a launch to be parallel by itself, and for a conversion in several blocks."""
     net = fastnn.Network.create([64, 33, 10], dtype=dtype)
     X = rows_for(net, 9001)
     other = X.astype(np.float64 if dtype == np.float32 else np.float32)

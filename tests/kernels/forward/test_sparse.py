@@ -14,7 +14,9 @@ from fastnn.network.samples import Samples
 from fastnn.training.trainer import Trainer, TrainOptions
 
 N, N_IN = 203, 131
-SIZES = ((N_IN, 100, 7), (N_IN, 7), (N_IN, 40, 300, 7), (N_IN, 17, 7))  # panels, one line left over, several groups
+# First layers of one line, of whole panels, of panels and a line left over, and of several groups of panels (see
+# `sum_of_rows`).
+SIZES = ((N_IN, 100, 7), (N_IN, 7), (N_IN, 40, 300, 7), (N_IN, 17, 7))
 OPTIONS: dict[str, dict[str, Any]] = {
     "sgd": {},
     "sgd with a penalty": {"alpha": 0.1},
@@ -26,7 +28,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 def matrix(dtype: Any, n: int = N) -> Any:
-    """Rows of some entries, of none and of all; columns without any."""
+    """Rows with some entries, with none and with all; some columns without entries."""
     rng = np.random.default_rng(0)
     dense = rng.normal(size=(n, N_IN)) * (rng.random((n, N_IN)) < 0.05)
     dense[n // 2], dense[n // 3] = 0, rng.normal(size=N_IN)
@@ -138,7 +140,7 @@ UNSOUND = {
 @pytest.mark.parametrize("case", UNSOUND)
 @pytest.mark.parametrize("kind", [scipy.sparse.csr_array, scipy.sparse.csc_array, scipy.sparse.csr_matrix])
 def test_parts_that_do_not_fit_together_are_refused(case: str, kind: Any) -> None:
-    """SciPy makes a matrix of any; its own methods would walk beyond the arrays, and so would the kernels."""
+    """SciPy accepts such parts. Its own methods would read beyond the arrays, and so would the kernels."""
     indices, starts = UNSOUND[case]
     parts = (np.ones(2, np.float32), np.array(indices, np.int32), np.array(starts, np.int32))
     n = len(starts) - 1
@@ -159,7 +161,7 @@ def test_an_order_that_was_changed_behind_scipys_back() -> None:
     X = matrix(np.float32)
     net = fastnn.Network.create(SIZES[0], seed=5)
     expected = net.predict_proba(X)
-    assert X.has_canonical_format  # which it remembers
+    assert X.has_canonical_format  # SciPy remembers this
     X.indices[:], X.data[:] = unordered(X).indices, unordered(X).data
     np.testing.assert_array_equal(net.predict_proba(X), expected)
 

@@ -46,7 +46,7 @@ def test_blocks_need_not_be_the_pieces_that_are_scored(model, monkeypatch, block
 
 
 def test_rows_are_forgotten(model):
-    """More rows than it would keep: a block at a time."""
+    """Rows are evaluated a block at a time, and no block is kept in memory."""
     batches = (batch for _ in range(400) for batch in TABLE.to_batches())
     before = pa.total_allocated_bytes()
     assert evaluate(model, batches, "diagnosis").n_rows == 400 * N_ROWS

@@ -54,7 +54,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def run(model="m", options=KEEP_ID, resume=False, data="data", out="out") -> dict[str, Scored]:
-    """Score a folder into another; what was scored now."""
+    """Score a folder into another one, and return the results of the files that this run scored."""
     worker = Job(model, options)
     tasks = worker.tasks([data], Path(out), "parquet")
     left = [task for task in tasks if not resume or worker.finished(task) is None]
@@ -296,7 +296,7 @@ for _ in range(kills):
     for name, content in found.items():
         assert name.endswith(".tmp") or content == expected[name], name
     if not out.endswith("/") and found:
-        os.unlink(out)  # else nothing is left to be killed
+        os.unlink(out)  # otherwise the next job would have nothing to do
     elif len(found) == len(expected):
         for path in Path(out).rglob("*.parquet"):
             path.unlink()
@@ -321,5 +321,5 @@ def big(files):
 @pytest.mark.parametrize("kills", [10, pytest.param(100, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("big")
 def test_killed_at_any_moment(out, whole, kills):
-    """Each time `--resume` goes on; what is there under a final name is whole, and at the end all of it is."""
+    """After each kill, `--resume` goes on. A file with its final name is always whole. In the end, all files exist."""
     child.run(_KILLED, out, whole, str(kills))

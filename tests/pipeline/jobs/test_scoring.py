@@ -80,7 +80,7 @@ def test_everything_that_speaks_arrow(model, tmp_path):
 
 
 def test_duckdb(model):
-    """A query's rows in, a relation that can be asked out; neither is ever in memory as a whole."""
+    """A query's rows go in, and a relation that can be queried comes out. Neither is ever in memory as a whole."""
     with duckdb.connect() as connection, connection.cursor() as reading:  # a cursor for each of two open queries
         reading.register("measured", TABLE)
         rows = reading.sql("SELECT * FROM measured ORDER BY id").to_arrow_reader(100)
@@ -218,7 +218,7 @@ def test_no_model(tmp_path):
 
 
 def test_batches_are_pulled_as_they_are_needed(model):
-    """From a stream without an end; who stops leaves no thread behind."""
+    """The stream has no end. A caller that stops reading the scores leaves no thread behind."""
     pulled = 0
 
     def endless():

@@ -48,7 +48,7 @@ def files(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def small_runs(monkeypatch):
-    """A row group is a block of its own."""
+    """Each row group is read by itself."""
     monkeypatch.setattr("fastnn.pipeline.learning.parts._LEAST_RUN", 1)
 
 
@@ -58,7 +58,7 @@ def bits(trained) -> bytes:
 
 @pytest.mark.parametrize("validation", [0.0, 0.2])
 def test_out_of_core_without_a_shuffle_is_fit_on_the_same_rows(files, validation):
-    """Whatever the buffer; and with the estimator's and the trainer's own arrays."""
+    """The bits are the same for every size of the buffer, and for a table and arrays in memory."""
     plan = replace(PLAN, validation=validation, options=replace(PLAN.options, shuffle=False))
     whole = train_batches(files, "label", plan, ignore=["id"])
     for buffer_rows in (50, 649, 3000):
@@ -76,7 +76,7 @@ def test_out_of_core_without_a_shuffle_is_fit_on_the_same_rows(files, validation
 
 
 def test_one_buffer_of_all_rows_is_training_in_memory(files):
-    """With the shuffle, too."""
+    """The bits are the same with the shuffle, too."""
     in_memory = prepare(files, "label", PLAN, ["id"])
     assert isinstance(in_memory.samples, Checked)
     exact = prepare(files, "label", replace(PLAN, buffer_rows=N_ROWS), ["id"])
@@ -170,7 +170,7 @@ def test_small_row_groups_are_read_together(tmp_path):
 
 
 def test_another_target_is_another_training(files, tmp_path):
-    """Of the same classes and the same columns: its checkpoint isn't gone on from."""
+    """A checkpoint of another target is refused, even if the classes and the columns are the same."""
     table = TABLE.append_column("other", TABLE["label"].take(pa.array(np.arange(N_ROWS)[::-1])))
     plan = replace(PLAN, validation=0.0, buffer_rows=600)
     checkpoint = Checkpoint(tmp_path / "c")
@@ -185,7 +185,7 @@ def test_another_target_is_another_training(files, tmp_path):
             prepare(data, "label", plan, ["id", "other"]).run(stop, checkpoint)
         with pytest.raises(ModelFileError, match="unfinished training"):
             train_batches(data, "other", plan, ignore=["id", "label"], checkpoint=tmp_path / "c")
-    changed = table.set_column(1, "x0", pa.array(NUMBERS[::-1, 0]))  # the same rows in number, columns and moments
+    changed = table.set_column(1, "x0", pa.array(NUMBERS[::-1, 0]))  # as many rows, with the same columns and moments
     with pytest.raises(ModelFileError, match="unfinished training"):
         train_batches(changed, "label", plan, ignore=["id", "other"], checkpoint=tmp_path / "c")
 
@@ -202,7 +202,7 @@ def test_files_that_change_while_they_are_read(tmp_path):
 
 
 def test_blocks_with_too_much_text_are_rows_like_others(files, monkeypatch):
-    """All blocks' strings are large ones, the last one's aside."""
+    """In all blocks but the last, the string columns become large_string."""
     monkeypatch.setattr("fastnn.pipeline.learning.survey.BLOCK_ROWS", 600)
     expected = train_batches(files, "label", PLAN, ignore=["id"])
     monkeypatch.setattr("fastnn.pipeline.io.rebatch.MOST_TEXT_BYTES", 2900)
@@ -236,7 +236,7 @@ def test_stopped_and_resumed_out_of_core(files, small_runs, tmp_path):
     with pytest.raises(RuntimeError, match="stop"):
         training.run(stop, checkpoint)
     assert bits(train_batches(files, "label", plan, ignore=["id"], checkpoint=tmp_path / "c")) == bits(calm)
-    # Another buffer is another order: it doesn't go on from there.
+    # With another buffer, rows come in another order: training doesn't go on from that checkpoint, but starts anew.
     (tmp_path / "d").write_bytes((tmp_path / "c").read_bytes())
     again = train_batches(files, "label", replace(plan, buffer_rows=1200), ignore=["id"], checkpoint=tmp_path / "d")
     assert bits(again) != bits(calm)
@@ -258,7 +258,7 @@ def _killed_training_ends_the_same(files: Path, folder: Path, kills: int) -> Non
     done = 0
     while done < kills:
         model.unlink()
-        while True:  # until it is written
+        while True:  # until the model is written
             process = run()
             try:
                 process.wait(random.uniform(0.3, 1.0) * seconds)
