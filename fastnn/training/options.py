@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from fastnn.training.option_table import checked
 
@@ -32,8 +32,8 @@ class TrainOptions:
     n_threads: int | None = None
 
     def __post_init__(self) -> None:
-        for option in fields(self):
-            object.__setattr__(self, option.name, checked(option.name, getattr(self, option.name)))
+        for name, value in [*vars(self).items()]:
+            object.__setattr__(self, name, checked(name, value))
         if self.weight_decay and self.solver != "adamw":
             raise ValueError(f"weight_decay is adamw's, not {self.solver}'s: alpha is the L2 penalty of all solvers.")
         if self.step_size * self.weight_decay >= 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -287,7 +287,7 @@ def train(
     """
     given = dict(locals())
     epochs = checked("epochs", epochs)
-    options = TrainOptions(**{option.name: given[option.name] for option in fields(TrainOptions)})
+    options = TrainOptions(**{name: given[name] for name in TrainOptions.__match_args__})
     trainer, samples = Trainer(net, options), Samples(X, y)
     callbacks = list(callbacks)
     if checkpoint is not None or callbacks:

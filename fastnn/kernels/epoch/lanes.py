@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fastnn.kernels.arrays import Array
 from fastnn.kernels.epoch.frame import Program, account_batch, finish_batch, start_batch
 from fastnn.kernels.epoch.heads import softmax_of_columns
-from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of, take_targets
+from fastnn.kernels.epoch.run import Batch, Memory, Run, batch_of, inlined, take_targets
 from fastnn.kernels.epoch.team import Bodies, phased
 from fastnn.kernels.epoch.weights import SQUARES_STRIPES, squares_of_weights, step_of
 from fastnn.kernels.equations.activation import activate, multiply_by_derivative
@@ -178,9 +178,10 @@ def between(run: Run, number: int, last: int) -> bool:
     return True
 
 
-@jit
+@inlined  # type: ignore[untyped-decorator]
 def take_step(run: Run, number: int) -> None:
     """U1 with the sum of the groups' gradients."""
+    # Inlined as source, because a call passes every field of the run, which takes 200 instructions a batch.
     params, layers = run.params, run.layers
     size = params.size
     grads = run.grads[:size]

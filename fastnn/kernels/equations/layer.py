@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastnn.kernels.arrays import Array
-from fastnn.kernels.simd.operands import Init, Left, LeftColumns, Out, Right
+from fastnn.kernels.simd.operands import Init, Left, Out, Right
 from fastnn.kernels.simd.products import row_tile, tile
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROW_PANELS, ROWS
 from fastnn.runtime.compiler import jit
@@ -57,17 +57,6 @@ def multiply(out: Out, left: Left, right: Matrix, init: Init, n_sum: int) -> Non
         for r in range(0, out.rows, ROWS):
             block = Out(out.data, out.start + r * out.stride + column, out.stride, min(ROWS, out.rows - r), n_lines)
             tile(block, Left(left.data, left.start + r * left.row, left.row, left.step), panel, start, n_sum)
-
-
-@jit
-def weight_gradient_tile(out: Out, inputs: Left, feature: int, delta: Right, zeros: Array, n_rows: int) -> None:
-    """B2 for a tile: ``out[k, :] = sum_i inputs[i, feature + k] * delta[i, :]``, the samples i in order.
-
-    `out` has at most ``ROWS`` features, the first of which is `feature`, and `delta` is one panel of the deltas of
-    `n_rows` samples. `zeros` begins with a panel's row of zeros.
-    """
-    features = LeftColumns(inputs.data, inputs.start + feature, inputs.row)
-    tile(out, features, delta, Init(zeros, 0), n_rows)
 
 
 @jit

@@ -13,11 +13,12 @@ from fastnn.kernels import layout
 from fastnn.kernels.arguments import check_shape, deliver, destination, operand
 from fastnn.kernels.arrays import Array, flat
 from fastnn.kernels.equations.activation import CODES, multiply_by_derivative
-from fastnn.kernels.equations.layer import sum_rows, weight_gradient_tile
+from fastnn.kernels.equations.layer import sum_rows
 from fastnn.kernels.equations.solver import step_down
 from fastnn.kernels.functions.blocks import Product, multiply_block, product_of
 from fastnn.kernels.functions.described import described
-from fastnn.kernels.simd.operands import Left, Out, Right
+from fastnn.kernels.simd.operands import Init, LeftColumns, Out, Right
+from fastnn.kernels.simd.products import tile
 from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel, launch, share
@@ -90,13 +91,12 @@ def weight_gradient_features(args: WeightGradient, part: int, parts: int) -> Non
     """B2 for this part's features."""
     line = LINE_BYTES // args.grad_W.itemsize
     first, last = share(args.n_in, ROWS, part, parts)
-    inputs = Left(args.a_prev, 0, args.n_in, 1)
     for column in range(0, args.stride, PANEL_LINES * line):
         n_lines = min(PANEL_LINES, (args.stride - column) // line)
         delta = Right(args.delta, column, args.stride)
         for k in range(first, last, ROWS):
             out = Out(args.grad_W, k * args.stride + column, args.stride, min(ROWS, last - k), n_lines)
-            weight_gradient_tile(out, inputs, k, delta, args.zeros, args.n_rows)
+            tile(out, LeftColumns(args.a_prev, k, args.n_in), delta, Init(args.zeros, 0), args.n_rows)
 
 
 _weight_gradient = kernel(weight_gradient_features)
