@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn import former_names
 
-# The guards of forks and launches must be there before the program forks, whatever it uses first.
+# These imports install the guards of forks and launches: a program may fork before it uses anything else of fastnn.
 from fastnn.runtime import launch as _launch  # noqa: F401
 from fastnn.runtime.forks import late
 

@@ -1,4 +1,7 @@
-"""Callbacks, which training calls after each epoch: a progress bar, a log, a condition to stop. Any function is one."""
+"""Callbacks, which training calls after each epoch: a progress bar, a log, a condition to stop.
+
+Any function that takes an `Epoch` can be a callback.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ def called(callbacks: Iterable[Callable[[Epoch], Any]], n_epochs: int) -> Iterat
 
 
 class TerminalBar:
-    """A progress bar on the terminal that stderr is.
+    """A progress bar on the terminal that stderr is connected to.
 
     Parameters
     ----------

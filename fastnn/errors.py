@@ -1,4 +1,4 @@
-"""Checks that several rooms make of what a caller passes, and errors that they raise in the same words."""
+"""Checks of arguments that several parts of fastnn make, and errors that they raise in the same words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_whole(name: str, value: Any, least: int, otherwise: str = "") -> int:
     value : object
     least : int
     otherwise : str, optional
-        What else the errors shall allow: " or None".
+        What else the caller accepts, as the errors name it: " or None".
 
     Raises
     ------

@@ -95,7 +95,7 @@ def plot_confusion(path: str | os.PathLike[str], confusion: np.ndarray, classes:
     axes.set_xticks(range(n), labels, rotation=90 if max(map(len, labels)) > 3 else 0)
     axes.set_yticks(range(n), labels)
     axes.set(xlabel="predicted class", ylabel="true class")
-    # The numbers of more classes can't be read, and take minutes to draw.
+    # With more than 40 classes the numbers are too small to read, and take minutes to draw.
     if n <= 40:
         for i, j in np.argwhere(confusion):
             color = "white" if shares[i, j] > 0.5 else "black"
@@ -210,7 +210,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _figure(side: float | None = None) -> tuple[Any, Any]:
-    """A figure that pyplot knows nothing of: pyplot would keep it and choose a window system, and is the caller's."""
+    """A new figure and its axes. Pyplot doesn't know of them, since it would keep them and choose a window system."""
     _matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

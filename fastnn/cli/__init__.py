@@ -19,8 +19,8 @@ from fastnn.cli import demo, evaluate, info, predict, train, warmup
 from fastnn.cli.terminal import complain
 from fastnn.training.interrupts import terminable
 
-# Arrow reads these when it is loaded. Its default allocator, mimalloc, keeps 60 MB more of the memory that one thread
-# allocated and another freed.
+# Arrow reads these environment variables when it is loaded. Its default allocator, mimalloc, would keep 60 MB more than
+# jemalloc of the memory that one thread allocated and another freed.
 ARROW_MEMORY = {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc", "JE_ARROW_MALLOC_CONF": "narenas:1"}
 
 FAILED, USAGE, MODEL_FILE, SCHEMA, DATA, INTERRUPTED, TERMINATED = 1, 2, 3, 4, 5, 130, 143

@@ -72,7 +72,10 @@ Columns = Annotated[
 LossPlot = Annotated[Path | None, typer.Option("--plot", help="Draw the loss of each epoch into this image file.")]
 ResumeTraining = Annotated[
     bool,
-    typer.Option("--resume", help="Keep the progress beside the model (MODEL.checkpoint) until the model is written."),
+    typer.Option(
+        "--resume",
+        help="Keep the progress in MODEL.checkpoint until the model is written, and go on from it if the file exists.",
+    ),
 ]
 
 # predict

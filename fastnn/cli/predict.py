@@ -78,7 +78,7 @@ def _tasks(job: Job, model: Path, data: list[str], out: str, format_: str | None
     path = Path(out)
     into_folder = out.endswith(os.sep) or path.is_dir() or (len(data) > 1 and not path.suffix)
     if not into_folder and format_ is not None:
-        raise typer.BadParameter(f"--format is for outputs in a folder; {out} says by its name what it is.")
+        raise typer.BadParameter(f"--format is for outputs in a folder: the format of {out} is that of its ending.")
     try:
         if into_folder:
             _check_folder(path)

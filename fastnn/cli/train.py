@@ -66,14 +66,14 @@ def train(
 
 
 def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
-    """What the library is asked for; a usage error where that makes no sense."""
+    """The plan of the training that the options ask for. An option that isn't accepted is a usage error."""
     from fastnn.pipeline.learning.plan import Plan
     from fastnn.training.option_table import CLASSIFIER, OPTIONS
     from fastnn.training.options import TrainOptions
 
     settings["hidden"] = _layer_sizes(settings["hidden"])
     settings["batch_size"] = _batch_size(settings["batch_size"])
-    # What the command line has no options for is as in MLPClassifier.
+    # The command line has no options for momentum and weight decay, which are those of MLPClassifier by default.
     own = ["momentum", "nesterovs_momentum", *(["weight_decay"] if options["solver"] == "adamw" else [])]
     options |= {name: OPTIONS[name].uses[CLASSIFIER].default for name in own}
     try:

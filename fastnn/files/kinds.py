@@ -1,4 +1,4 @@
-"""The kinds of model files. Who reads one of another kind than expected is told how that kind is loaded."""
+"""The kinds of model files. If a file is of another kind than its reader expects, the error says how to load it."""
 
 from __future__ import annotations
 

@@ -148,7 +148,7 @@ class Calls:
         stride : int
             A call ends at the latest when the number of epochs is a multiple of this.
         counted : int
-            The number of epochs before these. They count towards `stride`, too.
+            The number of epochs that were trained before. They count towards `stride`, too.
         """
         state = self.state
         done, last = 0, self.n_epochs * self.n_batches

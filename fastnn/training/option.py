@@ -96,7 +96,7 @@ class Choice(NamedTuple):
 
 
 class Other(NamedTuple):
-    """Accepts what no range describes. `constraints` are those of scikit-learn that need no import."""
+    """Accepts values that only `words` describes. `constraints` are those of scikit-learn that need no import of it."""
 
     words: str
     constraints: tuple[Any, ...] = ()

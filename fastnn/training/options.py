@@ -9,7 +9,7 @@ from fastnn.training.option_table import checked
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How to train: the keywords of `fastnn.train`, where each is described, without those of a single call.
+    """How to train: the keywords of `fastnn.train` (which describes them) except epochs, callbacks and checkpoints.
 
     A value that isn't accepted raises a TypeError or a ValueError.
     """

@@ -34,7 +34,7 @@ class History:
     Attributes
     ----------
     loss_curve : list of float
-        The mean loss of each epoch, in nats, each batch's measured before its step.
+        The mean loss of each epoch, in nats. The loss of a mini-batch is measured before the mini-batch's step.
     """
 
     loss_curve: list[float] = field(default_factory=list)
@@ -168,7 +168,7 @@ class Trainer(TrainingState):
             verdict = stopping.judge(self.net, loss)
         except SumsOverflowError as error:
             raise TrainingDivergedError(
-                f"training diverged in epoch {number}: its weights make sums of held-out samples that overflow. "
+                f"training diverged in epoch {number}: on the held-out samples, sums of inputs times weights overflow. "
                 "Standardise X, or lower the step size."
             ) from error
         self.step_size = stopping.schedule.after_epoch(self.step_size, self.samples_seen, self.epochs_done)
@@ -207,7 +207,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 1,
 ) -> History:
-    """Train a network in place by mini-batch gradient descent: the article's loop.
+    """Train a network in place by mini-batch gradient descent.
 
     With ``solver="sgd"`` and without momentum, `train` draws mini-batches without replacement in each epoch. For each
     mini-batch it evaluates the gradient (F1 to F4, B1 to B4) and steps against it (U1).
