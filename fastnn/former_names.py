@@ -30,7 +30,8 @@ FORMER_NAMES = {
     "fastnn.modelfile": "fastnn.files.modelfile",
     "fastnn.pipeline.schema": "fastnn.pipeline.columns.schema",
     "fastnn.pipeline.labels": "fastnn.pipeline.columns.labels",
-    "fastnn.pipeline.preprocess": "fastnn.pipeline.columns.encoding",  # which has the names of `learnt`, too
+    # `preprocess` also held the classes that are in `learnt` now, and `encoding` imports them.
+    "fastnn.pipeline.preprocess": "fastnn.pipeline.columns.encoding",
     "fastnn.pipeline.statistics": "fastnn.pipeline.columns.statistics",
     "fastnn.pipeline.drift": "fastnn.pipeline.columns.drift",
     "fastnn.pipeline.evaluate": "fastnn.pipeline.jobs.evaluate",

@@ -63,7 +63,7 @@ class _Call:
 
 
 class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type: ignore[misc]
-    """An estimator around a `Network`. A subclass says what y means by the methods at the end of this class."""
+    """An estimator around a `Network`. A subclass implements the last methods, which depend on what y means."""
 
     _trainer: Trainer
     _stopping: Stopping
@@ -242,7 +242,7 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
         earlier = self._stopping
         stopping.go_on_from(earlier)
         params, last, shown = self.network_.params, self._last_params, earlier.best_params
-        # Unless somebody has changed the weights since.
+        # The network has the best epoch's weights, unless somebody has changed them; the last epoch's take their place.
         if last is not None and shown is not None and earlier.watch == stopping.watch and np.array_equal(params, shown):
             params[:] = last
         self._last_params = None
@@ -361,11 +361,11 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
     # A subclass implements these.
 
     def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
-        """Checked samples. `known` says that it is already known which labels y may hold."""
+        """The validated samples. With `known`, a classifier's y may hold only labels that are in `classes_`."""
         raise NotImplementedError
 
     def _outputs(self) -> dict[str, Any]:
-        """The number of outputs of the network, and its output and classes (see `Network`)."""
+        """What y decides of a new network: ``n_outputs``, ``output`` and, for a classifier, ``classes``."""
         raise NotImplementedError
 
     def _weighted(self, samples: Samples) -> Samples:

@@ -32,12 +32,12 @@ Array = NDArray[Any]
 class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     """Multilayer perceptron classifier with scikit-learn's interface, trained and served by compiled kernels.
 
-    Every parameter means what it means in `sklearn.neural_network.MLPClassifier`, and has its default there, except
-    `activation`, which is the article's tanh, and four that were chosen by measurement, see docs/quality.md: `alpha`,
-    `learning_rate_init`, `early_stopping`, and what ``batch_size="auto"`` comes to. Others, such as `dtype` and
-    `n_threads`, come on top; ``solver="lbfgs"`` and `max_fun` don't exist. A binary problem has two softmax outputs
-    where scikit-learn has one logistic output. Where y has several labels a sample (a matrix of 0 and 1), each has a
-    logistic output.
+    Every parameter means what it means in `sklearn.neural_network.MLPClassifier`. The defaults are scikit-learn's, too,
+    except that `activation` is tanh, and that four were chosen by measurement (see docs/quality.md): `alpha`,
+    `learning_rate_init`, `early_stopping`, and the size that ``batch_size="auto"`` stands for. There are additional
+    parameters, such as `dtype` and `n_threads`, but no ``solver="lbfgs"`` and no `max_fun`. A binary problem has two
+    softmax outputs where scikit-learn has one logistic output. If a sample may have several labels (y is a matrix of 0
+    and 1), each label has a logistic output.
 
     Parameters
     ----------
@@ -127,35 +127,36 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     network_ : fastnn.Network or fastnn.Ensemble
         The trained network; ``network_.save(path)`` writes the model file.
     classes_ : ndarray of shape (n_classes,)
-        The labels.
+        The labels, in the order of the network's outputs.
     coefs_ : list of ndarray of shape (n_in, n_out)
-        The weights of each layer, read-only copies; missing in an ensemble, see ``network_.members``.
+        The weights of each layer, as read-only copies. An ensemble has no `coefs_`, but ``network_.members``.
     intercepts_ : list of ndarray of shape (n_out,)
-        The biases of each layer, read-only copies. Of normalised layers the gains are in ``network_.gains``.
+        The biases of each layer, as read-only copies. An ensemble has none. Gains are in ``network_.gains``.
     loss_ : float
-        The last epoch's mean loss.
+        The mean training loss of the last epoch.
     best_loss_ : float or None
-        The least loss of any epoch; None with `early_stopping`.
+        The least training loss of any epoch; None with `early_stopping`.
     loss_curve_ : list of float
-        The mean loss of each epoch.
+        The mean training loss of each epoch.
     validation_loss_curve_ : list of float or None
         The mean loss on the held-out samples after each epoch; None without such samples.
     validation_scores_ : list of float or None
-        The score on them: the accuracy, unless `scoring` is something else than that and the loss.
+        The score on the held-out samples after each epoch. It is the accuracy, unless `scoring` is another scorer.
     best_validation_score_ : float or None
-        The best of them; where `early_stopping` goes by the loss, that of the epoch with the least loss.
+        The best of `validation_scores_`. If `early_stopping` goes by the loss, it is the score of the epoch with the
+        least validation loss.
     n_iter_ : int
-        Epochs of the last `fit`.
+        The number of epochs in the last call of `fit` or `partial_fit`.
     t_ : int
-        Samples seen in training.
+        The number of samples seen in training, over all epochs.
     n_features_in_ : int
-        Features seen in `fit`.
+        The number of features of X.
     feature_names_in_ : ndarray of shape (n_features_in_,)
-        Their names, where X had names that are all strings.
+        The names of the features; missing unless X had names that are all strings.
     n_layers_, n_outputs_ : int
-        Layers, the input included; outputs.
+        The number of layers, including the input layer, and the number of the network's outputs.
     out_activation_ : str
-        "softmax".
+        "softmax", or "logistic" if a sample may have several labels.
 
     Examples
     --------
@@ -243,7 +244,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            If scikit-learn doesn't have the activation, or the layers are normalised.
+            If scikit-learn doesn't have the activation, or if the network is an ensemble or has normalised layers.
         """
         check_is_fitted(self, "network_")
         from fastnn.estimators.interchange import to_sklearn
@@ -346,7 +347,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         if self.class_weight is None:
             return samples
         if samples.y.ndim == 2:
-            raise ValueError("class_weight is for one class a sample: where y has several labels, pass sample_weight.")
+            raise ValueError("class_weight needs one label for each sample. For several labels, use sample_weight.")
         of_classes = compute_class_weight(
             self.class_weight, classes=self.classes_, y=samples.y, sample_weight=samples.sample_weight
         )

@@ -27,7 +27,7 @@ class FitTask:
         self.context.call_on_fit_task_begin(**self.given)
 
     def __call__(self, epoch: Epoch) -> bool:
-        """Report an epoch; whether a callback asks to stop."""
+        """Report an epoch; returns whether a callback asks training to stop."""
         task = self.context.subcontext(task_name="epoch").call_on_fit_task_begin(**self.given)
         network = self.given["estimator"].network_
         # A copy, made only if a callback asks for it: what a callback keeps must not be trained further.

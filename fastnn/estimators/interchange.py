@@ -1,4 +1,4 @@
-"""Classifiers from scikit-learn's and to them."""
+"""Conversion of scikit-learn's fitted classifiers to fastnn's, and back."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from fastnn.network.network import Network
 
 
 def from_sklearn(estimator: type[Any], fitted: Any) -> Any:
-    """An `MLPClassifier` with parameters, weights and records of scikit-learn's fitted one; see its `from_sklearn`."""
+    """What `MLPClassifier.from_sklearn` does; `estimator` is fastnn's class, `fitted` scikit-learn's classifier."""
     from sklearn.utils.validation import check_is_fitted
 
     check_is_fitted(fitted, "coefs_")
     known = estimator().get_params()
     parameters = {name: value for name, value in fitted.get_params().items() if name in known}
     if parameters["solver"] == "lbfgs":
-        parameters["solver"] = "adam"  # for later fits: the weights are what they are
+        parameters["solver"] = "adam"  # for later fits: it doesn't change the weights that are taken over
     dtype = "float64" if fitted.coefs_[0].dtype == np.float64 else "float32"
     clf = estimator(**{**parameters, "dtype": dtype})
     weights, biases = list(fitted.coefs_), list(fitted.intercepts_)
@@ -34,7 +34,7 @@ def from_sklearn(estimator: type[Any], fitted: Any) -> Any:
 
 
 def to_sklearn(clf: Any) -> Any:
-    """scikit-learn's `MLPClassifier` with parameters and weights of a fitted one of ours; see its `to_sklearn`."""
+    """What `MLPClassifier.to_sklearn` does, for `clf`, a fitted classifier of fastnn's."""
     from sklearn.neural_network import MLPClassifier as Sklearns
     from sklearn.preprocessing import LabelBinarizer
     from sklearn.utils import check_random_state

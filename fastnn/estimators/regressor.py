@@ -20,21 +20,23 @@ Array = NDArray[Any]
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     """Multilayer perceptron for regression with scikit-learn's interface, trained and served by compiled kernels.
 
-    The parameters and their defaults are those of `MLPClassifier`, without `label_smoothing` and `class_weight`; but
-    `alpha` is 1e-4, as in scikit-learn, since the loss has the scale of y. That is half the squared error, added over
-    the outputs: ``sum_j (f_j(x) - y_j)**2 / 2``. Of several outputs scikit-learn reports the mean; its gradients are
-    the same.
+    The parameters and their defaults are those of `MLPClassifier`, without `label_smoothing` and `class_weight`, and
+    with one other default: `alpha` is 1e-4, as in scikit-learn, since the loss depends on the scale of y. A sample's
+    loss is half the squared error, added over the outputs: ``sum_j (f_j(x) - y_j)**2 / 2``. scikit-learn reports the
+    mean over the outputs instead of the sum, but its gradients are those of the sum, too.
 
     Attributes
     ----------
-    network_ : fastnn.Network
+    network_ : fastnn.Network or fastnn.Ensemble
         The trained network; ``network_.save(path)`` writes the model file.
     coefs_, intercepts_, loss_, best_loss_, loss_curve_, validation_loss_curve_, n_iter_, t_
         As those of `MLPClassifier`.
     validation_scores_ : list of float or None
-        R² on the held-out samples after each epoch, unless `scoring` is something else than that and the loss.
-    n_features_in_, feature_names_in_, n_layers_, n_outputs_, out_activation_
-        As those of `MLPClassifier`; "identity".
+        The score on the held-out samples after each epoch. It is R², unless `scoring` is another scorer.
+    n_features_in_, feature_names_in_, n_layers_, n_outputs_
+        As those of `MLPClassifier`.
+    out_activation_ : str
+        "identity".
 
     Examples
     --------

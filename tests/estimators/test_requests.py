@@ -221,7 +221,7 @@ def test_several_labels_a_sample():
     assert clf.classes_.tolist() == [0, 1, 2] and clf.out_activation_ == "logistic"
     assert clf.predict_proba(X).shape == (400, 3) and set(np.unique(clf.predict(X))) <= {0, 1}
     assert clf.score(X, several) > 0.85
-    with pytest.raises(ValueError, match="class_weight is for one class a sample"):
+    with pytest.raises(ValueError, match="class_weight needs one label for each sample"):
         small(class_weight="balanced").fit(X, several)
     with pytest.raises(ValueError, match="fit anew"):
         clf.set_params(warm_start=True).fit(X, y)
