@@ -242,7 +242,7 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
         earlier = self._stopping
         stopping.go_on_from(earlier)
         params, last, shown = self.network_.params, self._last_params, earlier.best_params
-        # The network has the best epoch's weights, unless somebody has changed them; the last epoch's take their place.
+        # If the network still has the weights of the best epoch, training goes on from those of the last epoch instead.
         if last is not None and shown is not None and earlier.watch == stopping.watch and np.array_equal(params, shown):
             params[:] = last
         self._last_params = None

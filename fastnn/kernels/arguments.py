@@ -1,4 +1,4 @@
-"""From what a caller passes to the arrays that a kernel reads and writes, or to an error that names the mistake.
+"""Turns what a caller passes into the arrays that a kernel reads and writes, or raises an error that names the mistake.
 
 A kernel is compiled once per dtype. A read-only, misaligned or strided array is another type to Numba, for which the
 kernel would be compiled again. So every array is brought to one form: native, C-contiguous and aligned here, and

@@ -5,11 +5,11 @@ A line is 64 bytes. Rows of activations are padded to whole lines and weights ar
 
     W (n_in, n_out)  ->  panel 0: n_in rows of 32 float32   | panel 1: n_in rows of 32 | ... | the last: 16 or 32 wide
 
-All parameters of a network are one flat vector. For each layer it holds the panels of W, then the padded b, and then
-the padded gains if the layer is normalised (see `forward.normalised`). The vector of a network with normalised layers
-ends with a row of zeros. So the optimiser's state, a copy of the best weights, and a check that all are finite are one
-array operation each. All other numbers that belong to some rows are in one flat buffer. `Layout.layers` has a record
-of integers for each layer, which says where its numbers begin. Compiled code reads them as ``layers[layer].w_at``.
+All parameters of a network are one flat vector, so that copying them, or checking that all are finite, is one array
+operation. For each layer the vector holds the panels of W, then the padded b, and then the padded gains if the layer is
+normalised (see `forward.normalised`). The vector of a network with normalised layers ends with a row of zeros. What is
+computed for some rows (outputs, deltas and so on) is in one flat buffer. `Layout.layers` has a record of integers for
+each layer, which says where the layer's numbers begin. Compiled code reads it as ``layers[layer].w_at``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ def width(n: int, dtype: Any) -> int:
 def row_stride(n: int, dtype: Any) -> int:
     """The distance between rows of `n` numbers: whole lines, and no multiple of 4096 bytes.
 
-    Rows that far apart share one set of the first-level cache, and B2, which walks down the rows, thrashes it.
+    Numbers that lie a multiple of 4096 bytes apart share one set of the first-level cache. B2 walks down the rows, so
+    with such a distance its numbers would displace one another.
     """
     padded = width(n, dtype)
     return padded + line_elements(dtype) if padded * np.dtype(dtype).itemsize % 4096 == 0 else padded
@@ -104,7 +105,6 @@ _FIELDS = (
     "z_hat_at",  # what normalisation made of the sums, where it is kept for the way back
     "scale_at",  # and the factor that it used for each row
 )
-# One object for all arrays: Numba tells types of records apart by it.
 LAYER = np.dtype([(name, np.int64) for name in _FIELDS], align=True)
 
 
@@ -149,8 +149,8 @@ class Layout:
             self.n_params += width(max(self.sizes[1:-1]), self.dtype)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # A pickle may be older than some of the fields, than the array of records (it was a matrix, called `table`,
-        # with the activations in column 8), and than normalised layers.
+        # A pickle of an earlier version may lack `normalised` and some fields of the records, or have a matrix `table`
+        # instead of the records, with the activations in column 8. So everything but the activations is computed anew.
         Layout.__init__(self, state["sizes"], state["dtype"], state.get("normalised", False))
         self.layers["activation"] = state["layers"]["activation"] if "layers" in state else state["table"][:, 8]
 
@@ -171,12 +171,13 @@ class Layout:
     def workspace(
         self, rows: int, training: bool, slopes: bool = False, inputs: bool = True
     ) -> tuple[NDArray[np.void], int]:
-        """The layers in a buffer for `rows` rows of every layer's outputs, and the size of that buffer.
+        """The records of the layers for a buffer with `rows` rows of every layer's outputs, and the buffer's size.
 
-        For training, the buffer also holds the `inputs` (which a shuffle gathers), the deltas of every hidden layer,
-        and the transposed weights that B4 reads. The caller fills it with zeros and lets it begin on a line. Its first
-        row stays zero and is wide enough for any of these layers. With `slopes`, every hidden layer has room for the
-        derivatives of its activation, and a normalised layer also for ``z_hat`` and one factor for each row.
+        For training, the buffer also holds the deltas of every hidden layer, the transposed weights that B4 reads and,
+        with `inputs`, the inputs that a shuffle gathers. It then begins with a row that stays zero and is wide enough
+        for any of these layers. With `slopes`, every hidden layer has room for the derivatives of its activation, and
+        a normalised layer also for ``z_hat`` and one factor for each row. The caller must make the buffer of zeros, and
+        let it begin on a line.
         """
         layers = self.layers.copy()
         end = int(layers["stride"][0 if inputs else 1 :].max()) if training else 0
@@ -199,10 +200,11 @@ class Layout:
         return layers, end
 
     def columns(self, samples: int, training: bool) -> tuple[NDArray[np.void], int]:
-        """The layers in a buffer for `samples` side by side (see `forward_columns`), and the size of that buffer.
+        """The records of the layers for a buffer of samples side by side (see `forward_columns`), and its size.
 
-        The buffer begins with a line, which is zero for training. After each layer's units there is room for two rows.
-        In training the first of them is of ones; after the logits, `softmax_columns` uses both.
+        The buffer begins with a line, which must hold zeros in training. After the units of each layer there is room
+        for two more numbers of each sample. In training the first of them is 1, so that the gradients of biases are
+        sums like those of weights. After the logits, `softmax_columns` works in both.
         """
         layers = self.layers.copy()
         end = line_elements(self.dtype)

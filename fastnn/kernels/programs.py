@@ -54,7 +54,7 @@ KINDS = (
 
 
 class Trained(Protocol):
-    """What decides of a network (or an ensemble) how it is trained."""
+    """The properties of a network (or an ensemble) that decide how it is trained."""
 
     @property
     def layout(self) -> Layout: ...
@@ -80,17 +80,17 @@ class Options(Protocol):
 def fits_lanes(sizes: Sequence[int], dtype: Any) -> bool:
     """Whether a plain network of these sizes is trained with the samples in the lanes, and not by panels.
 
-    This fixes the order of sums, so it depends on nothing else. Every layer's weights must fit one panel. Measured in
-    float32, samples in the lanes against panels: 2-3-2 takes 0.53 times as long, 10-16-2 0.50 to 0.72, 16-16-16 0.73,
-    32-32-32 0.99, 64-10 1.22, 64-32-10 1.13 to 1.25, 784-10-10 2.07.
+    The answer decides the order of sums, so it depends on the sizes and the dtype alone: every layer must fit one
+    panel. Measured in float32, training with the samples in the lanes takes this many times as long as by panels: 2-3-2
+    takes 0.53, 10-16-2 0.50 to 0.72, 16-16-16 0.73, 32-32-32 0.99, 64-10 1.22, 64-32-10 1.13 to 1.25, 784-10-10 2.07.
     """
     return max(sizes) <= PANEL_LINES * line_elements(dtype)
 
 
 def kind_of(net: Trained, options: Options, sparse: bool) -> Kind:
-    """The kind of a training, from samples that are sparse or not.
+    """The kind of the training of a network with these options; `sparse` says whether its samples are sparse.
 
-    The kind fixes the order of sums. So it depends on nothing that may differ between machines.
+    The kind decides the order of sums. So it depends on nothing that may differ between machines.
     """
     plain = net.output == "softmax" and not STORED.intersection(net.activations) and not net.layout.normalised
     plain = plain and not (sparse or options.dropout or options.label_smoothing or options.clip_norm)

@@ -1,4 +1,4 @@
-"""From what a caller passes to the arrays that the kernels read, or to an error that says what is wrong."""
+"""Turns what a caller passes into the arrays that the kernels read, or raises an error that says what is wrong."""
 
 from __future__ import annotations
 

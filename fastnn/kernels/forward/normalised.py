@@ -41,7 +41,7 @@ def normalise(buffer: Array, start: int, n: int) -> float:
     for j in range(n):
         z[j] -= mean
     variance = line_dot(lines, lines) / units + dtype(EPSILON)
-    scale = np.sqrt(variance) / variance  # of a variance that overflows NaN, where 1 / sqrt would be 0
+    scale = np.sqrt(variance) / variance  # NaN if the variance overflows, whereas 1 / sqrt(variance) would be 0
     for j in range(n):
         z[j] *= scale
     return scale  # type: ignore[no-any-return]
@@ -56,7 +56,7 @@ def gain_and_shift(z_hat: Array, gain: Array, b: Array) -> None:
 
 @jit
 def score_normalised(net: Net, layer: int, buffer: Array, block: Any) -> None:
-    """Normalisation and F2 where the network scores."""
+    """Normalisation and F2 of a hidden layer when scoring."""
     layers = net.layers
     n, b, gain = layers[layer].n, layers[layer].b_at, layers[layer].gain_at
     for i in range(block.rows):

@@ -32,7 +32,7 @@ class Net(NamedTuple):
 
 @jit
 def score_layer(net: Net, layer: int, buffer: Array, block: Any) -> None:
-    """F2 where the network scores, in the first rows of the buffer."""
+    """F2 of a hidden layer when scoring, in the first rows of the buffer."""
     start = net.layers[layer].a_at
     activate_any(net.layers[layer].activation, buffer[start : start + block.rows * net.layers[layer].stride])
 
@@ -69,7 +69,7 @@ def product(net: Net, layer: int, inputs: Left, buffer: Array, block: Any) -> No
 
 
 def _product(net: Net, layer: int, inputs: Any, buffer: Array, block: Any) -> None:
-    """Stand for F1 in the template below, and the next function for F2 of a hidden layer."""
+    """A placeholder for F1, and the next function for a hidden layer's F2: `instance` replaces both in the template."""
 
 
 def _hidden(net: Net, layer: int, buffer: Array, block: Any) -> None: ...
@@ -95,7 +95,7 @@ def forward_rows(
 
 
 def _activate(code: int, a: Array) -> None:
-    """Stand for F2 in the template below, and the next function for what happens between tiles."""
+    """A placeholder for F2, and the next function for work between tiles: `instance` replaces both in the template."""
 
 
 def _between(other: Any, number: int) -> None: ...

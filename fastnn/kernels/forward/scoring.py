@@ -97,7 +97,7 @@ PLAIN_ROWS = Inputs(plain_rows, non_finite_rows, product)
 
 
 def _inputs(args: Predict, first: int) -> Any:
-    """Stand, with the next two, for bodies in the template below."""
+    """A placeholder, like the next two functions: `instance` replaces them by bodies in the template below."""
 
 
 def _non_finite(args: Predict, first: int, rows: int) -> int:

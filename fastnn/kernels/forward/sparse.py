@@ -147,7 +147,8 @@ def transpose_sparse(rows: SparseRows, n_rows: int, first: int, last: int, out: 
     for k in range(counts.size):
         end += counts[k]
         starts[k] = end
-    # From the last row to the first: each entry goes before those that are there, and at last starts are starts.
+    # So far `starts` holds the ends. Going from the last row to the first, each entry is put before those that are
+    # there already, so that `starts` holds the beginnings at last.
     for i in range(n_rows - 1, -1, -1):
         entries = entries_of(rows, i)
         stop = entries.start + entries.n

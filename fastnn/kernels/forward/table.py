@@ -48,7 +48,7 @@ MOST_SINGLES = 32
 
 
 class Columns(NamedTuple):
-    """Rows of a table as kernels read them, column by column, and what they find. All arrays are flat.
+    """Rows of a table as kernels read them, column by column, and what the kernels find. All arrays are flat.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Columns(NamedTuple):
     singles : tuple of `MOST_SINGLES` read-only arrays of float32
         The values of the other columns, from row `first` on.
     offsets : array of int64
-        How many numbers after the first of them each of `singles` begins in memory.
+        The distance in memory, in numbers, from the beginning of the first of `singles` to that of each.
     columns : array of `COLUMN`
     non_finite : array of int64, shape (parts, n_columns)
         The kernel adds the number of values whose input isn't finite.
@@ -81,8 +81,8 @@ class Columns(NamedTuple):
 def standardise(values: Array, column: Any, out: Array) -> bool:
     """``out = (x - centre) * factor``, and ``fill`` where x is NaN; returns whether all results are finite.
 
-    The largest result, by its bits read as an integer, tells. A row of 30 columns through 30-3 takes 12 ns in this way,
-    and 15 with a count.
+    For that, the results' absolute values are compared by their bits, read as integers. A row of 30 columns through
+    30-3 takes 12 ns in this way, and 15 ns if the results that aren't finite are counted.
     """
     centre, factor, fill = column.centre, column.factor, column.fill
     dtype = out.dtype.type
@@ -250,7 +250,8 @@ def score_table_rows(args: TableScoring, part: int, parts: int) -> None:
         n = min(BLOCK, last - start)
         wide = (n + line - 1) // line * line
         encode_block(args.rows, part, Block(start, n), inputs, wide)
-        # It happens between the tiles, since the first-level cache waits for few lines at once: 53 ns a row, not 56.
+        # The next block is prefetched between the tiles, since the first-level cache can wait for few lines at once. A
+        # row takes 53 ns in this way, and otherwise 56.
         ahead = Ahead(args.rows.singles[0], args.rows.offsets, args.rows.first + start + BLOCK, at_once)
         _forward(Net(args.params, layers), memory, wide, ahead)
         softmax_columns(outputs, wide, n_out)

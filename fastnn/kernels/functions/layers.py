@@ -32,9 +32,10 @@ def affine_rows(args: Product, part: int, parts: int) -> None:
 
 _affine = kernel(affine_rows)
 
-# A matrix that stays in L2 is read where it lies: 256x784x128 in float32 takes 200 µs instead of 212. A larger one
-# would be read from L3 or, with its rows 4 KB apart, out of few of L2's lines: float64 1024x784x512 takes 10.7 ms,
-# packed 6.9. For few rows packing takes longer than the product: 8 rows by 784x512 in float32 take 50 µs, packed 113.
+# A matrix W that stays in L2 is read where it lies: 256x784x128 in float32 takes 200 µs, and 212 with W packed. A
+# larger W is packed. Otherwise it would be read from L3, and rows that lie 4 KB apart would share few of L2's lines:
+# 1024x784x512 in float64 takes 10.7 ms, and 6.9 with W packed. For few rows, packing takes longer than the product: 8
+# rows by 784x512 in float32 take 50 µs, and 113 with W packed.
 PLAIN_BYTES = 512 << 10
 PLAIN_ROWS = 32
 

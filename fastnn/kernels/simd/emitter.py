@@ -138,9 +138,10 @@ class Emitter:
         return self.accumulate("sparse.sum", n, start, term)
 
     def dots(self, left: list[Any], right: list[Any], n_lines: Any) -> list[list[Any]]:
-        """The lane sums of left[r] * right[c] over at least one line, each a list of vectors, c faster than r.
+        """The sums of left[r] * right[c] over `n_lines` lines (at least one), lane by lane, for each r and c.
 
-        Without `right`, the lane sums of left[r].
+        Each sum is a list of vectors, which together are a line. They come in the order of r and, for each r, of c.
+        Without `right`, they are the sums of left[r].
         """
         n_vectors = self.vectors_per_line
 

@@ -202,7 +202,7 @@ def sparse_tile(typingctx: Any, out: Any, entries: Any, right: Any, apart: Any, 
         One row of 1 line, or of whole panels (at most ``ROW_PANELS``) that begin `stride` elements apart.
     entries : Entries
     right : Right
-        The first panel, or rows of anything else.
+        The first panel. Its rows may also be parts of longer rows; the field `stride` is the distance between them.
     apart : int64
         The distance in elements from one panel's beginning to the next one's.
     init : Init
