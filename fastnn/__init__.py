@@ -14,6 +14,7 @@ from fastnn.runtime import launch as _launch  # noqa: F401
 from fastnn.runtime.forks import late
 
 if TYPE_CHECKING:
+    from fastnn import callbacks as callbacks
     from fastnn import kernels
     from fastnn.estimators.classifier import MLPClassifier
     from fastnn.estimators.regressor import MLPRegressor
@@ -38,6 +39,8 @@ __all__ = [
     "kernels",
     "train",
 ]
+# Modules that can be used as attributes of the package, without an import of their own.
+_MODULES = ("callbacks", "kernels")
 _HOMES = {
     "Ensemble": "fastnn.network.ensemble",
     "History": "fastnn.training.trainer",
@@ -51,9 +54,13 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES and name != "kernels":
+    if name not in _HOMES and name not in _MODULES:
         raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
     # A fork waits for the end of a late import: its child couldn't finish what another thread has begun.
-    found = late(lambda: import_module(_HOMES.get(name, "fastnn.kernels")))()
-    value = globals()[name] = found if name == "kernels" else getattr(found, name)
+    module = late(import_module)(_HOMES.get(name, f"fastnn.{name}"))
+    value = globals()[name] = module if name in _MODULES else getattr(module, name)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -28,6 +28,7 @@ FORMER_NAMES = {
     "fastnn.ensemble": "fastnn.network.ensemble",
     "fastnn.samples": "fastnn.network.samples",
     "fastnn.modelfile": "fastnn.files.modelfile",
+    "fastnn.kernels.elementary": "fastnn.kernels.equations.elementary",
     "fastnn.pipeline.schema": "fastnn.pipeline.columns.schema",
     "fastnn.pipeline.labels": "fastnn.pipeline.columns.labels",
     # `preprocess` also held the classes that are in `learnt` now, and `encoding` imports them.

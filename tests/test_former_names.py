@@ -5,18 +5,20 @@ import pickle
 from child import run
 
 from fastnn.former_names import FORMER_NAMES
+from fastnn.network.samples import Samples
+from fastnn.pipeline.columns.drift import ColumnDrift
 from fastnn.training.trainer import TrainOptions
 
 
-def test_each_former_name_gives_the_classes_of_today() -> None:
+def test_each_former_name_gives_what_is_in_the_module_today() -> None:
     code = """
     import importlib, json, sys
     import fastnn
     for former, today in json.loads(sys.argv[1]).items():
         old, new = importlib.import_module(former), importlib.import_module(today)
-        classes = [name for name, value in vars(new).items() if isinstance(value, type) and value.__module__ == today]
-        assert classes, today
-        assert all(getattr(old, name) is getattr(new, name) for name in classes), former
+        names = [name for name, value in vars(new).items() if getattr(value, "__module__", "") == today]
+        assert names, today
+        assert all(getattr(old, name) is getattr(new, name) for name in names), former
         assert new.__spec__.name == new.__name__ == today
     """
     import json
@@ -38,3 +40,16 @@ def test_the_learnt_columns_are_found_by_the_name_of_their_former_module() -> No
     assert (CategoryColumn, NumberColumn) == (learnt.CategoryColumn, learnt.NumberColumn)
     """
     run(code, warnings="ignore")
+
+
+def test_pickles_of_samples_and_of_drift_load() -> None:
+    """As version 0.1 wrote them: an object of the class, and a dict of its attributes."""
+
+    def former(module: str, kind: str, **attributes: object) -> bytes:
+        new = b"ccopyreg\n__newobj__\n(c" + f"{module}\n{kind}\n".encode() + b"tR"
+        return new + pickle.dumps(attributes, protocol=0)[:-1] + b"b."
+
+    drift = pickle.loads(former("fastnn.pipeline.drift", "ColumnDrift", name="x", psi=0.25))
+    assert drift == ColumnDrift("x", 0.25)
+    samples = pickle.loads(former("fastnn.samples", "Samples", X=[[1.0]], y=[0], sample_weight=None))
+    assert samples == Samples([[1.0]], [0])

@@ -20,6 +20,10 @@ MOST_MODULES_OF_A_FOLDER = 12
 LONGER_FUNCTIONS: dict[str, str] = {
     "training/trainer.py:train": "Its signature and docstring name and describe 24 parameters; the code has 20 lines.",
 }
+# What takes more positional arguments, and why.
+MORE_ARGUMENTS: dict[str, str] = {
+    "network/network.py:create": "Callers may have passed all eight by position since version 0.1.",
+}
 
 each_file = pytest.mark.parametrize("name", FILES)
 
@@ -48,7 +52,8 @@ def test_functions_take_few_positional_arguments(name: str) -> None:
     for function in functions(name):
         positional = [*function.args.posonlyargs, *function.args.args]
         named = [argument.arg for argument in positional if argument.arg not in ("self", "cls")]
-        assert len(named) <= MOST_POSITIONAL_ARGUMENTS, f"{function.name} takes {named}: some of them belong together"
+        few = len(named) <= MOST_POSITIONAL_ARGUMENTS or f"{name}:{function.name}" in MORE_ARGUMENTS
+        assert few, f"{function.name} takes {named}: some of them belong together"
 
 
 def test_folders_hold_few_modules() -> None:

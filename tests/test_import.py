@@ -80,5 +80,15 @@ def test_public_names():
         fastnn.MLPTransformer  # noqa: B018
 
 
+def test_public_names_are_there_after_the_import_alone():
+    code = """
+    import fastnn
+    assert {*fastnn.__all__, "callbacks"} <= {*dir(fastnn)}
+    assert {*fastnn.kernels.__all__} <= {*dir(fastnn.kernels)}
+    assert fastnn.callbacks.ProgressBar
+    """
+    run(code)
+
+
 def test_the_version_is_the_distributions():
     assert version("fastnn-numba") == fastnn.__version__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -191,7 +191,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:
-        """Train for one epoch, going on from where the last call ended, as `MLPRegressor.partial_fit` does.
+        """Train for one epoch, going on from where the last call ended: solver, schedule, shuffle and all.
+
+        With `early_stopping` the network has the weights of the best epoch so far; training goes on from the last one.
 
         Parameters
         ----------
@@ -252,7 +254,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return to_sklearn(self)
 
     def predict(self, X: Any) -> Array:
-        """The most probable label of each sample; X as for `fit`.
+        """The most probable label of each sample.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -277,7 +283,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         return self._forward(X)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Logarithms of the class probabilities; X as for `fit`.
+        """Logarithms of the class probabilities.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -353,7 +363,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         )
         weight = of_classes[np.searchsorted(self.classes_, samples.y)]
         earlier = 1 if samples.sample_weight is None else samples.sample_weight
-        return samples._replace(sample_weight=weight * earlier)
+        return replace(samples, sample_weight=weight * earlier)
 
     def _strata(self, y: Array) -> Array | None:
         return y if y.ndim == 1 and len(self.classes_) <= 2 else None  # of more classes some may be rare

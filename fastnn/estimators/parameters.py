@@ -107,9 +107,13 @@ def auto_batch_size(n_samples: int | None) -> int:
     return 200 if n_samples is None else min(200, max(32, n_samples // 50), n_samples)
 
 
+# A warning is about the line that called into these packages; joblib runs the fits of scikit-learn's searches.
+_WITHIN = ("fastnn", "sklearn", "joblib")
+
+
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line of the caller's own code, however deep within fastnn and scikit-learn the reason is found."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in ("fastnn", "sklearn"):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _WITHIN:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

@@ -55,3 +55,7 @@ def __getattr__(name: str) -> Any:
         function = globals()[name] = _functions()[name]
         return function
     raise AttributeError(f"module 'fastnn.kernels' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

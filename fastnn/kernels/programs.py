@@ -5,7 +5,6 @@ docs/design.md has the table of the bodies that each program is made of.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -98,13 +97,9 @@ def kind_of(net: Trained, options: Options, sparse: bool) -> Kind:
     return Kind(lanes, not plain, sparse, net.layout.normalised, net.n_members > 1)
 
 
-@functools.cache
+@late
 def program(kind: Kind) -> Program:
     """The program that trains networks of a kind. Its modules are imported when the first of that kind is trained."""
-    return late(lambda: _program(kind))()
-
-
-def _program(kind: Kind) -> Program:
     if kind.members:
         from fastnn.kernels.epoch.members import of_members
 

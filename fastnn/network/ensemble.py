@@ -52,7 +52,7 @@ class Ensemble(Trainable):
         for net in members:
             if not isinstance(net, Network):
                 raise TypeError(f"the members must be networks, got {type(net).__name__}.")
-            if net.description() != first.description():
+            if isinstance(net, Ensemble) or net.description() != first.description():
                 raise ValueError(f"the members must differ in their weights only: {net} isn't like {first}.")
         self.members = [_copy(net) for net in members]
         like = self.members[0]
@@ -161,6 +161,10 @@ class Ensemble(Trainable):
 
     def __repr__(self) -> str:
         return f"Ensemble({self.n_members} of {self.members[0]})"
+
+
+# Code that asks ``isinstance(net, Network)`` means whatever can be trained and scored.
+Network.register(Ensemble)
 
 
 def _copy(net: Network) -> Network:

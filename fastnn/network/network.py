@@ -98,7 +98,6 @@ class Network(Trainable):
         classes: Any = None,
         feature_names: Sequence[str] | None = None,
         output: str = "softmax",
-        *,
         layer_norm: bool = False,
     ) -> Network:
         """A network with random weights: Glorot uniform, as in scikit-learn, drawn with ``Generator(PCG64(seed))``.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
-class Samples(NamedTuple):
+@dataclass(frozen=True)
+class Samples:
     """Samples as a caller gives them: `Network.checked` makes `Checked` samples of these.
 
     Parameters
@@ -46,11 +48,6 @@ class Checked(NamedTuple):
     X: Any
     y: Array
     sample_weight: Array
-
-    @property
-    def n_rows(self) -> int:
-        """The number of samples."""
-        return len(self.y)
 
 
 class Parts(ABC):

@@ -9,14 +9,16 @@ from __future__ import annotations
 import functools
 import importlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from fastnn.runtime.numba_private import compiler_lock
 
+Arguments = ParamSpec("Arguments")
 Found = TypeVar("Found")
 
 # Seconds that a fork waits for another thread's compiling: longer than any compiling takes, but not for ever, because
@@ -37,6 +39,11 @@ class _ForkGuard:
         # over before the fork.
         with suppress(BaseException):
             importlib.import_module("numpy.ma")
+        # The same goes for fastnn's own modules that another thread is importing.
+        for name in [name for name in sys.modules if name.startswith("fastnn.")]:
+            if getattr(getattr(sys.modules[name], "__spec__", None), "_initializing", False):
+                with suppress(BaseException):
+                    importlib.import_module(name)
         end = time.monotonic() + _LONGEST_WAIT
         while not self._held.here and time.monotonic() < end:
             # Python drops what is raised here, by Ctrl-C for instance, and forks in any case.
@@ -53,12 +60,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_guard.before, after_in_parent=_guard.after, after_in_child=_guard.after)
 
 
-def late(load: Callable[[], Found]) -> Callable[[], Found]:
-    """Make a function that imports what few need, and returns it: it runs once, and no process forks meanwhile."""
+def late(load: Callable[Arguments, Found]) -> Callable[Arguments, Found]:
+    """Wrap a function that imports what is rarely needed.
+
+    `load` runs once for the same arguments, and its result is kept. No process forks while it runs.
+    """
+    found: dict[tuple[Any, ...], Found] = {}
 
     @functools.wraps(load)
-    def alone() -> Found:
-        with compiler_lock:
-            return load()
+    def once(*args: Arguments.args, **keywords: Arguments.kwargs) -> Found:
+        assert not keywords
+        if args not in found:
+            with compiler_lock:
+                if args not in found:
+                    found[args] = load(*args, **keywords)
+        return found[args]
 
-    return functools.cache(alone)
+    return once

@@ -86,7 +86,7 @@ def _part_compiler() -> Any:
             try:
                 _need(self.state, "library")
                 library = Part(self.state.targetctx.codegen(), function.__qualname__)
-            except (AttributeError, KeyError):
+            except (AttributeError, KeyError, TypeError):
                 _do_without([_SLOW_COMPILE])
             else:
                 self.state.library = library
@@ -271,7 +271,9 @@ def region_options() -> dict[str, Any]:
 def part_options() -> dict[str, Any]:
     """The options of ``njit`` for what compiled code calls."""
     options, compiler = _found[_options], _found[_part_compiler]
-    return {} if options is None or compiler is None else {**options, "pipeline_class": compiler}
+    if options is None:
+        return {}
+    return options if compiler is None else {**options, "pipeline_class": compiler}
 
 
 @functools.cache
@@ -320,7 +322,7 @@ def entry_points(dispatcher: Any) -> list[tuple[Any, Any]]:
         return []
     try:
         return [(arguments, compiled.entry_point) for arguments, compiled in dispatcher.overloads.items()]
-    except AttributeError:
+    except (AttributeError, TypeError):
         _do_without(["each launch takes a microsecond longer"])
         return []
 
@@ -334,7 +336,7 @@ def native_address(dispatcher: Any, signature: tuple[Any, ...]) -> int:
     try:
         compiled = dispatcher.overloads[signature]
         return int(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name))
-    except (AttributeError, KeyError):
+    except (AttributeError, KeyError, TypeError):
         _do_without(["the parallel region is compiled in each process"])
 
     def call(first: int, second: int, third: int) -> None:
@@ -358,6 +360,11 @@ def has_mask_symbols() -> bool:
         return True
     _do_without(["the parallel region is compiled in each process"])
     return False
+
+
+def call_of(body: Any, typingctx: Any, args: tuple[Any, ...]) -> Any:
+    """In an intrinsic: the signature of a call of the function `body` with arguments of these types."""
+    return body.get_call_type(typingctx, args, {})
 
 
 def emit_call(context: Any, builder: Any, body: Any, call: Any, args: list[Any]) -> Any:

@@ -79,7 +79,7 @@ def _run_alone(body: Any, args: Any, region: int, n_threads: int) -> None:
 
 @intrinsic
 def _run_parts(typingctx: Any, body: Any, args: Any, region: Any, n_threads: Any) -> Any:
-    call = body.get_call_type(typingctx, (args, types.int64, types.int64), {})
+    call = numba_private.call_of(body, typingctx, (args, types.int64, types.int64))
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         # The function that the region calls: it unpacks the arguments.

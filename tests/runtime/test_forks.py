@@ -1,6 +1,7 @@
 """A fork waits for other threads that compile. (`test_hosts.py` tests forks of whole programs.)"""
 
 import time
+from pathlib import Path
 
 from fastnn.runtime import forks
 
@@ -44,3 +45,16 @@ def test_a_fork_that_waits_goes_on_waiting_when_interrupted(monkeypatch):
     assert lock.held == 1
     guard.after()
     assert lock.held == 0
+
+
+def test_nothing_is_cached_behind_a_lock_of_python():
+    """In Python 3.11 a `cached_property` has one lock, which a fork's child may find taken for ever."""
+    sources = [path.read_text() for path in Path(forks.__file__).parents[1].rglob("*.py")]
+    assert not any("import cached_property" in source or "@cached_property" in source for source in sources)
+
+
+def test_late_imports_run_once_for_each_argument():
+    calls = []
+    loaded = forks.late(lambda name: calls.append(name) or [name])
+    assert loaded("a") is loaded("a") and loaded("b") == ["b"]
+    assert calls == ["a", "b"]

@@ -263,6 +263,34 @@ thread.join()
 
 
 @forks
+@pytest.mark.parametrize("module", ["fastnn.kernels.layout", "fastnn.training.state"])
+def test_a_fork_while_another_thread_imports_a_part_of_the_package(module):
+    code = f"""
+import importlib, importlib.machinery, signal, sys, threading, time
+sys.path.insert(0, {str(TESTS)!r})
+import fastnn
+from hosts import forked
+importing = threading.Event()
+execute = importlib.machinery.SourceFileLoader.exec_module
+def slowly(loader, module):
+    if module.__name__ == {module!r}:
+        importing.set()
+        time.sleep(0.3)
+    execute(loader, module)
+importlib.machinery.SourceFileLoader.exec_module = slowly
+thread = threading.Thread(target=lambda: importlib.import_module("fastnn.warmup"))
+thread.start()
+assert importing.wait(30)
+def child():
+    signal.alarm(30)
+    return f"{{fastnn.Network.create([2, 2])}} {{fastnn.train.__name__}}"
+assert forked(child).endswith(" train")
+thread.join()
+"""
+    run(code, timeout=120)
+
+
+@forks
 @pytest.mark.parametrize(
     ("module", "work"),
     [

@@ -22,7 +22,7 @@ class Emitter:
 
     def __init__(self, context: Any, builder: Any, element: Any) -> None:
         self.builder = builder
-        self.element = context.get_data_type(element)
+        self.element = context.get_value_type(element)
         bits = element.bitwidth
         self.lanes = SHAPE.vector_bytes * 8 // bits
         self.vectors_per_line = LINE_BYTES // SHAPE.vector_bytes

@@ -9,7 +9,7 @@ distribution has moved a little, and above 0.25 it has moved far.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,8 @@ from fastnn.pipeline.columns.values import take
 _LEAST_SHARE = 1e-4
 
 
-class ColumnDrift(NamedTuple):
+@dataclass(frozen=True)
+class ColumnDrift:
     """How far a column's distribution has moved.
 
     Attributes

@@ -10,8 +10,7 @@ the column are zero.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,6 +41,17 @@ class Preprocessor:
     """The learnt columns of a schema, in its order. Together they make the rows that the network reads."""
 
     columns: tuple[LearntColumn, ...]
+    # Made at once: a `cached_property` has a lock in Python 3.11, which a fork's child may find taken for ever.
+    _layout: _Layout = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_layout", _Layout.of(self.columns))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"columns": self.columns}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(columns=state["columns"], _layout=_Layout.of(state["columns"]))
 
     @property
     def inputs(self) -> list[str]:
@@ -149,13 +159,6 @@ class Preprocessor:
             if bad is None and non_finite.any():
                 which = int(np.flatnonzero(non_finite.any(axis=0))[0])
                 raise self._too_large(which, columns[which], dtype)
-
-    @cached_property
-    def _layout(self) -> _Layout:
-        return _Layout.of(self.columns)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"columns": self.columns}  # without the cached layout
 
     def _too_large(self, which: int, values: Array, dtype: np.dtype[Any]) -> DataError:
         column = self.columns[which]

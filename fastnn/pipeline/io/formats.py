@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -164,6 +163,7 @@ class ArrowFile(File):
             self._fields = file.schema.names
             self._set_schema(file.schema)
             self._n_blocks = int(file.num_record_batches)
+        self._block_rows: list[int] | None = None
 
     def _open(self, included: list[int] | None = None) -> pa.RecordBatchFileReader:
         return pa.ipc.open_file(pa.OSFile(self.path), options=pa.ipc.IpcReadOptions(included_fields=included))
@@ -172,11 +172,13 @@ class ArrowFile(File):
     def n_blocks(self) -> int:
         return self._n_blocks
 
-    @cached_property
+    @property
     def block_rows(self) -> Sequence[int]:
-        # The format has no list of them, so the batches are opened with their first column alone.
-        with as_data_errors(self.name), self._open([0]) as file:
-            return [file.get_batch(i).num_rows for i in range(self._n_blocks)]
+        if self._block_rows is None:
+            # The format has no list of them, so the batches are opened with their first column alone.
+            with as_data_errors(self.name), self._open([0]) as file:
+                self._block_rows = [file.get_batch(i).num_rows for i in range(self._n_blocks)]
+        return self._block_rows
 
     def _read(self, names: list[str], blocks: Sequence[int]) -> Batches:
         own = self._own(names)
