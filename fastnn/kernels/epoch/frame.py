@@ -129,7 +129,10 @@ def account_batch(run: Run, number: int) -> bool:
 
 @jit
 def finish_batch(run: Run, number: int) -> bool:
-    """What comes after a batch: the last one of an epoch keeps the parameters. False if one of them isn't finite."""
+    """What comes after a batch: after the last batch of an epoch, the parameters and the solver's numbers are kept.
+
+    Returns False, and keeps nothing, if a parameter isn't finite then.
+    """
     batch = batch_of(run, number)
     if batch.first + batch.n < run.y.size:
         return True
@@ -144,7 +147,7 @@ def finish_batch(run: Run, number: int) -> bool:
     return True
 
 
-# Templates: `phases_of` puts the bodies, and the number of phases, in place of these.
+# Placeholders: `rows_phase` and `phases_of` put the bodies, and the number of phases, in their places in the templates.
 _PHASES = 1
 
 
@@ -185,7 +188,7 @@ def _later_phase(run: Run, phase: int, part: int, parts: int, worker: int) -> No
 
 
 def _begin(run: Run, phase: int) -> None:
-    # The transposed weights are derived from the others, and no earlier run is relied on to have left them.
+    # The transposed weights are made anew, since nothing is taken for granted that an earlier run may have left there.
     for layer in range(2, run.layers.size):
         transpose(run, layer, 0, run.layers[layer - 1].n)
     start_batch(run, phase // _PHASES)
@@ -235,7 +238,7 @@ def phases_of(
     later: Callable[..., None] = _later_phase,
     phases: int = 2,
 ) -> Bodies:
-    """The bodies of a program whose batches go through these phases; `name` becomes part of its kernel's."""
+    """The bodies of a program whose batches go through these phases. The name of its kernel begins with `name`."""
     chunk = instance(_chunk, name, _rows_phase=rows, _features_phase=features, _later_phase=later, _PHASES=phases)
     begin = instance(_begin, name, transpose=transpose, _PHASES=phases)
     between = instance(_between, name, start_batch=start_batch, _PHASES=phases)

@@ -72,7 +72,7 @@ def use_gradient(run: Run, here: slice, gradient: Array, clipped: bool) -> None:
 def weights_of_rows(run: Run, batch: Batch, inputs: Left, layer: int, part: int, parts: int, worker: int) -> None:
     """B2, with the penalty's gradient, for this part's features of a layer with these inputs.
 
-    Into `Run.grads` where gradients are clipped; otherwise U1 follows at once, while a tile is in L1.
+    If gradients are clipped, this one is put into `Run.grads`. Otherwise U1 follows at once, while a tile is in L1.
     """
     params, buffer, this = run.params, run.buffer, run.layers[layer]
     line, clipped = LINE_BYTES // params.itemsize, is_clipped(run)
@@ -109,7 +109,7 @@ def plain_weights(run: Run, batch: Batch, layer: int, part: int, parts: int, wor
 
 
 def _weights(run: Run, batch: Batch, layer: int, part: int, parts: int, worker: int) -> None:
-    """Stand, with the next, for bodies in the template below."""
+    """A placeholder, like the next function: `instance` replaces them by bodies in the template below."""
 
 
 def _bias_gradient(run: Run, batch: Batch, layer: int, gradient: Array) -> None: ...
@@ -190,7 +190,7 @@ def general(
     Parameters
     ----------
     name : str
-        The kernel's.
+        What the name of the kernel begins with.
     hidden : Hidden
     inputs : Inputs
     weights : ``weights(run, batch, layer, part, parts, worker)``
@@ -200,7 +200,8 @@ def general(
 
     def memory(layout: Layout, batch_size: int, n_threads: int) -> Memory:
         dtype = layout.dtype
-        # Sparse inputs are read where they are, and their gradients are kept for all panels at once.
+        # Sparse inputs are read where they are, so the buffer needs no room for inputs. The gradients of their weights
+        # are computed for all panels at once, so these need more scratch memory.
         layers, size = layout.workspace(batch_size, training=True, slopes=True, inputs=not sparse)
         block = ROWS * max(PANEL_LINES, int(layers["lines"][1]) if sparse else 0) * line_elements(dtype)
         biases = int((layers["end"] - layers["b_at"])[1:].max())

@@ -1,4 +1,4 @@
-"""Output layers that learn: the losses (F4) and the deltas (B1) of a batch's rows.
+"""Output layers during training: the losses (F4) and the deltas (B1) of a batch's rows.
 
     softmax   loss = -log p[y];                             delta = p - onehot(y)
               with smoothed labels, a target is ``1 - s`` of its class and ``s / n_classes`` of each
@@ -35,18 +35,19 @@ from fastnn.runtime.template import instance
 
 @jit
 def plain_labels(general: Any, columns: Array, wide: int, n_classes: int, losses: Array) -> None:
-    """The logit that the loss is made of is that of the sample's class."""
+    """Leave `losses` as they are: the loss of a plain label is made of the logit of the sample's class."""
 
 
 @jit
 def plain_delta(general: Any, columns: Array, wide: int, n_classes: int, targets: Array) -> None:
-    """B1 up to the mean's division."""
+    """B1 without its last step, the division by the batch's total weight."""
     output_delta_columns(columns, wide, n_classes, targets)
 
 
 @jit
 def smooth_labels(general: Any, columns: Array, wide: int, n_classes: int, losses: Array) -> None:
-    """Turn each logit of a sample's class into the mean of all logits by the smoothed label."""
+    """Replace each logit in `losses` by the mean of its sample's logits, weighted by the smoothed label."""
+    # The smoothed label is `every` for each class, and `own` more for the sample's class.
     dtype = columns.dtype.type
     every, own = dtype(general.label_smoothing / n_classes), dtype(1 - general.label_smoothing)
     for i in range(losses.size):
@@ -59,7 +60,7 @@ def smooth_labels(general: Any, columns: Array, wide: int, n_classes: int, losse
 
 @jit
 def smoothed_delta(general: Any, columns: Array, wide: int, n_classes: int, targets: Array) -> None:
-    """B1, up to the mean's division, with smoothed labels."""
+    """B1 with smoothed labels, without its last step, the division by the batch's total weight."""
     dtype = columns.dtype.type
     every, own = dtype(general.label_smoothing / n_classes), dtype(1 - general.label_smoothing)
     for j in range(n_classes):
@@ -70,7 +71,7 @@ def smoothed_delta(general: Any, columns: Array, wide: int, n_classes: int, targ
 
 
 def _labels(general: Any, columns: Array, wide: int, n_classes: int, losses: Array) -> None:
-    """Stand, with the next two, for bodies in the templates below."""
+    """A placeholder, like the next two functions: `instance` replaces them by bodies in the templates below."""
 
 
 def _delta(general: Any, columns: Array, wide: int, n_classes: int, targets: Array) -> None: ...
@@ -100,7 +101,8 @@ def _softmax_rows(run: Run, batch: Batch, first: int, rows: int, columns: Array)
     buffer, output = run.buffer, run.layers[run.layers.size - 1]
     start = output.a_at + first * output.stride
     logits = buffer[start : start + rows * output.stride]
-    # Well before they are read: vectors of numbers that were just written one by one come late.
+    # The targets are written one by one here, well before they are read: a read of a whole vector has to wait for such
+    # writes if it comes soon after them.
     take_targets(run, batch, first, run.targets[first : first + rows])
     to_columns(logits, output.stride, rows, output.n, columns)
     _softmax(run, batch, first, rows, columns, side_by_side(rows, buffer.itemsize))
@@ -108,15 +110,15 @@ def _softmax_rows(run: Run, batch: Batch, first: int, rows: int, columns: Array)
 
 
 def _of_columns(labels: Callable[..., None], delta: Callable[..., None]) -> Callable[..., None]:
-    # As source: a call hands over the whole run, which small networks notice.
+    # Inlined as source, because a call passes every field of the run: for small networks this takes a notable time.
     found: Callable[..., None] = inlined(instance(_softmax_columns, _labels=labels, _delta=delta))
     return found
 
 
 # F3, F4 and B1 of `rows` samples of the batch from `first` on, whose logits lie side by side: logit j of sample i is
-# ``columns[j * wide + i]``. `take_targets` comes some time before it.
+# ``columns[j * wide + i]``. The caller must have called `take_targets` for these samples, some time before.
 softmax_of_columns = _of_columns(plain_labels, plain_delta)
-# The same for logits that lie in the buffer's rows; `columns` is memory.
+# The same for samples whose logits lie in rows of the buffer; `columns` is memory to work in. It calls `take_targets`.
 softmax_of_rows = jit(instance(_softmax_rows, "plain", _softmax=softmax_of_columns))
 _smoothed_of_rows = jit(instance(_softmax_rows, "smoothed", _softmax=_of_columns(smooth_labels, smoothed_delta)))
 
@@ -156,7 +158,7 @@ def separate_outputs(run: Run, batch: Batch, first: int, rows: int) -> None:
 
 @jit
 def any_output(run: Run, batch: Batch, first: int, rows: int, columns: Array) -> None:
-    """The losses and the deltas of `rows` rows of the batch from `first` on, for any output; `columns` is memory."""
+    """F4 and B1 of `rows` rows of the batch from `first` on, for any kind of output; `columns` is memory to work in."""
     if run.general.output == SOFTMAX:
         _smoothed_of_rows(run, batch, first, rows, columns)
     else:

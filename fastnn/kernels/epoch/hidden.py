@@ -1,4 +1,4 @@
-"""Hidden layers that learn: F2 with or without stored slopes and dropout, and B4 down all layers."""
+"""Hidden layers during training: F2 with or without stored slopes and dropout, and B4 down all layers."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ WITH_SLOPES = Hidden(dropped_block, keep_slopes, stored_slope, bias_gradient)
 
 
 def _slope(run: Run, layer: int, here: slice, first: int) -> None:
-    """Stand for the second factor of B4 in the template below."""
+    """A placeholder for the second factor of B4, which `instance` puts into the template below."""
 
 
 def _backward_rows(run: Run, block: Any) -> None:

@@ -54,7 +54,7 @@ def block_samples(layers: NDArray[np.void], itemsize: int) -> int:
 
 @jit
 def nothing(other: int, number: int) -> None:
-    """Nothing happens between two tiles."""
+    """Do nothing: `forward_columns` calls this after each tile."""
 
 
 _forward = forward_columns(activate, nothing)
@@ -67,7 +67,8 @@ def backward_columns(net: Net, buffer: Array, wide: int, grads: Array) -> None:
     n_rows, n_columns = dot_shape(SHAPE.vector_bytes // buffer.itemsize)
     for layer in range(net.layers.size - 1, 0, -1):
         this, below = net.layers[layer], net.layers[layer - 1]
-        # Read once: what is stored in the loops might be these records, as far as the compiler knows.
+        # These fields are read before the loops. The compiler can't know that the stores in the loops leave the records
+        # as they are, and would read the fields again after each store.
         n_in, n_out, stride = below.n, this.n, this.lines * line
         w_at, below_at, delta_at, above_at = this.w_at, below.a_at, this.delta_at, below.delta_at
         # The row after the last feature is of ones, and the biases lie where one more row of W would.
@@ -148,7 +149,7 @@ def begin(run: Run, number: int) -> None:
 
 @jit
 def train_narrow_chunk(run: Run, number: int, group: int, groups: int, worker: int) -> None:
-    """The gradients of one group, block by block."""
+    """The sum of the gradients of one group of the batch's samples, which go through all layers block by block."""
     if run.numbers[0].total_weight == 0:
         return
     size = run.params.size

@@ -25,8 +25,8 @@ from fastnn.runtime.template import instance
 class Members(NamedTuple):
     """The phases `first` to `last` - 1 of each member, each phase in `chunks` chunks.
 
-    Every array of `run` that training changes holds those of all members, one after the other. The memory to work in
-    holds that of `workers` threads.
+    Every array of `run` that training changes holds the arrays of all members, one after the other. Every array of
+    memory to work in holds the memory of `workers` threads, one after the other.
     """
 
     run: Run
@@ -38,7 +38,7 @@ class Members(NamedTuple):
 
 
 def _member_of(run: Run, member: int, n_members: int, seed: np.uint64, worker: int, workers: int) -> Any:
-    """Stand, with the next two, for the bodies in the template below."""
+    """A placeholder, like the next two functions: `instance` replaces them by bodies in the template below."""
 
 
 def _begin(run: Run, phase: int) -> None: ...
@@ -72,7 +72,7 @@ def _of_sparse(transposed: Any, worker: int, workers: int) -> Any:
 
 
 def of_members(program: Program, sparse: bool) -> Program:
-    """The program that trains `Members` by another one, from sparse samples or from plain rows."""
+    """The program that trains each of `Members` as `program` trains one network; `sparse` is its kind of samples."""
     bodies = program.bodies
     run = member_of(_of_sparse if sparse else _none)
     parts = {"_begin": bodies.begin, "_work": work_of(bodies), "_member_of": run}

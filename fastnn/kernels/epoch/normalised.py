@@ -1,4 +1,4 @@
-"""Hidden layers that are normalised, where the network learns (see `forward.normalised` for the way forward).
+"""Hidden layers that are normalised, during training (see `forward.normalised` for the forward pass).
 
 With d = dloss/d(gain * z_hat + b), as B4 gives it for other layers, ``grad_gain = sum_i d * z_hat``,
 ``grad_b = sum_i d``, and the layer's delta, from which everything else follows as in other layers, is
@@ -24,7 +24,7 @@ from fastnn.runtime.compiler import jit
 
 @jit
 def keep_normalised(net: Net, layer: int, buffer: Array, block: DroppedBlock) -> None:
-    """The same, and dropout, where the network learns: `z_hat` and its factor are kept, and the slopes."""
+    """Normalisation, F2 and dropout of a hidden layer during training; keeps `z_hat`, its factors and the slopes."""
     layers = net.layers
     n, b, gain = layers[layer].n, layers[layer].b_at, layers[layer].gain_at
     for row in range(block.first, block.first + block.rows):
@@ -49,7 +49,8 @@ def normalised_slope(run: Run, layer: int, here: slice, first: int) -> None:
     delta = buffer[here]
     d, z_hat = buffer[slope : slope + delta.size], buffer[kept : kept + delta.size]
     gain, scales = run.params[g : g + n], buffer[layers[layer].scale_at + first :]
-    for i in range(delta.size):  # the padding, too, where slopes aren't 0 and deltas are
+    # In the padding, too: there the slopes aren't 0, but the deltas are, so `d` becomes 0.
+    for i in range(delta.size):
         d[i] *= delta[i]
     for i in range(delta.size // stride):
         row = slice(i * stride, i * stride + n)
@@ -78,7 +79,7 @@ def project(delta: Array, z_hat: Array, mean: float, along: float, scale: float)
 
 @jit
 def bias_and_gain_gradients(run: Run, batch: Batch, layer: int, gradient: Array) -> None:
-    """B3, and after it, of a hidden layer, `grad_gain`."""
+    """B3; for a hidden layer, the first half of `gradient` is B3, and the second half is `grad_gain`."""
     layers, half = run.layers, gradient.size // 2
     if layer == layers.size - 1:
         bias_gradient(run, batch, layer, gradient)

@@ -30,7 +30,7 @@ _SGD = CODES["sgd"]
 
 
 class Ahead(NamedTuple):
-    """Inputs that the next batch will read: `rows` of its rows from `first` on, each in so many pieces."""
+    """Inputs to prefetch for the next batch: `rows` of its rows, from place `first` on, each in `pieces` pieces."""
 
     first: int
     rows: int

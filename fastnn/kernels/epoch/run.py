@@ -23,7 +23,7 @@ NUMBERS = np.dtype([(name, np.float64) for name in (*_NUMBERS, "total_weight", "
 
 
 class General(NamedTuple):
-    """What the general program needs to know besides.
+    """What the general programs need to know besides the other fields of a `Run`.
 
     Parameters
     ----------
@@ -77,7 +77,8 @@ class Run(NamedTuple):
     scratch: Array
     scratch_size: int
     # A loss and a class for each row of a batch; a sum of squares for each of the `n_squares` blocks of weights and,
-    # where gradients may be clipped, for each block of the gradient; a loss for each epoch that a call may have.
+    # where gradients may be clipped, for each block of the gradient. The losses of epochs are a ring: epoch e, counted
+    # from the run's first, is at place ``e % epoch_losses.size``, and a call has no more epochs than there are places.
     losses: Array
     targets: Array
     squares: NDArray[np.float64]
@@ -93,7 +94,8 @@ class Run(NamedTuple):
     team: NDArray[np.int64]
 
 
-# Arrays can't be returned from a compiled function without reference counts. So these two are taken in as source.
+# Kernels are compiled without reference counts, so no compiled function can return an array. `share_of` and what
+# `member_of` makes return arrays, so they are inlined into their callers as source.
 inlined: Any = numba.njit(inline="always")
 
 
@@ -105,7 +107,7 @@ def share_of(array: Array, number: int, n: int) -> Array:
 
 
 def _transposed_of(transposed: Any, worker: int, workers: int) -> Any:
-    """Stand for one worker's share of `Run.transposed` in the template below."""
+    """A placeholder for one worker's share of `Run.transposed`, which `instance` puts into the template below."""
 
 
 def _member_of(run: Run, member: int, n_members: int, seed: np.uint64, worker: int, workers: int) -> Run:
@@ -161,7 +163,7 @@ class Memory(NamedTuple):
     scratch_size: int
 
     def times(self, n: int) -> Memory:
-        """As much for each of `n` threads that work by themselves, whose shares begin on a line."""
+        """This much memory for each of `n` threads that work by themselves. Each thread's share begins on a line."""
         buffer, grads, scratch = (several(part, n) for part in (self.buffer, self.grads, self.scratch))
         return self._replace(buffer=buffer, grads=grads, scratch=scratch)
 

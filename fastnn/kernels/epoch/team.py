@@ -52,7 +52,7 @@ def fetch_add(typingctx: Any, array: Any, index: Any, value: Any) -> Any:
 
 @intrinsic  # type: ignore[untyped-decorator]
 def load_acquire(typingctx: Any, array: Any, index: Any) -> Any:
-    """``array[index]`` (int64). Everything that its writer wrote before it can be read after this."""
+    """``array[index]`` (int64). Whatever the thread that stored this number wrote earlier can be read afterwards."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.load_atomic(_pointer(context, builder, signature.args[0], args[0], args[1]), "acquire", 8)
@@ -141,8 +141,8 @@ class Bodies(NamedTuple):
 def phased(bodies: Bodies) -> Kernel:
     """The kernel of work that is done in `Phases`.
 
-    When it returns, ``team[REACHED]`` is the number of the phase that comes next. It is `last`, or less if `between`
-    ended the work early.
+    When it returns, ``team[REACHED]`` is `last` or, if `between` ended the work early, the number of the phase after
+    which it did so.
     """
     entry = instance(_entry, bodies.chunk.__name__, _begin=bodies.begin, _work=work_of(bodies))
     return Kernel(bodies.chunk.__name__, keep_on_disk(jit_entry(entry)))
@@ -154,7 +154,7 @@ def work_of(bodies: Bodies) -> Any:
 
 
 def _begin(run: Any, phase: int) -> None:
-    """Stand, with the next two, for the bodies in the templates below."""
+    """A placeholder, like the next two functions: `instance` replaces them by bodies in the templates below."""
 
 
 def _chunk(run: Any, phase: int, part: int, parts: int, worker: int) -> None: ...

@@ -65,7 +65,7 @@ class Step(NamedTuple):
     ----------
     rates : Rates
     kept : float
-        The factor by which AdamW's step multiplies a weight before it adds to it; 1 without decay.
+        The factor by which AdamW multiplies a weight before the step is added to it; 1 without weight decay.
     penalty : float
         The factor of a weight in the gradient of the L2 penalty.
     """
@@ -91,7 +91,7 @@ def step_of(numbers: Any, params: Array) -> Step:
 
 @jit
 def sum_of_squares(values: Array, block: int, stripes: Array) -> float:
-    """``sum values**2`` over block number `block` of the values; `stripes` is memory."""
+    """``sum values**2`` over block number `block` of the values; `stripes` is memory to work in."""
     stripes[:] = 0
     for start in range(block * SQUARES_BLOCK, min((block + 1) * SQUARES_BLOCK, values.size), SQUARES_STRIPES):
         v = values[start : start + SQUARES_STRIPES]
