@@ -51,7 +51,7 @@ def built(build: Callable[..., Net], tensors: Mapping[str, Array], described: Ma
 
 
 def _arguments(tensors: Mapping[str, Array], described: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `Network`; what is missing or forged is any of the errors that `built` catches."""
+    """The arguments of `Network`; raises one of the errors that `built` catches if a part is missing or forged."""
     normalised = described.get("layer_norm", False)
     if not isinstance(normalised, bool):
         raise ModelFileError(f"the file's layer_norm must be true or false, not {normalised!r}.")

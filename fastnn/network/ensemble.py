@@ -137,7 +137,7 @@ class Ensemble(Trainable):
         n_members, sizes = description.get("n_members"), description.get("sizes")
         names = names_of(len(sizes) - 1 if isinstance(sizes, list) else 0, description.get("layer_norm") is True)
         n_arrays = sum(len(each) for each in names.values())
-        # So that forged numbers are refused before as many networks are made.
+        # A forged number of members is refused here, before that many networks are made.
         if not is_whole(n_members, least=1) or len(tensors) != n_members * n_arrays or not tensors:
             raise ModelFileError(f"the file's arrays aren't those of {n_members} networks.")
         alone = {**description, "kind": NETWORK}
@@ -168,7 +168,7 @@ Network.register(Ensemble)
 
 
 def _copy(net: Network) -> Network:
-    """A network of its own with the same parameters."""
+    """A copy of a network, with parameters of its own."""
     return Network(
         net.weights, net.biases, net.activation, net.classes, net.feature_names, net.output, net.gains or None
     )

@@ -42,11 +42,11 @@ def jit_parallel(function: Function) -> Function:
 def inline(function: Function) -> Function:
     """Compile a function together with each function that calls it, under the caller's options.
 
-    This is Numba's ``register_jitable`` with a type.
+    This is Numba's ``register_jitable`` with type annotations.
     """
     return cast(Function, extending.register_jitable(function))
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a function that writes its own machine code: Numba's ``intrinsic`` with a type."""
+    """Make an intrinsic of a function that writes LLVM code: Numba's ``intrinsic`` with type annotations."""
     return cast(Callable[..., Any], extending.intrinsic(function))

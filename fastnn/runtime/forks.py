@@ -35,8 +35,8 @@ class _ForkGuard:
 
     def before(self) -> None:
         self._held.here = False
-        # Numba or fastnn imports this module at the first question whether an array is masked. The import has to be
-        # over before the fork.
+        # Numba and fastnn import `numpy.ma` when they first ask whether an array is masked. Another thread may be doing
+        # that, and its import has to be over before the fork.
         with suppress(BaseException):
             importlib.import_module("numpy.ma")
         # The same goes for fastnn's own modules that another thread is importing.

@@ -58,8 +58,8 @@ def pace(operations: float, regions: int, total: float, parts: int, n_threads: i
 def sharing(work: object) -> Iterator[None]:
     """Within the context, `work` is one of the trainings that share the process's threads.
 
-    A grid search in threads has several. On two processors, two trainings of two threads each took 1.1 times as long as
-    two of one thread, and so did one of two threads beside one of one.
+    A grid search in threads runs several trainings at once. On two processors, two trainings with two threads each took
+    1.1 times as long as two trainings with one thread each. So did a training with two threads beside one with one.
     """
     process.sharing.add(work)
     try:

@@ -305,7 +305,7 @@ def test_no_arguments_show_the_help(capsys):
         ("a,y\n1,p\n2,p\n", [], "one class only"),
         ("a,b\n1,p\n2,q\n", [], "no column 'y'"),
         ("a,y\n1,p\n2,\n", [], "missing in 1 row"),
-        ("a,y\n1,0.5\n2,1.5\n", [], "isn't whole numbers"),
+        ("a,y\n1,0.5\n2,1.5\n", [], "aren't whole"),
         ("a,y\ninf,p\n2,q\n", [], "'a' holds an infinite value"),
         ("a,a,y\n1,1,p\n2,2,q\n", [], "More than one column is called 'a'"),
         ("y\np\nq\n", [], "no column to learn from"),

@@ -118,7 +118,7 @@ def _refuse_missing(name: str, n_missing: int, n_rows: int) -> None:
 
 
 def _comparable(name: str, labels: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Labels of which none is missing as large_string, int64 or bool."""
+    """The labels, none of which may be missing, as an array of large_string, int64 or bool."""
     type_ = labels.type.value_type if pa.types.is_dictionary(labels.type) else labels.type
     if is_text(type_):
         return labels.cast(pa.large_string())
@@ -132,4 +132,4 @@ def _comparable(name: str, labels: pa.ChunkedArray) -> pa.ChunkedArray:
     except pa.ArrowInvalid:
         if pa.types.is_integer(type_):
             raise DataError(f"The target {name!r} has labels above {2**63 - 1}, the largest int64.") from None
-        raise DataError(f"The target {name!r} isn't whole numbers, so they can't be classes ({type_}).") from None
+        raise DataError(f"The target {name!r} ({type_}) has values that can't be classes: they aren't whole.") from None

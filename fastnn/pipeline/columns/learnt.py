@@ -204,7 +204,7 @@ def _read_column(entry: Mapping[str, Any], parts: Mapping[str, _Reader]) -> Lear
         if not isinstance(categories, list) or not all(isinstance(each, str) and each for each in categories):
             raise TypeError(f"the categories of {name!r} aren't a list of words")
         if not categories or len(set(categories)) < len(categories) or not isinstance(other, bool):
-            raise ValueError(f"the categories of {name!r} are none, repeat, or lack the mark for other categories")
+            raise ValueError(f"{name!r} has no categories, or one twice, or no word on whether others share an input")
         shares = parts["shares"].take(len(categories) + 2)
         column = CategoryColumn(name, indicator, shares, tuple(categories), other)
     elif kind in ("number", "date", "boolean"):

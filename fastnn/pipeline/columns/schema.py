@@ -168,9 +168,9 @@ def _column(field: pa.Field, options: ColumnOptions) -> Column:
     kind = options.kind or _KINDS[family][0]
     assert kind != "ignore"
     value_type = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
-    named = family != "number" or pa.types.is_integer(value_type)  # a float such as 0.1 + 0.2 names nothing
+    named = family != "number" or pa.types.is_integer(value_type)  # floats such as 0.1 + 0.2 can't name categories
     if kind not in _KINDS[family] or (kind == "category" and not named):
-        raise DataError(f"Column {field.name!r} is {field.type}, which can't be a {kind}.")
+        raise DataError(f"Column {field.name!r} has the type {field.type}, which can't be used as a {kind}.")
     try:
         options.check_kind(kind)
     except ValueError as error:

@@ -26,9 +26,9 @@ from fastnn.pipeline.columns.values import chunks, numbers_of, texts_of
 
 # A column with more categories is more likely an identifier or free text.
 MOST_CATEGORIES = 255
-# With more distinct values than this it certainly is: a million strings take 170 MB.
+# A column with more distinct values than this is refused as an identifier: to count a million strings takes 170 MB.
 MOST_COUNTED = 1_000_000
-# The number of rows in each batch that training learns from. The bits of the statistics depend on it.
+# The number of rows by which `TableStatistics` is updated in a training. The bits of the statistics depend on it.
 BLOCK_ROWS = 65_536
 
 Float64 = NDArray[np.float64]

@@ -15,8 +15,8 @@ from fastnn.kernels.arrays import Array, borrow, give_back
 from fastnn.kernels.simd.shape import LINE_BYTES
 from fastnn.pipeline.columns.arrow import strings_to_arrow, to_arrow, to_numpy
 
-# Types that are converted to numbers directly. Integers with nulls become float64, and integers without become float64
-# in a chunk: the nearest one if they are larger than 2**53.
+# Types that `to_numpy` alone converts to numbers. Integers become float64, at the latest when they are copied into a
+# chunk. An integer above 2**53 becomes the nearest float64.
 _PLAIN = {
     type_.id for type_ in (pa.float16(), pa.float32(), pa.float64(), pa.int8(), pa.int16(), pa.int32(), pa.int64())
 }

@@ -38,7 +38,7 @@ class File(Source):
     path : str
         The file's path.
     partition : mapping of str to pyarrow.Scalar
-        The columns from the folders' names, each with its one value. They replace columns in the file of the same name.
+        The columns from the folders' names, each with its one value. They replace the file's columns of the same names.
     """
 
     def __init__(self, path: str, partition: Mapping[str, pa.Scalar]) -> None:

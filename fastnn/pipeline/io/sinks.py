@@ -79,7 +79,8 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
 
         def encode(waiting: Iterator[pa.RecordBatch]) -> None:
             try:
-                # A separate descriptor with its own buffer: `file` doesn't write what a full disk leaves in it.
+                # A separate descriptor with its own buffer. What a full disk can't take stays in this buffer, not in
+                # that of `file`, which would write it once more when it is closed.
                 with open(os.dup(file.fileno()), "wb") as out:
                     _encode(format_, out, schema, waiting)
             except OSError as error:

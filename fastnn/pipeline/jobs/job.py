@@ -165,10 +165,10 @@ class Job:
         try:
             manifest = json.loads(task.manifest.read_bytes())
             scored = Scored(**manifest.pop("scored"))
-            is_whole = task.out.stat().st_size == scored.bytes
+            complete = task.out.stat().st_size == scored.bytes
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return scored if is_whole and manifest == json.loads(json.dumps(self._identity(task))) else None
+        return scored if complete and manifest == json.loads(json.dumps(self._identity(task))) else None
 
     def record(self, task: Task, scored: Scored) -> None:
         """Write the manifest of a task whose output has just been written."""
@@ -178,7 +178,7 @@ class Job:
 
     def _open(self, data: Sequence[str], format_: str) -> tuple[Source, dict[str, pa.DataType], pa.Schema]:
         """The rows of some files, the types of the columns that are text there, and the result's columns."""
-        # From CSV to CSV a kept column is carried as it is spelled: an id of 007 stays one.
+        # From CSV to CSV, a kept column is copied as it is spelled: an id of 007 stays 007.
         spelled = set(self.options.keep) - set(self.model.schema.names()) if format_ == "csv" else set()
         source, spelt = open_for(self.model.schema, data, spelled)
         return source, spelt, self._columns.schema(parsed_schema(source.schema, spelt))

@@ -36,8 +36,8 @@ from fastnn.training.stopping import VALIDATION_LOSS, Stopping
 from fastnn.training.trainer import Trainer
 from fastnn.training.validation import Validation
 
-# The network's inputs may take this many bytes in memory; if they take more, one buffer takes this many. Three buffers
-# may be there at once: one is filled, one waits, and one is learnt from.
+# If the network's inputs would take more than `_MEMORY_BYTES`, they are made in buffers of `_BUFFER_BYTES` each. Three
+# buffers may be there at once: one is filled, one waits, and one is learnt from.
 _MEMORY_BYTES = 512 << 20
 _BUFFER_BYTES = 128 << 20
 # This many rows tell the accuracy to 0.1 %: more of them would measure neither loss nor accuracy much better.
@@ -90,7 +90,8 @@ class Training:
         n = min(self.options.batch_size, self.n_train)
         some = Checked(np.zeros((n, net.n_features), net.dtype), np.zeros(n, np.int64), np.empty(0, net.dtype))
         if self.validation is not None:
-            net.predict_proba(self.validation.X)  # before a step, whose size is the user's and may be too large
+            # Scoring comes before training, since a step of the size that the user chose may make the weights overflow.
+            net.predict_proba(self.validation.X)
         list(Trainer(net, self.options).epochs(some, 1))
 
     def run(self, report: Callable[[Epoch], object] | None = None, checkpoint: Checkpoint | None = None) -> Trained:
