@@ -47,7 +47,7 @@ def kernel(body: Callable[[Any, int, int], None]) -> Kernel:
 
 
 def _body(args: Any, part: int, parts: int) -> None:
-    """Stands for the block body in the template below."""
+    """A placeholder for the block body, which `instance` puts into the template below."""
 
 
 def _entry(args: Any, region: int, n_threads: int) -> None:

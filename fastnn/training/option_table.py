@@ -326,8 +326,8 @@ def accepted(interface: Interface, name: str) -> tuple[Accepted, ...]:
     return use.accepts or found.accepts
 
 
-# What `checked` needs of each option: its checks, and a text for the messages if None is accepted, too. It is found once.
-# This saves 120 of the 570 calls of functions that a short training takes.
+# What `checked` needs of each option: its checks, and a text for the messages if None is accepted, too. It is found
+# once, which saves 120 of the 570 calls of functions that a short training takes.
 _accepted_by_train: dict[str, tuple[Any, str]] = {
     name: (accepted(TRAIN, name)[0], " or None" if NONE in accepted(TRAIN, name) else "") for name in options_of(TRAIN)
 }

@@ -48,7 +48,7 @@ class Samples(NamedTuple):
 
 
 def _block(args: Samples, columns: Array, first: int, n: int) -> None:
-    """Stands for what is done with the `n` samples from `first` on, in the template below."""
+    """A placeholder for the work on the `n` samples from `first` on, which `instance` puts into the template below."""
 
 
 def _by_columns(args: Samples, part: int, parts: int) -> None:
