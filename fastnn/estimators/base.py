@@ -145,8 +145,6 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
     ) -> Self:
         """Train for one epoch, going on from where the last call ended: solver, schedule, shuffle and all.
 
-        With `early_stopping` the network has the weights of the best epoch so far; training goes on from the last one.
-
         Parameters
         ----------
         X, y, sample_weight, X_val, y_val, sample_weight_val
@@ -316,6 +314,21 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
             )
         return training, held_out
 
+    def predict(self, X: Any) -> Array:
+        """The most probable label of each sample, or the values of a regression.
+
+        Parameters
+        ----------
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        y : ndarray of the shape that the y of `fit` had
+            A classifier's labels; a matrix of 0 and 1 if a sample may have several labels. A regressor's values, of the
+            network's dtype.
+        """
+        return self._predicted(self._forward(X))
+
     def _forward(self, X: Any) -> Array:
         """The network's outputs for X. scikit-learn validates X unless X is a plain array of the network's dtype."""
         check_is_fitted(self, "network_")
@@ -362,6 +375,10 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
 
     def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
         """The validated samples. With `known`, a classifier's y may hold only labels that are in `classes_`."""
+        raise NotImplementedError
+
+    def _predicted(self, outputs: Array) -> Array:
+        """What `predict` returns for these outputs of the network."""
         raise NotImplementedError
 
     def _outputs(self) -> dict[str, Any]:

@@ -83,7 +83,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Whether the momentum of ``solver="sgd"`` is Nesterov's.
     early_stopping : bool or "auto", default="auto"
         Whether to stop when `scoring` on held-out samples no longer improves, and to keep the best epoch's weights.
-        "auto" does so in `fit` with a validation set or at least 300 samples, and never in `partial_fit`.
+        "auto" does so in `fit` with a validation set or at least 300 samples, and never in `partial_fit`. After a call
+        of `partial_fit` with early stopping, the network has the weights of the best epoch so far. The next call goes
+        on from those of the last epoch.
     validation_fraction : float, default=0.1
         The share of the samples that is held out for validation. It matters to `early_stopping` only, and not if `fit`
         is given a validation set.
@@ -191,14 +193,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:
-        """Train for one epoch, going on from where the last call ended: solver, schedule, shuffle and all.
+        """Train for one epoch. The first call names all classes; a later call goes on from where the last one ended.
 
-        With `early_stopping` the network has the weights of the best epoch so far; training goes on from the last one.
+        What goes on is everything: the solver, the schedule and the shuffle. The other parameters are those of `fit`.
 
         Parameters
         ----------
-        X, y, sample_weight, X_val, y_val, sample_weight_val
-            As for `fit`.
         classes : array_like of shape (n_classes,), optional
             All labels that any call's y may hold; needed in the first call.
 
@@ -252,21 +252,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         from fastnn.estimators.interchange import to_sklearn
 
         return to_sklearn(self)
-
-    def predict(self, X: Any) -> Array:
-        """The most probable label of each sample.
-
-        Parameters
-        ----------
-        X : array_like or sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-        """
-        p = self.predict_proba(X)
-        labels: Array = (p > 0.5).astype(np.int64) if self._multilabel() else self.classes_[p.argmax(axis=1)]
-        return labels
 
     def predict_proba(self, X: Any) -> Array:
         """Class probabilities (F1, F2, F3).
@@ -330,6 +315,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 f"Previously got {self.classes_}, `y` has {labels}"
             )
         return Samples(X, y, sample_weight)
+
+    def _predicted(self, outputs: Array) -> Array:
+        labels: Array = (
+            (outputs > 0.5).astype(np.int64) if self._multilabel() else self.classes_[outputs.argmax(axis=1)]
+        )
+        return labels
 
     def _outputs(self) -> dict[str, Any]:
         output = "logistic" if self._labels_a_sample == 2 else "softmax"

@@ -50,21 +50,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     _default_scoring = "r2"
 
-    def predict(self, X: Any) -> Array:
-        """The values of each sample.
-
-        Parameters
-        ----------
-        X : array_like or sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs), of the network's dtype
-            One-dimensional where the y of `fit` was.
-        """
-        values = self._forward(X)
-        return values.reshape(-1) if self._y_ndim == 1 else values
-
     def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
         """Checked samples, with a column of values for each output."""
         refuse_unusable(X)
@@ -93,3 +78,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     def _outputs(self) -> dict[str, Any]:
         return {"n_outputs": self._n_values, "output": "identity"}
+
+    def _predicted(self, outputs: Array) -> Array:
+        return outputs.reshape(-1) if self._y_ndim == 1 else outputs

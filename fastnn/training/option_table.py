@@ -231,7 +231,9 @@ OPTIONS: dict[str, Option] = {
         (Flag(), Choice(("auto",))),
         "Whether to stop when `scoring` on held-out samples no longer improves, and to keep the best epoch's weights.",
         _estimators("auto"),
-        '"auto" does so in `fit` with a validation set or at least 300 samples, and never in `partial_fit`.',
+        '"auto" does so in `fit` with a validation set or at least 300 samples, and never in `partial_fit`. '
+        "After a call of `partial_fit` with early stopping, the network has the weights of the best epoch so far. The "
+        "next call goes on from those of the last epoch.",
     ),
     "validation_fraction": option(
         _FRACTION,

@@ -33,3 +33,16 @@ def described(function: Function) -> Function:
         description = "\n".join([before + out + kind + _OUT, *following])
     function.__doc__ = description if "\nRaises\n" in description else description + _RAISES
     return function
+
+
+def takes_what(other: Callable[..., Any]) -> Callable[[Function], Function]:
+    """`described`, for a function that takes what `other` takes: the section "Parameters" is that of `other`."""
+
+    def decorate(function: Function) -> Function:
+        if function.__doc__ and other.__doc__:
+            summary, returns = inspect.cleandoc(function.__doc__).split("\n\nReturns\n")
+            parameters = other.__doc__[other.__doc__.index("\n\nParameters\n") : other.__doc__.index("\n\nReturns\n")]
+            function.__doc__ = f"{summary}{parameters}\n\nReturns\n{returns}{_RAISES}"
+        return function
+
+    return decorate

@@ -9,7 +9,7 @@ from fastnn.kernels.arguments import check_shape, deliver, destination, operand
 from fastnn.kernels.arrays import Array, borrow, copy, flat, give_back
 from fastnn.kernels.equations.activation import CODES, activate
 from fastnn.kernels.functions.blocks import Product, multiply_block, packed, product_of
-from fastnn.kernels.functions.described import described
+from fastnn.kernels.functions.described import described, takes_what
 from fastnn.kernels.simd.shape import LINE_BYTES, ROWS
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.launch import kernel, launch, share
@@ -66,16 +66,9 @@ def linear(X: Array, W: Array, b: Array, out: Array | None = None) -> Array:
     return _layer(X, W, b, out, "identity")
 
 
-@described
+@takes_what(linear)
 def linear_tanh(X: Array, W: Array, b: Array, out: Array | None = None) -> Array:
     """Layer with tanh (F1 and F2): ``a = tanh(X @ W + b)``, with tanh taken while the rows are in cache.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, n_in), float32 or float64
-    W : ndarray of shape (n_in, n_out), same dtype
-    b : ndarray of shape (n_out,), same dtype
-    out : ndarray of shape (n, n_out), same dtype, optional
 
     Returns
     -------

@@ -26,15 +26,7 @@ _LEAST_SHARE = 1e-4
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """How far a column's distribution has moved.
-
-    Attributes
-    ----------
-    name : str
-        The column's name.
-    psi : float
-        The population stability index, at least 0.
-    """
+    """How far the distribution of column `name` has moved: `psi`, its population stability index, is at least 0."""
 
     name: str
     psi: float
