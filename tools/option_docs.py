@@ -39,7 +39,10 @@ def entry(interface: Interface, name: str, indent: str) -> list[str]:
     text = " ".join(filter(None, (use.summary or option.summary, option.details, use.note)))
     code_in_one_piece = re.sub("``.*?``", lambda code: code[0].replace(" ", "\0"), text)
     wrapped = textwrap.wrap(code_in_one_piece, 116 - len(indent), break_long_words=False, break_on_hyphens=False)
-    return [f"{indent}{name} : {words}", *(f"{indent}    {line}".replace("\0", " ") for line in wrapped)]
+    # As in scikit-learn, a backslash at a line's end continues a type that is too long for one line.
+    head = textwrap.wrap(f"{name} : {words}", 118 - len(indent), subsequent_indent="        ", break_on_hyphens=False)
+    first, *rest = f" \\\n{indent}".join(head).split("\n")
+    return [f"{indent}{first}", *rest, *(f"{indent}    {line}".replace("\0", " ") for line in wrapped)]
 
 
 def section(lines: list[str], interface: Interface, names: list[str], indent: str) -> list[str]:

@@ -185,7 +185,7 @@ def test_10097_an_activation_for_each_layer(activation, tmp_path):
     with pytest.raises(ValueError, match="activation has 1 names, but the network has 2 hidden layers"):
         small(hidden_layer_sizes=(16, 8), activation=("relu",)).fit(X, y)
     with pytest.raises(ValueError, match="activation must be one of"):
-        small(activation=("softplus",)).fit(X, y)
+        small(activation=("unknown",)).fit(X, y)
 
 
 def test_7407_dropout():
