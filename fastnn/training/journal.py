@@ -12,6 +12,7 @@ from fastnn.files.modelfile import ModelFileError
 from fastnn.kernels.equations import solver as solvers
 from fastnn.network.samples import Checked, Parts
 from fastnn.training.checkpoint import Checkpoint, Progress, differing, fingerprint
+from fastnn.training.options import TrainOptions
 from fastnn.training.state import Snapshot, TrainingState
 from fastnn.training.stopping import Stopping
 
@@ -73,6 +74,9 @@ class Journal:
         if self.state.net.params.tobytes() == progress.vectors.get("params", _NONE).tobytes():
             # The training was interrupted in this process, and the network is where it was then.
             self._identity["initial weights"] = progress.identity.get("initial weights")
+        if isinstance(options := progress.identity.get("options"), dict):
+            # A checkpoint of an earlier version lacks newer options: its training had their defaults.
+            progress.identity["options"] = asdict(TrainOptions()) | options
         difference = differing(progress.identity, self._identity)
         if difference is None and progress.numbers.get("losses", _NONE).size > n_epochs:
             difference = f"more epochs than the {n_epochs} asked for"

@@ -1,5 +1,6 @@
 """A training that goes on from a checkpoint ends in the bytes of one that never stopped."""
 
+import re
 import signal
 import warnings
 
@@ -288,3 +289,23 @@ def test_without_a_random_state_the_files_seed_goes_on(tmp_path):
     first = fit(tmp_path / "c", random_state=None, max_iter=5)
     second = fit(tmp_path / "c", random_state=None)
     assert second.loss_curve_[:5] == first.loss_curve_ and second.n_iter_ == 12
+
+
+def test_a_checkpoint_that_lacks_a_newer_option_goes_on(tmp_path, monkeypatch):
+    """Its training had the option's default."""
+    save = Checkpoint.save
+
+    def without_dropout(self, net, progress):
+        progress.identity["options"].pop("dropout", None)
+        save(self, net, progress)
+
+    file, whole, stopped = tmp_path / "c", Network.create(SIZES["by panels"]), Network.create(SIZES["by panels"])
+    train(whole, X, y, epochs=4)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", without_dropout)
+        train(stopped, X, y, epochs=4, checkpoint=file, callbacks=[lambda epoch: epoch.number == 2])
+    with pytest.raises(ModelFileError, match=re.escape("dropout 0.0 (here 0.5)")):
+        train(Network.create(SIZES["by panels"]), X, y, epochs=4, checkpoint=file, dropout=0.5)
+    resumed = Network.create(SIZES["by panels"])
+    assert len(train(resumed, X, y, epochs=4, checkpoint=file).loss_curve) == 4
+    assert resumed.params.tobytes() == whole.params.tobytes() != stopped.params.tobytes()

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import make_constraint
 
 from fastnn import MLPClassifier, MLPRegressor, cli, train
 from fastnn.pipeline import Plan
-from fastnn.training.option import Choice, Whole
+from fastnn.training.option import Choice, Flag, Real, Whole
 from fastnn.training.option_table import (
     CLASSIFIER,
     COMMAND_LINE,
@@ -64,6 +64,25 @@ def test_signatures_have_the_tables_names_and_defaults(interface, found):
     assert {name: type(value) for name, value in found.items()} == {
         name: type(value) for name, value in expected.items()
     }
+
+
+@pytest.mark.parametrize("interface", ESTIMATORS, ids=["MLPClassifier", "MLPRegressor"])
+def test_estimators_hand_every_option_on(interface):
+    names = {id(option): name for name, (option, _) in options_of(TRAIN).items()}
+    for name, (option, use) in options_of(interface).items():
+        if names.get(id(option)) not in defaults_of_fields(TrainOptions) or name == "random_state":
+            continue
+        others = {
+            Flag: [not use.default],
+            Whole: [7],
+            Real: [0.25],
+            Choice: [*getattr(option.accepts[0], "values", "")],
+        }
+        other = next(value for value in others[type(option.accepts[0])] if value != use.default)
+        # Weight decay is AdamW's alone.
+        settings = {"solver": "adamw", name: other} if name == "weight_decay" else {name: other}
+        options = ESTIMATORS[interface](**settings)._options(0, 1000)
+        assert getattr(options, names[id(option)]) == other, name
 
 
 def test_train_options_are_the_keywords_of_train():
