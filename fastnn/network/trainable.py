@@ -127,8 +127,8 @@ class Trainable(ABC):
     def predict(self, X: Any, *, n_threads: int | None = None) -> Array:
         """The most probable class of each row: its label, or its index if the network has no labels.
 
-        With logistic outputs: which labels are more probable than not. Of a regression: its values. The parameters and
-        errors are those of `predict_proba`.
+        If the outputs are logistic, the result says which labels are more probable than not. The result of a regression
+        is its values. The parameters and errors are those of `predict_proba`.
 
         Returns
         -------

@@ -78,7 +78,7 @@ def relax(typingctx: Any) -> Any:
     x86 = platform.machine() in ("x86_64", "AMD64")
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        # By LLVM's names for `pause` and `yield`: Numba has no parser of assembly.
+        # The processor's `pause` or `yield`, by LLVM's name for it, since Numba has no parser of assembly.
         name, operands = ("llvm.x86.sse2.pause", []) if x86 else ("llvm.aarch64.hint", [ir.IntType(32)(1)])
         if x86 or platform.machine() in ("aarch64", "arm64"):
             function = ir.FunctionType(ir.VoidType(), [operand.type for operand in operands])
