@@ -46,6 +46,11 @@ def cross_entropy(z: Array, y: Array) -> Any:
     return losses(z, y).mean()
 
 
+def poisson_losses(z: Array, y: Array) -> Array:
+    """Half of the Poisson distribution's deviance of each sample, where the outputs are ``exp(z)``."""
+    return (np.exp(z) - y + y * (np.log(np.where(y > 0, y, 1)) - z)).sum(axis=1)
+
+
 def output_delta(p: Array, y: Array) -> Array:
     """B1."""
     return (p - (np.arange(p.shape[1]) == y[:, np.newaxis])) / len(p)

@@ -259,7 +259,7 @@ def test_what_can_not_be_rows_is_refused_in_words(name):
     assert net.params.tobytes() == before
 
 
-@pytest.mark.parametrize("output", ["softmax", "logistic", "identity"])
+@pytest.mark.parametrize("output", ["softmax", "logistic", "identity", "exp"])
 def test_outputs_that_overflow_are_an_error_and_no_nan(output):
     net = Network([np.full((2, 2), 1e28, np.float32)], [np.zeros(2, np.float32)], output=output)
     rows = np.full((100, 2), 1e30, np.float32)

@@ -45,6 +45,7 @@ EXTRAS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "several activations": ({"activation": ["gelu", "tanh", "leaky_relu"]}, {}),
     "several labels": ({"output": "logistic"}, {"label_smoothing": 0.1}),
     "values": ({"output": "identity"}, {"step_size": 0.01, "batch_size": 37}),
+    "counts": ({"output": "exp"}, {"step_size": 0.01, "batch_size": 37, "clip_norm": 1.0}),
     "everything": (
         {"activation": ["silu", "logistic", "gelu"]},
         {**SOLVERS["adamw"], "dropout": 0.2, "label_smoothing": 0.2, "clip_norm": 0.5, "alpha": 1e-3},
@@ -71,8 +72,9 @@ def samples(n: int, n_features: int, n_outputs: int, output: str = "softmax", dt
     rng = np.random.default_rng([n, n_features])
     X = rng.uniform(-2, 2, (n, n_features)) * (rng.random((n, n_features)) < 0.67)
     scores = X @ rng.uniform(-1, 1, (n_features, n_outputs)) + rng.uniform(-1, 1, (n, n_outputs))
-    y = {"softmax": scores.argmax(axis=1), "logistic": (scores > 0).astype(int), "identity": scores}[output]
-    return X.astype(dtype), y
+    targets = {"softmax": scores.argmax(axis=1), "logistic": (scores > 0).astype(int), "identity": scores}
+    targets["exp"] = np.abs(scores).round()
+    return X.astype(dtype), targets[output]
 
 
 def network(sizes: list[int], members: int = 0, **options: Any) -> fastnn.Network:
@@ -90,7 +92,7 @@ def trained(
     X = scipy.sparse.csr_matrix(X) if sparse else X
     history = fastnn.train(model, X, y, **{"epochs": 3, "batch_size": 101, "seed": 3, **options})
     scores = model.outputs(X, n_threads=options.get("n_threads"))
-    labels = [] if model.output == "identity" else model.predict(X)
+    labels = [] if model.output in ("identity", "exp") else model.predict(X)
     return {
         "weights": parameters(model),
         "losses": history.loss_curve,

@@ -41,7 +41,7 @@ def write(
         The number of networks.
     activations : sequence of str
         The activation of each hidden layer.
-    output : {"softmax", "logistic", "identity"}
+    output : {"softmax", "logistic", "identity", "exp"}
     classes : ndarray of shape (n_classes,), or None
     """
     onnx = _onnx()
@@ -140,7 +140,9 @@ class _Graph:
     def outputs(self, output: str, logits: list[str], n_classes: int, classes: Array | None) -> list[Any]:
         """Add the nodes from each member's logits to the graph's outputs, and return the outputs' descriptions."""
         describe, rows = self.onnx.helper.make_tensor_value_info, "n"
-        if output == "identity":
+        if output == "exp":
+            logits = [self.node("Exp", [z]) for z in logits]
+        if output in ("identity", "exp"):
             return [describe(self.mean(logits, "values"), self.kind, [rows, n_classes])]
         if output == "logistic":
             p = self.mean([self.node("Sigmoid", [z]) for z in logits], "probabilities")

@@ -14,7 +14,7 @@ Array = NDArray[Any]
 
 
 class SumsOverflowError(ValueError):
-    """Weights and inputs are finite, but sums of their products aren't."""
+    """Weights and inputs are finite, but outputs aren't."""
 
 
 def as_rows(X: Any, n_features: int) -> Array:
@@ -139,7 +139,7 @@ def finite_rows(X: Array, dtype: np.dtype[Any]) -> Array:
 def refuse_non_finite(X: Array, dtype: np.dtype[Any]) -> NoReturn:
     """Raise the ValueError for rows of which some numbers, or the network's outputs, aren't finite in `dtype`."""
     if np.isfinite(contiguous(X, dtype)).all():
-        raise SumsOverflowError(f"X is so large that the network's sums overflow {dtype}: standardise X.")
+        raise SumsOverflowError(f"X is so large that the network's outputs overflow {dtype}: standardise X.")
     if X.dtype.kind != "f" or np.isfinite(X).all():
         raise ValueError(f"X holds values too large for {dtype}: scale them, or use a float64 network.")
     raise ValueError("X holds NaN or infinity: remove or impute such values first.")
@@ -183,10 +183,11 @@ def as_class_indices(y: Any, n_rows: int, n_classes: int, classes: Array | None)
     return indices.astype(np.int64)
 
 
-def as_targets(y: Any, shape: tuple[int, int], dtype: np.dtype[Any], shares: bool) -> Array:
+def as_targets(y: Any, shape: tuple[int, int], dtype: np.dtype[Any], output: str) -> Array:
     """The outputs' targets as a C-contiguous array of this shape; `y` may be one-dimensional if there is one output.
 
-    Raises a ValueError if `y` has another shape, a number isn't finite or, with `shares`, isn't from 0 to 1.
+    Raises a ValueError if `y` has another shape, a number isn't finite, or a number isn't one that the output can be:
+    from 0 to 1 if it is logistic, and at least 0 if it is exp.
     """
     with np.errstate(over="ignore", invalid="ignore"):
         targets = np.array(y, dtype, order="C")
@@ -196,8 +197,10 @@ def as_targets(y: Any, shape: tuple[int, int], dtype: np.dtype[Any], shares: boo
         raise ValueError(f"y must have shape {shape}, a number for each row and output, got {targets.shape}.")
     if not np.isfinite(targets).all():
         raise ValueError(f"y holds NaN, infinity, or values too large for {dtype}.")
-    if shares and targets.size and (targets.min() < 0 or targets.max() > 1):
+    if output == "logistic" and targets.size and (targets.min() < 0 or targets.max() > 1):
         raise ValueError(f"y must hold 0 or 1 for each label, got {targets.min()} to {targets.max()}.")
+    if output == "exp" and targets.size and targets.min() < 0:
+        raise ValueError(f"y must hold numbers of at least 0 for the Poisson loss, got {targets.min()}.")
     return targets
 
 

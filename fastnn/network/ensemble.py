@@ -16,7 +16,7 @@ from fastnn.kernels.layout import aligned_zeros
 from fastnn.network.conversion import SumsOverflowError
 from fastnn.network.description import names_of
 from fastnn.network.network import Network
-from fastnn.network.trainable import Trainable
+from fastnn.network.trainable import VALUES, Trainable
 
 Array = NDArray[Any]
 
@@ -107,7 +107,7 @@ class Ensemble(Trainable):
         with np.errstate(over="ignore"):
             for net in self.members[1:]:
                 total += net.outputs(X, n_threads=n_threads)
-        if self.output == "identity" and not np.isfinite(total).all():
+        if self.output in VALUES and not np.isfinite(total).all():
             raise SumsOverflowError(f"the sum of the members' values overflows {self.dtype}: scale y, or use float64.")
         total /= self.dtype.type(self.n_members)
         return total

@@ -35,9 +35,9 @@ class Network(Trainable):
         The label of each output: integers, strings, booleans or floats. By default labels are class indices.
     feature_names : sequence of str, optional
         The name of each input.
-    output : {"softmax", "logistic", "identity"}
+    output : {"softmax", "logistic", "identity", "exp"}
         The last layer's activation: softmax where each sample has one class of several, logistic where a sample may
-        have any number of labels, identity for a regression.
+        have any number of labels, identity for a regression, exp for a regression of counts (Poisson regression).
     gains : sequence of ndarray of shape (n_out,), optional
         The gains of each hidden layer. With gains the hidden layers are normalised before their activation f (layer
         normalisation): the output of a layer is ``f(gain * (z - mean(z)) / sqrt(var(z) + 1e-5) + b)`` with

@@ -32,7 +32,7 @@ class Scoring:
     ----------
     layout : Layout
         Where the network's parameters lie.
-    output : {"softmax", "logistic", "identity"}
+    output : {"softmax", "logistic", "identity", "exp"}
         The last layer's activation.
     """
 

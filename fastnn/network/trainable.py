@@ -26,6 +26,9 @@ from fastnn.network.samples import Checked, Samples
 
 Array = NDArray[Any]
 
+# The outputs of regressions: values, and not probabilities.
+VALUES = frozenset({"identity", "exp"})
+
 
 class Trainable(ABC):
     """A network, or several that are trained at once: a vector of parameters, what they mean, and their outputs.
@@ -36,7 +39,7 @@ class Trainable(ABC):
         Where the parameters of one network lie.
     activation : str or tuple of str
         The hidden layers' activation, or that of each.
-    output : {"softmax", "logistic", "identity"}
+    output : {"softmax", "logistic", "identity", "exp"}
         The last layer's activation.
     classes : ndarray of shape (n_classes,), or None
         The label of each output.
@@ -106,7 +109,7 @@ class Trainable(ABC):
         ValueError
             If the shape of `X` doesn't fit, a value isn't finite in the network's dtype, or this is a regression.
         """
-        if self.output == "identity":
+        if self.output in VALUES:
             raise ValueError("a regression has no probabilities: call predict.")
         return self.outputs(X, n_threads=n_threads)
 
@@ -135,7 +138,7 @@ class Trainable(ABC):
         labels : ndarray of shape (n,)
             Where the output isn't softmax: ndarray of shape (n, n_outputs), of 0 and 1 or of the network's dtype.
         """
-        if self.output == "identity":
+        if self.output in VALUES:
             return self.outputs(X, n_threads=n_threads)
         if self.output == "logistic":
             chosen: Array = (self.outputs(X, n_threads=n_threads) > 0.5).astype(np.int64)
@@ -165,7 +168,7 @@ class Trainable(ABC):
         if self.output == "softmax":
             y: Array = as_class_indices(samples.y, n_rows, self.n_classes, self.classes)
         else:
-            y = as_targets(samples.y, (n_rows, self.n_classes), self.dtype, self.output == "logistic")
+            y = as_targets(samples.y, (n_rows, self.n_classes), self.dtype, self.output)
         return Checked(X, y, as_weights(samples.sample_weight, n_rows, self.dtype))
 
     def save(self, path: str | os.PathLike[str]) -> None:

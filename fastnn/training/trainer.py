@@ -168,7 +168,7 @@ class Trainer(TrainingState):
             verdict = stopping.judge(self.net, loss)
         except SumsOverflowError as error:
             raise TrainingDivergedError(
-                f"training diverged in epoch {number}: on the held-out samples, sums of inputs times weights overflow. "
+                f"training diverged in epoch {number}: on the held-out samples, the network's outputs overflow. "
                 "Standardise X, or lower the step size."
             ) from error
         self.step_size = stopping.schedule.after_epoch(self.step_size, self.samples_seen, self.epochs_done)

@@ -59,9 +59,7 @@ class Validation:
         elif net.output == "softmax":
             self.targets = as_class_indices(samples.y, n_rows, net.n_classes, net.classes)
         else:
-            self.targets = as_targets(
-                samples.y, (n_rows, net.n_classes), np.dtype(np.float64), net.output == "logistic"
-            )
+            self.targets = as_targets(samples.y, (n_rows, net.n_classes), np.dtype(np.float64), net.output)
         # Converted once: `outputs` would convert rows of another dtype again after each epoch.
         converted = isinstance(samples, Checked) or is_sparse(self.X)
         self._rows = self.X if converted else finite_rows(as_rows(self.X, net.n_features), net.dtype)
@@ -89,15 +87,27 @@ def _of_labels(p: Array, targets: Array, weight: Array | None) -> tuple[float, f
 
 def _of_values(values: Array, targets: Array, weight: Array | None) -> tuple[float, float]:
     squares = (values - targets) ** 2
+    return _average(squares.sum(axis=1) / 2, weight), _r2(squares, targets, weight)
+
+
+def _of_counts(means: Array, targets: Array, weight: Array | None) -> tuple[float, float]:
+    # A mean that is 0, since exp can underflow, counts as the least normal number: otherwise one sample whose count
+    # isn't 0 would make the loss infinite.
+    mu = np.maximum(means, np.finfo(means.dtype).tiny).astype(np.float64)
+    losses = mu - targets + targets * np.log(np.where(targets > 0, targets, mu) / mu)
+    return _average(losses.sum(axis=1), weight), _r2((means - targets) ** 2, targets, weight)
+
+
+def _r2(squares: Array, targets: Array, weight: Array | None) -> float:
     spread = (targets - np.average(targets, axis=0, weights=weight)) ** 2
     left, whole = np.average(squares, axis=0, weights=weight), np.average(spread, axis=0, weights=weight)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Where all targets are equal, R² is 1 if the outputs equal them and 0 otherwise, as scikit-learn's r2_score.
         r2 = np.where(whole > 0, 1 - left / whole, np.where(left > 0, 0.0, 1.0))
-    return _average(squares.sum(axis=1) / 2, weight), float(r2.mean())
+    return float(r2.mean())
 
 
-_MEASURES = {"softmax": _of_classes, "logistic": _of_labels, "identity": _of_values}
+_MEASURES = {"softmax": _of_classes, "logistic": _of_labels, "identity": _of_values, "exp": _of_counts}
 
 
 def _average(values: Array, weight: Array | None) -> float:

@@ -27,13 +27,13 @@ def run(path, rows):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", [*CODES, ("silu", "relu")], ids=str)
-@pytest.mark.parametrize("output", ["softmax", "logistic", "identity"])
+@pytest.mark.parametrize("output", ["softmax", "logistic", "identity", "exp"])
 def test_onnx_runtime_gives_the_same(tmp_path, dtype, activation, output):
     net = Network.create([7, 9, 11, 4], activation, seed=1, dtype=dtype, output=output)
     net.to_onnx(tmp_path / "net.onnx")
     rows = X.astype(dtype)
     found = run(tmp_path / "net.onnx", rows)
-    if output == "identity":
+    if output in ("identity", "exp"):
         np.testing.assert_allclose(found["values"], net.predict(rows), atol=2e-6)
         return
     assert np.abs(found["probabilities"] - net.predict_proba(rows)).max() <= 1e-6
@@ -62,12 +62,12 @@ def test_normalised_layers(tmp_path, dtype, activation, kind):
         np.testing.assert_array_equal(found["label"], net.predict(rows))
 
 
-@pytest.mark.parametrize("output", ["softmax", "logistic", "identity"])
+@pytest.mark.parametrize("output", ["softmax", "logistic", "identity", "exp"])
 def test_an_ensemble_is_one_graph_of_its_members_mean(tmp_path, output):
     net = Ensemble.create(3, [7, 9, 4], "gelu", seed=1, output=output)
     net.to_onnx(tmp_path / "net.onnx")
     found = run(tmp_path / "net.onnx", X.astype(np.float32))
-    if output == "identity":
+    if output in ("identity", "exp"):
         np.testing.assert_allclose(found["values"], net.predict(X), atol=2e-6)
         return
     assert np.abs(found["probabilities"] - net.predict_proba(X)).max() <= 1e-6

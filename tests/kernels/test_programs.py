@@ -26,6 +26,7 @@ GENERAL = Kind(general=True)
         (NARROW, {"activation": "gelu"}, {}, False, GENERAL),
         (WIDE, {"output": "logistic"}, {}, False, GENERAL),
         (WIDE, {"output": "identity"}, {}, False, GENERAL),
+        (NARROW, {"output": "exp"}, {}, False, GENERAL),
         (NARROW, {}, {}, True, Kind(general=True, sparse=True)),
         (NARROW, {"layer_norm": True}, {}, False, Kind(general=True, normalised=True)),
         (WIDE, {"layer_norm": True}, {}, True, Kind(general=True, sparse=True, normalised=True)),

@@ -15,6 +15,7 @@ NETWORKS = {
     "activations": {"activation": ["relu", "silu"]},
     "normalised": {"layer_norm": True, "dtype": "float64"},
     "values": {"output": "identity"},
+    "counts": {"output": "exp"},
     "strings": {"classes": ["no", "yes", "é"], "feature_names": list("abcd")},
     "objects": {"classes": np.array(["no", "yes", "é"], object)},
     "numbers": {"classes": [0.5, -1.0, 7.25]},

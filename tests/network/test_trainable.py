@@ -31,9 +31,10 @@ def test_the_same_questions_have_answers(kind: type[Any], tmp_path: Any) -> None
     assert kind.load(tmp_path / "model").predict(X).tolist() == net.predict(X).tolist()
 
 
+@pytest.mark.parametrize("output", ["identity", "exp"])
 @pytest.mark.parametrize("kind", [Network, Ensemble])
-def test_a_regression_has_no_probabilities(kind: type[Any]) -> None:
-    net = made(kind, output="identity")
+def test_a_regression_has_no_probabilities(kind: type[Any], output: str) -> None:
+    net = made(kind, output=output)
     assert net.predict(X).tobytes() == net.outputs(X).tobytes()
     with pytest.raises(ValueError, match="no probabilities"):
         net.predict_proba(X)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import reference
-from sklearn.metrics import accuracy_score, log_loss
+from sklearn.metrics import accuracy_score, log_loss, mean_poisson_deviance, r2_score
 
 from fastnn import Network
 from fastnn.network.samples import Samples
@@ -29,6 +29,22 @@ def test_the_loss_is_f4():
     indices = np.arange(40) % 3
     z = reference.linear(X, net.weights[0], net.biases[0])
     assert Validation(net, Samples(X, indices)).measure(net)[0] == pytest.approx(reference.cross_entropy(z, indices))
+
+
+@pytest.mark.parametrize("sample_weight", [None, weight])
+def test_the_poisson_loss_is_half_the_deviance(sample_weight):
+    net = Network.create([5, 7, 1], output="exp", dtype="float64")
+    counts = np.random.default_rng(1).poisson(1.0, 40)
+    loss, score = Validation(net, Samples(X, counts, sample_weight)).measure(net)
+    found = net.predict(X)[:, 0]
+    assert loss == pytest.approx(mean_poisson_deviance(counts, found, sample_weight=sample_weight) / 2)
+    assert score == pytest.approx(r2_score(counts, found, sample_weight=sample_weight))
+
+
+def test_a_mean_that_underflows_has_a_finite_poisson_loss():
+    net = Network([np.eye(1, dtype=np.float32)], [np.zeros(1, np.float32)], output="exp")
+    loss, _ = Validation(net, Samples(np.array([[-500.0], [-500.0]]), [0, 2])).measure(net)
+    assert loss == pytest.approx((2 * np.log(2 / np.finfo(np.float32).tiny) - 2) / 2)
 
 
 def test_another_score_may_be_had():

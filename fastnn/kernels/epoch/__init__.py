@@ -6,7 +6,7 @@ module        contents
 `run`         what a call reads and writes (`Run`), and which samples a mini-batch consists of
 `frame`       what happens before, between and after the phases of a batch, and the phase of the rows
 `hidden`      hidden layers during training: activations, stored slopes, dropout, and the way back (B4)
-`heads`       output layers: softmax, softmax with smoothed labels, logistic, identity
+`heads`       output layers: softmax, softmax with smoothed labels, logistic, identity, exp
 `weights`     the step (U1), the transposed weights, the squares for the penalty
 `panels`      the program of plain networks: B2 and U1 while a tile of gradients is in registers
 `general`     the program of all others: B2, clipping, then U1

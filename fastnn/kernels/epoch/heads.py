@@ -4,6 +4,8 @@
               with smoothed labels, a target is ``1 - s`` of its class and ``s / n_classes`` of each
     logistic  loss = sum_j log(1 + exp(z_j)) - y_j z_j;     delta = 1 / (1 + exp(-z)) - y
     identity  loss = sum_j (z_j - y_j)**2 / 2;              delta = z - y
+    exp       loss = sum_j exp(z_j) - y_j + y_j (log y_j - z_j);  delta = exp(z) - y
+              which is half of the Poisson distribution's deviance; ``0 log 0`` is 0
 
 A delta is multiplied by the sample's weight, divided by the batch's total weight, and takes the place of the logits.
 """
@@ -27,7 +29,7 @@ from fastnn.kernels.equations.loss import (
     to_columns,
     to_rows,
 )
-from fastnn.kernels.forward.rows import SOFTMAX
+from fastnn.kernels.forward.rows import EXP, SOFTMAX
 from fastnn.kernels.simd.numbers import fma
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.template import instance
@@ -125,7 +127,7 @@ _smoothed_of_rows = jit(instance(_softmax_rows, "smoothed", _softmax=_of_columns
 
 @jit
 def separate_outputs(run: Run, batch: Batch, first: int, rows: int) -> None:
-    """The outputs of several labels (logistic), or of a regression (identity), each of them by itself."""
+    """The outputs of several labels (logistic), or of a regression (identity, exp), each of them by itself."""
     buffer, layers = run.buffer, run.layers
     n_outputs, stride = layers[layers.size - 1].n, layers[layers.size - 1].stride
     start = layers[layers.size - 1].a_at + first * stride
@@ -143,6 +145,14 @@ def separate_outputs(run: Run, batch: Batch, first: int, rows: int) -> None:
                 e = exp_of(-abs(z[j]))
                 loss += max(z[j], dtype(0)) - target * z[j] + log_of(one + e)
                 z[j] = (one if z[j] >= 0 else e) / (one + e) - target
+        elif run.general.output == EXP:
+            for j in range(n_outputs):
+                delta = exp_of(z[j]) - y[j]
+                # By z and not by exp(z), which may be 0: the loss is finite as long as exp(z) is.
+                loss += delta
+                if y[j] > 0:
+                    loss += y[j] * (log_of(y[j]) - z[j])
+                z[j] = delta
         else:
             for j in range(n_outputs):
                 z[j] -= y[j]

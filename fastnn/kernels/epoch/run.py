@@ -28,7 +28,7 @@ class General(NamedTuple):
     Parameters
     ----------
     output : int
-        The code of the output's activation, or ``SOFTMAX``.
+        The code of the output (see `forward.rows.OUTPUTS`).
     targets : ndarray
         The targets, one row of the network's outputs after the other. It is empty if the output is softmax, whose
         targets are `Run.y`.

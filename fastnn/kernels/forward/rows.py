@@ -17,10 +17,10 @@ from fastnn.kernels.simd.shape import LINE_BYTES, PANEL_LINES, ROWS
 from fastnn.runtime.compiler import jit
 from fastnn.runtime.template import instance
 
-# A code beside those of the activations.
-SOFTMAX = -1
+# Codes beside those of the activations: outputs that no hidden layer has.
+SOFTMAX, EXP = -1, -2
 # The code of each kind of output.
-OUTPUTS = {"softmax": SOFTMAX, "logistic": LOGISTIC, "identity": IDENTITY}
+OUTPUTS = {"softmax": SOFTMAX, "logistic": LOGISTIC, "identity": IDENTITY, "exp": EXP}
 
 
 class Net(NamedTuple):

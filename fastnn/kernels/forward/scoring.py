@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.equations.activation import activate
+from fastnn.kernels.equations.elementary import exp_of
 from fastnn.kernels.equations.loss import columns_size, side_by_side, softmax_columns, to_columns, to_rows
-from fastnn.kernels.forward.rows import SOFTMAX, Block, Net, forward_rows, product, score_layer
+from fastnn.kernels.forward.rows import EXP, SOFTMAX, Block, Net, forward_rows, product, score_layer
 from fastnn.kernels.layout import ROW_BLOCK
 from fastnn.kernels.simd.operands import Left
 from fastnn.kernels.simd.shape import LINE_BYTES, ROWS
@@ -39,7 +40,7 @@ class Predict(NamedTuple):
         aren't finite.
     part_size, n_rows : int
     output : int
-        The code of the output's activation, or ``SOFTMAX``.
+        The code of the output (see `OUTPUTS`).
     """
 
     params: Array
@@ -59,6 +60,16 @@ def count_non_finite(numbers: Array) -> int:
     for i in range(numbers.size):
         found += 0 if abs(numbers[i]) < np.inf else 1
     return found
+
+
+@jit
+def activate_output(code: int, z: Array) -> None:
+    """The outputs of logits, each of them by itself, in place: all kinds of output but softmax."""
+    if code == EXP:
+        for i in range(z.size):
+            z[i] = exp_of(z[i])
+    else:
+        activate(code, z)
 
 
 class Inputs(NamedTuple):
@@ -128,7 +139,7 @@ def _predict_rows(args: Predict, part: int, parts: int) -> None:
         else:
             for r in range(rows):
                 copy(logits[r * stride : r * stride + n_out], results[r * n_out : (r + 1) * n_out])
-            activate(args.output, results)
+            activate_output(args.output, results)
         found += count_non_finite(results)  # a sum of finite inputs can overflow
     memory[args.part_size - 1] = found
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import reference
 from cases import MOST_THREADS, each_dtype
 from sklearn.neural_network import MLPClassifier as SklearnsClassifier
 from sklearn.neural_network import MLPRegressor as SklearnsRegressor
@@ -26,6 +27,7 @@ TARGETS = {
     "softmax": np.arange(N) % 3,
     "logistic": rng.integers(0, 2, (N, 3)),
     "identity": rng.normal(size=(N, 3)),
+    "exp": rng.poisson(1.5, (N, 3)),
 }
 
 
@@ -53,7 +55,7 @@ def test_gradients_are_those_of_the_loss(activation: Any, output: str) -> None:
     """
     y, chance = TARGETS[output], np.random.default_rng(1)
     for dropout, smoothing, weight, alpha in product((0.0, 0.4), (0.0, 0.2), (None, WEIGHT), (0.0, 0.3)):
-        if smoothing and output == "identity":
+        if smoothing and output in ("identity", "exp"):
             continue
         options = {"dropout": dropout, "label_smoothing": smoothing, "alpha": alpha, "weight": weight}
         net = network(activation, output)
@@ -140,6 +142,45 @@ def test_dropout_is_another_in_each_epoch_and_none_in_scoring() -> None:
 
 
 @each_dtype
+def test_the_poisson_loss_is_the_equation(dtype: type) -> None:
+    """For counts of 0 and large ones, and for means that are far off, or too small for the dtype."""
+    most = 80.0 if dtype == np.float32 else 700.0
+    z = np.array([[0.0, 1.0], [-3.5, 3.5], [-800.0, 12.0], [7.0, most]], dtype)
+    y = np.array([[0.0, 3.0], [1e6, 33.0], [2.0, 160000.0], [0.5, 0.0]], dtype)
+    for row, target in zip(z, y, strict=True):
+        net = fastnn.Network([np.eye(2, dtype=dtype)], [np.zeros(2, dtype)], output="exp")
+        samples = Samples(row[np.newaxis], target[np.newaxis])
+        losses = [each.loss for each in Trainer(net, TrainOptions(batch_size=1, step_size=1e-300)).epochs(samples, 1)]
+        wide, wide_target = row[np.newaxis].astype(np.longdouble), target.astype(np.longdouble)
+        rounding = np.finfo(dtype).eps * (np.exp(wide) + (20 + abs(wide)) * wide_target).sum()
+        assert losses == pytest.approx(reference.poisson_losses(wide, wide_target).astype(float), abs=float(rounding))
+    net = fastnn.Network([np.eye(2, dtype=dtype)], [np.zeros(2, dtype)], output="exp")
+    means = net.predict(z)
+    exact = np.exp(z.astype(np.longdouble)).astype(dtype)
+    np.testing.assert_allclose(means, exact, rtol=2 * np.finfo(dtype).eps)
+    assert means[2, 0] == 0 and np.isfinite(means).all()
+
+
+@each_dtype
+def test_means_that_overflow_are_a_divergence(dtype: type) -> None:
+    net = network(output="exp", dtype=np.dtype(dtype).name)
+    before = net.params.tobytes()
+    with pytest.raises(fastnn.TrainingDivergedError, match="diverged in epoch 1"):
+        trained(net, 1e30 * TARGETS["exp"], 3, step_size=1.0, batch_size=10)
+    assert net.params.tobytes() == before
+    net = fastnn.Network([np.eye(1, dtype=dtype)], [np.zeros(1, dtype)], output="exp")
+    with pytest.raises(ValueError, match=f"outputs overflow {net.dtype}"):
+        net.predict([[800.0]])
+
+
+@pytest.mark.parametrize("kind", ["network", "ensemble"])
+def test_counts_below_zero_are_refused(kind: str) -> None:
+    net = network(output="exp") if kind == "network" else fastnn.Ensemble.create(2, SIZES, output="exp")
+    with pytest.raises(ValueError, match=r"at least 0 for the Poisson loss, got -1"):
+        fastnn.train(net, X, TARGETS["exp"] - 1)
+
+
+@each_dtype
 @pytest.mark.parametrize("output", TARGETS)
 def test_the_same_bits_on_any_threads_and_in_any_slices(output: str, dtype: type, monkeypatch: Any) -> None:
     options = {"dropout": 0.2, "clip_norm": 0.5, "solver": "adamw", "step_size": 0.01, "weight_decay": 0.01}
@@ -155,9 +196,9 @@ def test_the_same_bits_on_any_threads_and_in_any_slices(output: str, dtype: type
             assert found == expected
 
 
-@pytest.mark.parametrize("output", ["logistic", "identity"])
+@pytest.mark.parametrize("output", ["logistic", "identity", "exp"])
 def test_trainings_are_scikit_learns(output: str) -> None:
-    """Several labels, and a regression of one output: from the same weights, in the same order."""
+    """Several labels, and regressions of one output: from the same weights, in the same order."""
     y = TARGETS[output] if output == "logistic" else TARGETS[output][:, 0]
     estimator = SklearnsClassifier if output == "logistic" else SklearnsRegressor
     options = {"learning_rate_init": 0.05, "batch_size": 10, "alpha": 0.01, "momentum": 0.0, "shuffle": False}
@@ -169,6 +210,7 @@ def test_trainings_are_scikit_learns(output: str) -> None:
         warm_start=True,
         random_state=0,
         **options,
+        **({"loss": "poisson"} if output == "exp" else {}),
     )
     theirs.set_params(learning_rate_init=1e-300).fit(X, y)
     net = fastnn.Network(theirs.coefs_, theirs.intercepts_, "tanh", output=output)
