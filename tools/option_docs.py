@@ -14,18 +14,25 @@ import operator
 import re
 import sys
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
-from fastnn.training.option_table import CLASSIFIER, FIT, PLAN, TRAIN, Interface, options_of
+from fastnn.training.option_table import CLASSIFIER, FIT, PLAN, REGRESSOR, TRAIN, Interface, options_of
 
 PACKAGE = Path(__file__).parents[1] / "fastnn"
 # The functions and classes whose docstrings describe the options of an interface.
 PLACES = {
     "training/trainer.py": {"train": TRAIN},
     "estimators/classifier.py": {"MLPClassifier": CLASSIFIER},
+    "estimators/regressor.py": {"MLPRegressor": REGRESSOR},
     "estimators/base.py": {"BaseMLP.fit": FIT},
     "pipeline/learning/plan.py": {"Plan": PLAN},
 }
+
+
+def described(interface: Interface, names: Iterable[str]) -> list[str]:
+    """Those of the names that an interface's docstring describes. The regressor's leaves out the classifier's."""
+    return [name for name in names if interface is not REGRESSOR or name not in options_of(CLASSIFIER)]
 
 
 def entry(interface: Interface, name: str, indent: str) -> list[str]:
@@ -35,7 +42,7 @@ def entry(interface: Interface, name: str, indent: str) -> list[str]:
     words = words.replace(" or ", ", ", words.count(" or ") - 1)
     default = f'"{use.default}"' if isinstance(use.default, str) else repr(use.default).replace("e-0", "e-")
     # Functions show their defaults in the signature. Of a class, scikit-learn's readers look for them here.
-    words += f", default={default}" if interface is CLASSIFIER else ""
+    words += f", default={default}" if interface in (CLASSIFIER, REGRESSOR) else ""
     text = " ".join(filter(None, (use.summary or option.summary, option.details, use.note)))
     code_in_one_piece = re.sub("``.*?``", lambda code: code[0].replace(" ", "\0"), text)
     wrapped = textwrap.wrap(code_in_one_piece, 116 - len(indent), break_long_words=False, break_on_hyphens=False)
@@ -66,7 +73,7 @@ def rewritten(name: str, source: str, interfaces: dict[str, Interface]) -> str:
         nodes |= {f"{outer}.{inner.name}": inner for inner in node.body if hasattr(inner, "name")}
     # From the end to the start, so that the numbers of lines above stay right.
     for place, interface in sorted(interfaces.items(), key=lambda each: -nodes[each[0]].lineno):
-        names = list(inspect.signature(operator.attrgetter(place)(module)).parameters)
+        names = described(interface, inspect.signature(operator.attrgetter(place)(module)).parameters)
         docstring = nodes[place].body[0]
         indent = " " * docstring.col_offset
         first = lines.index(f"{indent}Parameters", docstring.lineno) + 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import operator
 import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -15,13 +14,14 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastnn.callbacks import Epoch, called
 from fastnn.estimators.fit_task import CallbackSupportMixin, begin_fit_task
+from fastnn.estimators.hold_out import hold_out
 from fastnn.estimators.parameters import Parameters, warn
 from fastnn.estimators.records import Records
+from fastnn.estimators.shape import hidden_sizes
 from fastnn.network.conversion import refuse_unusable
 from fastnn.network.ensemble import Ensemble
 from fastnn.network.network import Network
@@ -164,7 +164,7 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
         samples = self._weighted(samples)
         self._stops_early = self._shall_stop_early(samples, held_out is not None, call.is_fit)
         if held_out is None and self._stops_early:
-            samples, held_out = self._hold_out(samples, seed)
+            samples, held_out = hold_out(samples, seed, self.validation_fraction, self._strata(samples.y))
         options = self._options(seed, samples.X.shape[0])
         if restart:
             self._start(samples.X.shape[1], seed)
@@ -247,6 +247,9 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
 
     def _adopt(self, network: Network, samples_seen: int, loss_curve: list[float]) -> None:
         """Become fitted with a network that was trained elsewhere."""
+        self.n_features_in_ = network.n_features
+        if network.feature_names is not None:
+            self.feature_names_in_ = np.array(network.feature_names, object)
         self.network_ = network
         self._begin_records()
         self.t_, self.loss_curve_, self.n_iter_ = samples_seen, loss_curve, len(loss_curve)
@@ -258,12 +261,8 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
 
     def _start(self, n_features: int, seed: int) -> None:
         """Make a new network and empty records."""
-        hidden = self.hidden_layer_sizes
-        hidden = [operator.index(n) for n in hidden] if hasattr(hidden, "__iter__") else [int(hidden)]
-        if any(n <= 0 for n in hidden):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {hidden}.")
         outputs = self._outputs()
-        sizes = [n_features, *hidden, outputs.pop("n_outputs")]
+        sizes = [n_features, *hidden_sizes(self.hidden_layer_sizes), outputs.pop("n_outputs")]
         names = getattr(self, "feature_names_in_", None)
         options = {"dtype": self.dtype, "feature_names": names, "layer_norm": self.layer_norm, **outputs}
         if self.n_ensemble == 1:
@@ -292,27 +291,6 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
         nameless.__dict__.pop("feature_names_in_", None)
         weight = {} if held_out.sample_weight is None else {"sample_weight": held_out.sample_weight}
         return lambda: float(scorer(nameless, held_out.X, held_out.y, **weight))
-
-    def _hold_out(self, samples: Samples, seed: int) -> tuple[Samples, Samples]:
-        """Split the samples into those to train on and those to validate by."""
-        arrays = [samples.X, samples.y] + ([] if samples.sample_weight is None else [samples.sample_weight])
-        split = train_test_split(
-            *arrays,
-            random_state=seed % 2**32,
-            test_size=self.validation_fraction,
-            stratify=self._strata(samples.y),
-        )
-        if split[1].shape[0] < 2:
-            raise ValueError(
-                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
-            )
-        training, held_out = Samples(*split[0::2]), Samples(*split[1::2])
-        if held_out.sample_weight is not None and not np.any(held_out.sample_weight):
-            raise ValueError(
-                "Sample weights must contain at least one non-zero number: those held out are all zero. "
-                "Give X_val and y_val, or early_stopping=False."
-            )
-        return training, held_out
 
     def predict(self, X: Any) -> Array:
         """The most probable label of each sample, or the values of a regression.

@@ -35,9 +35,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     Every parameter means what it means in `sklearn.neural_network.MLPClassifier`. The defaults are scikit-learn's, too,
     except that `activation` is tanh, and that four were chosen by measurement (see docs/quality.md): `alpha`,
     `learning_rate_init`, `early_stopping`, and the size that ``batch_size="auto"`` stands for. There are additional
-    parameters, such as `dtype` and `n_threads`, but no ``solver="lbfgs"`` and no `max_fun`. A binary problem has two
-    softmax outputs where scikit-learn has one logistic output. If a sample may have several labels (y is a matrix of 0
-    and 1), each label has a logistic output.
+    parameters, such as `dtype` and `n_threads`, but no ``solver="lbfgs"``. A binary problem has two softmax outputs
+    where scikit-learn has one logistic output. If a sample may have several labels (y is a matrix of 0 and 1), each
+    label has a logistic output.
 
     Parameters
     ----------
@@ -100,6 +100,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         The number that keeps the denominator of a step above 0 in ``solver="adam"`` and "adamw".
     n_iter_no_change : int or inf, default=10
         Training stops after more than this many epochs in a row without an improvement.
+    max_fun : int, default=15000
+        A parameter without effect, so that scikit-learn's `get_params` can be passed on. In scikit-learn it belongs to
+        ``solver="lbfgs"``, which fastnn doesn't have.
     weight_decay : float, default=0.01
         The weight decay of ``solver="adamw"``. Each step first multiplies every weight (not the biases) by
         ``1 - step size * weight_decay``.
@@ -328,9 +331,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def adopt(self, network: Network, samples_seen: int, loss_curve: list[float]) -> None:
         """Become fitted with a network that was trained elsewhere."""
-        self.n_features_in_ = network.n_features
-        if network.feature_names is not None:
-            self.feature_names_in_ = np.array(network.feature_names, object)
         self.classes_ = np.asarray(network.classes)
         self._labels_a_sample = 2 if network.output == "logistic" else 1
         self._adopt(network, samples_seen, loss_curve)

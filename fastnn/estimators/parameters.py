@@ -53,6 +53,7 @@ class Parameters:
     beta_2: float = 0.999
     epsilon: float = 1e-8
     n_iter_no_change: float = 10
+    max_fun: int = 15000
     weight_decay: float = 0.01
     dropout: float = 0.0
     clip_norm: float | None = None

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastnn.estimators.base import BaseMLP
+from fastnn.estimators.shape import OUTPUT_OF_LOSS
 from fastnn.network.conversion import refuse_unusable
+from fastnn.network.network import Network
 from fastnn.network.samples import Samples
 
 Array = NDArray[Any]
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     """Multilayer perceptron for regression with scikit-learn's interface, trained and served by compiled kernels.
 
     The parameters and their defaults are those of `MLPClassifier`, without `label_smoothing` and `class_weight`, and
-    with one other default: `alpha` is 1e-4, as in scikit-learn, since the loss depends on the scale of y. A sample's
-    loss is half the squared error, added over the outputs: ``sum_j (f_j(x) - y_j)**2 / 2``. scikit-learn reports the
-    mean over the outputs instead of the sum, but its gradients are those of the sum, too.
+    with one other default: `alpha` is 1e-4, as in scikit-learn, since the loss depends on the scale of y. One parameter
+    is the regressor's alone, and can only be given by name.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "poisson"}, default="squared_error"
+        The loss of a regression. "squared_error" is half the squared error. "poisson" is half of the Poisson
+        distribution's deviance, for counts and other values that are at least 0. The network's outputs are exponentials
+        then.
 
     Attributes
     ----------
@@ -36,7 +46,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     n_features_in_, feature_names_in_, n_layers_, n_outputs_
         As those of `MLPClassifier`.
     out_activation_ : str
-        "identity".
+        "identity", or "exp" with the Poisson loss.
+
+    Notes
+    -----
+    A sample's loss is added over the outputs. It is ``sum_j (f_j(x) - y_j)**2 / 2`` for the squared error. scikit-learn
+    reports the mean over the outputs instead of this sum, but its gradients are those of the sum, too. The Poisson loss
+    is ``sum_j f_j(x) - y_j + y_j * log(y_j / f_j(x))``, as in scikit-learn.
 
     Examples
     --------
@@ -48,7 +64,57 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
     True
     """
 
+    if TYPE_CHECKING:  # annotations in the body itself would be parameters
+        _y_ndim: int
+        _n_values: int
+
     _default_scoring = "r2"
+
+    loss: str = "squared_error"
+
+    @classmethod
+    def from_sklearn(cls, fitted: Any) -> MLPRegressor:
+        """A regressor with the parameters, weights and records of scikit-learn's fitted `MLPRegressor`.
+
+        It predicts the same. Training goes on from the weights, with a new solver's state.
+
+        Parameters
+        ----------
+        fitted : sklearn.neural_network.MLPRegressor
+
+        Returns
+        -------
+        MLPRegressor
+            Of the dtype of the weights.
+        """
+        from fastnn.estimators.interchange import regressor_from_sklearn
+
+        reg: MLPRegressor = regressor_from_sklearn(cls, fitted)
+        return reg
+
+    def to_sklearn(self) -> Any:
+        """scikit-learn's fitted `MLPRegressor` with this one's parameters and weights.
+
+        Returns
+        -------
+        sklearn.neural_network.MLPRegressor
+
+        Raises
+        ------
+        ValueError
+            If scikit-learn doesn't have the activation or the loss, or if the network is an ensemble or has normalised
+            layers.
+        """
+        check_is_fitted(self, "network_")
+        from fastnn.estimators.interchange import regressor_to_sklearn
+
+        return regressor_to_sklearn(self)
+
+    def adopt(self, network: Network, samples_seen: int, loss_curve: list[float]) -> None:
+        """Become fitted with a network that was trained elsewhere."""
+        self._n_values = network.n_classes
+        self._y_ndim = 1 if self._n_values == 1 else 2
+        self._adopt(network, samples_seen, loss_curve)
 
     def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
         """Checked samples, with a column of values for each output."""
@@ -77,7 +143,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
         return Samples(X, columns, sample_weight)
 
     def _outputs(self) -> dict[str, Any]:
-        return {"n_outputs": self._n_values, "output": "identity"}
+        return {"n_outputs": self._n_values, "output": OUTPUT_OF_LOSS[self.loss]}
 
     def _predicted(self, outputs: Array) -> Array:
         return outputs.reshape(-1) if self._y_ndim == 1 else outputs

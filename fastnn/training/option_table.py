@@ -205,6 +205,13 @@ OPTIONS: dict[str, Option] = {
         {CLASSIFIER: None},
         "They multiply the sample weights, also those of samples that are held out of X.",
     ),
+    "loss": option(
+        Choice(("squared_error", "poisson")),
+        "The loss of a regression.",
+        {REGRESSOR: "squared_error"},
+        '"squared_error" is half the squared error. "poisson" is half of the Poisson distribution\'s deviance, for '
+        "counts and other values that are at least 0. The network's outputs are exponentials then.",
+    ),
     # The end of training.
     "epochs": option(
         Whole(1),
@@ -215,6 +222,12 @@ OPTIONS: dict[str, Option] = {
             PLAN: Use(50, note="With held-out rows, training may stop earlier."),
             COMMAND_LINE: Use(50, note="Training may stop earlier."),
         },
+    ),
+    "max_fun": option(
+        Whole(1),
+        "A parameter without effect, so that scikit-learn's `get_params` can be passed on.",
+        _estimators(15000),
+        'In scikit-learn it belongs to ``solver="lbfgs"``, which fastnn doesn\'t have.',
     ),
     "tol": option(
         Real(0),

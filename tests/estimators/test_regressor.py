@@ -5,6 +5,8 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
+from sklearn.base import clone
 from sklearn.datasets import load_diabetes
 from sklearn.metrics import r2_score
 from sklearn.model_selection import cross_val_score
@@ -20,6 +22,7 @@ X = rng.normal(size=(120, 7))
 y = X[:, 0] * X[:, 1] + 0.5 * X[:, 2]
 Y = np.c_[y, X[:, 3] - y]
 weight = rng.uniform(0.5, 2, 120)
+counts = rng.poisson(np.exp(0.5 * Y))
 quiet = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 
 
@@ -54,6 +57,58 @@ def test_trainings_are_scikit_learns(values, sample_weight):
         np.testing.assert_allclose(ours.loss_curve_[1:], theirs.loss_curve_[1:], rtol=1e-8)
     assert ours.predict(X).shape == values.shape and ours.out_activation_ == "identity"
     assert ours.n_outputs_ == theirs.n_outputs_
+
+
+@quiet
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("values", [counts[:, 0], counts], ids=["one output", "two outputs"])
+@pytest.mark.parametrize("sample_weight", [None, weight], ids=["unweighted", "weighted"])
+def test_poisson_trainings_are_scikit_learns(values, sample_weight, dtype):
+    options = {"hidden_layer_sizes": (9, 5), "activation": "tanh", "solver": "sgd", "momentum": 0.9, "shuffle": False}
+    options |= {"batch_size": 32, "alpha": 1e-3, "random_state": 0, "tol": 0.0, "learning_rate_init": 0.02}
+    rows = X.astype(dtype)
+    theirs = Sklearns(**options, loss="poisson", max_iter=1).fit(rows, values, sample_weight)
+    ours = MLPRegressor.from_sklearn(theirs)
+    # Both begin with a new solver's state at the same weights.
+    theirs._optimizer.velocities = [np.zeros_like(v) for v in theirs._optimizer.velocities]
+    for regressor in (ours, theirs):
+        for _ in range(20):
+            regressor.partial_fit(rows, values, sample_weight)
+    tolerance = 1e-9 if dtype == "float64" else 2e-4
+    for found, expected in zip(ours.coefs_, theirs.coefs_, strict=True):
+        assert found.dtype == expected.dtype == dtype
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    np.testing.assert_allclose(ours.predict(rows), theirs.predict(rows), rtol=tolerance)
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=10 * tolerance)
+    assert ours.score(rows, values) == pytest.approx(theirs.score(rows, values), rel=100 * tolerance)
+    assert ours.predict(rows).shape == values.shape and ours.out_activation_ == theirs.out_activation_ == "exp"
+
+
+@quiet
+@pytest.mark.parametrize("further", [{}, {"n_ensemble": 2}, {"layer_norm": True}, {"early_stopping": True}], ids=str)
+def test_poisson_regressions_of_every_kind(further, tmp_path):
+    reg = MLPRegressor((9,), loss="poisson", learning_rate_init=0.02, random_state=0, max_iter=40, **further)
+    reg.fit(X, counts)
+    assert np.all(reg.predict(X) > 0) and reg.loss_curve_[-1] < reg.loss_curve_[0]
+    assert reg.network_.output == "exp" and reg.score(X, counts) == pytest.approx(r2_score(counts, reg.predict(X)))
+    sparse = scipy.sparse.csr_array(X)
+    np.testing.assert_allclose(reg.predict(sparse), reg.predict(X), rtol=1e-6)
+    assert clone(reg).fit(sparse, counts).predict(X) == pytest.approx(reg.predict(X), rel=1e-4)
+    reg.network_.save(tmp_path / "model")
+    loaded = type(reg.network_).load(tmp_path / "model")
+    np.testing.assert_array_equal(loaded.predict(X), reg.predict(X))
+    again = pickle.loads(pickle.dumps(reg))
+    np.testing.assert_array_equal(again.predict(X), reg.predict(X))
+
+
+def test_counts_below_zero_are_refused():
+    with pytest.raises(ValueError, match=r"y must hold numbers of at least 0 for the Poisson loss, got -"):
+        MLPRegressor((3,), loss="poisson").fit(X, y)
+    reg = MLPRegressor((3,), loss="poisson")
+    with pytest.raises(ValueError, match=r"at least 0 for the Poisson loss"):
+        reg.fit(X, counts, X_val=X, y_val=Y)
+    with pytest.raises(ValueError, match="'loss' parameter of MLPRegressor must be a str among"):
+        MLPRegressor((3,), loss="absolute_error").fit(X, y)
 
 
 @quiet

@@ -100,7 +100,8 @@ def test_docstrings_say_what_the_table_says():
         source = (option_docs.PACKAGE / name).read_text()
         assert option_docs.rewritten(name, source, interfaces) == source
         for interface in interfaces.values():
-            assert all(f" {option} : " in source for option in options_of(interface)), name
+            named = option_docs.described(interface, options_of(interface))
+            assert all(f" {option} : " in source for option in named), name
 
 
 @pytest.mark.parametrize("interface", ESTIMATORS)
