@@ -6,7 +6,7 @@ import copy
 import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -21,12 +21,13 @@ from fastnn.estimators.fit_task import CallbackSupportMixin, begin_fit_task
 from fastnn.estimators.hold_out import hold_out
 from fastnn.estimators.parameters import Parameters, warn
 from fastnn.estimators.records import Records
-from fastnn.estimators.shape import hidden_sizes
+from fastnn.estimators.shape import check_shape, hidden_sizes
 from fastnn.network.conversion import refuse_unusable
 from fastnn.network.ensemble import Ensemble
 from fastnn.network.network import Network
 from fastnn.network.samples import Samples
 from fastnn.training.checkpoint import Checkpoint
+from fastnn.training.options import TrainOptions
 from fastnn.training.stopping import LOSS, VALIDATION_LOSS, VALIDATION_SCORE, Stopping
 from fastnn.training.trainer import Trainer
 from fastnn.training.validation import Validation
@@ -160,7 +161,10 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
 
     def _fit(self, samples: Samples, held_out: Samples | None, restart: bool, call: _Call) -> Self:
         """Train on checked samples: a new network if `restart`, otherwise the present one."""
-        seed = self._seed(call.checkpoint) if restart else self._trainer.options.seed
+        if not restart:
+            new = "fit with warm_start=False" if call.is_fit else "call fit with warm_start=False"
+            check_shape(self, self.network_, f"{new} for a new network")
+        seed = self._seed(call.checkpoint) if restart else self._seed_to_go_on_with(self._trainer.options.seed)
         samples = self._weighted(samples)
         self._stops_early = self._shall_stop_early(samples, held_out is not None, call.is_fit)
         if held_out is None and self._stops_early:
@@ -171,7 +175,7 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
             self._trainer = Trainer(self.network_, options)
             self._trainer.step_size = self._schedule().first()
         else:
-            self._trainer.go_on_with(options)
+            self._go_on_with(options)
         stopping = self._stopping_rule(held_out)
         if not restart:
             self._take_up(stopping)
@@ -234,6 +238,14 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
                 "yet.",
                 ConvergenceWarning,
             )
+
+    def _go_on_with(self, options: TrainOptions) -> None:
+        """Use other options, and begin the schedule of the step size anew if it is another one."""
+        self._trainer.go_on_with(options)
+        schedule, trainer = self._schedule(), self._trainer
+        # Another `max_iter` alone only matters to the cosine, which takes it up with its next epoch.
+        if replace(self._stopping.schedule, epochs=schedule.epochs) != schedule:
+            trainer.step_size = schedule.after_epoch(schedule.initial, trainer.samples_seen, trainer.epochs_done)
 
     def _take_up(self, stopping: Stopping) -> None:
         """Go on from where the last fit ended. The rule takes over the earlier rule's memory if both watch the same."""

@@ -77,6 +77,10 @@ class Parameters:
         random = check_random_state(self.random_state)
         return int(random.randint(0, np.iinfo(np.int64).max, dtype=np.int64))
 
+    def _seed_to_go_on_with(self, earlier: int) -> int:
+        """The seed of a training that goes on: `random_state` if it is a number, otherwise the earlier one."""
+        return self._seed() if isinstance(self.random_state, Integral) else earlier
+
     def _options(self, seed: int, n_samples: int | None) -> TrainOptions:
         """The options of a training on this many samples (None if the number isn't known)."""
         if self.batch_size == "auto":
