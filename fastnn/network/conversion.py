@@ -50,6 +50,37 @@ def _check_features(n: int, expected: int) -> None:
         raise ValueError(f"X has {n} features, but the network expects {expected}.")
 
 
+def check_names(X: Any, names: list[str] | None) -> None:
+    """Raise a ValueError if `X` has columns of other names than the network's features, or in another order.
+
+    `X` may be a data frame or a table of any package. Whatever has no names that are strings is taken by position, and
+    so is every `X` if the network doesn't know its features' names (`names` is None).
+    """
+    if names is None:
+        return
+    # A table of pyarrow has its names here, and arrays in `columns`.
+    of_table = getattr(X, "column_names", None)
+    columns = of_table if of_table is not None else getattr(X, "columns", None)
+    found = list(columns) if columns is not None and hasattr(columns, "__iter__") else []
+    if found == names or not any(isinstance(name, str) for name in found):
+        return
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise ValueError(f"X lacks columns that the network was made for: {_listed(missing)}.")
+    select = "X[net.feature_names]" if of_table is None else "X.select(net.feature_names)"
+    further = [str(name) for name in found if name not in names]
+    why = (
+        f"has columns that the network wasn't made for: {_listed(further)}"
+        if further
+        else ("has the columns of the network in another order")
+    )
+    raise ValueError(f"X {why}. Pass {select}, which has the right ones in the right order.")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
 def is_sparse(X: Any) -> bool:
     """Whether `X` is one of SciPy's sparse matrices or arrays; SciPy isn't imported to find out."""
     return hasattr(X, "tocsr") and hasattr(X, "nnz")

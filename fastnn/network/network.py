@@ -12,6 +12,7 @@ from fastnn.kernels.equations import activation as activations
 from fastnn.kernels.forward.rows import OUTPUTS
 from fastnn.kernels.layout import Layout, aligned_zeros
 from fastnn.network import parameters
+from fastnn.network.conversion import check_names
 from fastnn.network.description import built, describe
 from fastnn.network.scoring import Scoring
 from fastnn.network.trainable import Trainable
@@ -34,7 +35,7 @@ class Network(Trainable):
     classes : array_like of shape (n_classes,), optional
         The label of each output: integers, strings, booleans or floats. By default labels are class indices.
     feature_names : sequence of str, optional
-        The name of each input.
+        The name of each input. A data frame with other column names, or in another order, is an error then.
     output : {"softmax", "logistic", "identity", "exp"}
         The last layer's activation: softmax where each sample has one class of several, logistic where a sample may
         have any number of labels, identity for a regression, exp for a regression of counts (Poisson regression).
@@ -152,6 +153,8 @@ class Network(Trainable):
 
     def outputs(self, X: Any, *, n_threads: int | None = None) -> Array:
         """What the last layer gives: probabilities, or the values of a regression; see `Trainable.outputs`."""
+        if type(X) is not np.ndarray:
+            check_names(X, self.feature_names)
         return self._scoring.outputs(self.params, X, n_threads)
 
     def named(self, vector: Array) -> dict[str, Array]:

@@ -19,6 +19,7 @@ from fastnn.network.conversion import (
     as_sparse_rows,
     as_targets,
     as_weights,
+    check_names,
     finite_rows,
     is_sparse,
 )
@@ -94,7 +95,8 @@ class Trainable(ABC):
         ----------
         X : array_like or sparse matrix of shape (n, n_features)
             Finite real numbers; those of another dtype are converted a block of rows at a time. The time that sparse
-            samples take depends on the number of their entries.
+            samples take depends on the number of their entries. The columns of a data frame must be named as the
+            features are, in the same order, if both have names.
         n_threads : int, optional
             The most threads to use; by default all that the process may.
 
@@ -157,6 +159,7 @@ class Trainable(ABC):
         """
         if isinstance(samples, Checked):
             return samples
+        check_names(samples.X, self.feature_names)
         if is_sparse(samples.X):
             n_rows: int = samples.X.shape[0]
             X: Any = as_sparse_rows(samples.X, self.n_features, self.dtype)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.network.conversion import as_class_indices, as_rows, as_targets, finite_rows, is_sparse
+from fastnn.network.conversion import as_class_indices, as_rows, as_targets, check_names, finite_rows, is_sparse
 from fastnn.network.samples import Checked, Samples
 from fastnn.network.trainable import Trainable
 
@@ -54,6 +54,7 @@ class Validation:
     ) -> None:
         self.X, self.weight = samples.X, samples.sample_weight
         n_rows = len(samples.y)
+        check_names(self.X, net.feature_names)
         if isinstance(samples, Checked):
             self.targets, self.weight = samples.y, self.weight if self.weight.size else None
         elif net.output == "softmax":
