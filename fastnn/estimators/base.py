@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import check_scoring
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from fastnn.callbacks import Epoch, called
+from fastnn.estimators.checks import checked_data
 from fastnn.estimators.fit_task import CallbackSupportMixin, begin_fit_task
 from fastnn.estimators.hold_out import hold_out
 from fastnn.estimators.parameters import Parameters, warn
 from fastnn.estimators.records import Records
 from fastnn.estimators.shape import check_shape, hidden_sizes
-from fastnn.network.conversion import refuse_unusable
 from fastnn.network.ensemble import Ensemble
 from fastnn.network.network import Network
 from fastnn.network.samples import Samples
@@ -327,8 +327,7 @@ class BaseMLP(Records, CallbackSupportMixin, BaseEstimator, Parameters):  # type
                 return self.network_.outputs(X, n_threads=self.n_threads)
             except ValueError:
                 pass  # scikit-learn's validation below says what is wrong in its own words
-        refuse_unusable(X)
-        X = validate_data(self, X, accept_sparse="csr", reset=False)
+        X = checked_data(self, X, reset=False)
         return self.network_.outputs(X, n_threads=self.n_threads)
 
     def _is_plain(self, X: Any) -> bool:

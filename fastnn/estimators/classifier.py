@@ -16,11 +16,12 @@ from sklearn.utils.multiclass import (
     type_of_target,
     unique_labels,
 )
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.base import BaseMLP
+from fastnn.estimators.checks import check_class_weight, checked_data, checked_weight
 from fastnn.estimators.constraints import constraints
-from fastnn.network.conversion import refuse_unusable
+from fastnn.network.given import exact_labels
 from fastnn.network.network import Network
 from fastnn.network.samples import Samples
 from fastnn.training.option_table import CLASSIFIER
@@ -214,7 +215,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
                 "class_weight='balanced' needs all of y at once: pass partial_fit the weights of sklearn.utils."
                 "class_weight.compute_class_weight('balanced', classes=classes, y=y), as a dict."
             )
-        first_call = _check_partial_fit_first_call(self, classes)
+        first_call = _check_partial_fit_first_call(self, exact_labels(classes))
         restart = first_call or not hasattr(self, "network_")
         samples = self._validate(X, y, sample_weight, restart=restart, known=True)
         return self._partial_fit(samples, (X_val, y_val, sample_weight_val), restart)
@@ -287,13 +288,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
 
     def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
         """Checked samples; sets `classes_`, unless they are known."""
-        refuse_unusable(X)
-        X, y = validate_data(
-            self, X, y, accept_sparse="csr", multi_output=True, dtype=(np.float64, np.float32), reset=restart
-        )
-        check_classification_targets(y)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+        y = exact_labels(y)
+        dtype = getattr(y, "dtype", None)
+        if getattr(dtype, "kind", "") in ("m", "M", "V"):  # times and records
+            raise TypeError(f"labels must be integers, floats, booleans or strings, got {dtype}.")
+        if hasattr(y, "toarray") and y.ndim == 1:  # scikit-learn only expects sparse matrices of several labels
+            y = y.toarray()
+        X, y = checked_data(self, X, y, multi_output=True, dtype=(np.float64, np.float32), reset=restart)
+        try:
+            check_classification_targets(y)
+        except TypeError as error:
+            if "not supported between instances" not in str(error):
+                raise
+            raise TypeError("y mixes labels that can't be put in order: make all of them strings.") from None
+        sample_weight = checked_weight(sample_weight, X)
         if type_of_target(y) == "multilabel-indicator":
             y = y.toarray() if hasattr(y, "toarray") else np.asarray(y)
             labels = np.arange(y.shape[1])
@@ -349,6 +357,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
             return samples
         if samples.y.ndim == 2:
             raise ValueError("class_weight needs one label for each sample. For several labels, use sample_weight.")
+        if isinstance(self.class_weight, dict):
+            check_class_weight(self.class_weight)
         of_classes = compute_class_weight(
             self.class_weight, classes=self.classes_, y=samples.y, sample_weight=samples.sample_weight
         )

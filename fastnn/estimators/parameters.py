@@ -89,17 +89,29 @@ class Parameters:
             batch_size = int(self.batch_size)
             if n_samples is not None and batch_size > n_samples:
                 warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
-        same = ("solver", "momentum", "beta_1", "beta_2", "epsilon", "alpha", "dropout", "clip_norm", "n_threads")
+        for name in ("tol", "power_t"):  # checkpoints know these as they are given
+            self._float(name)
+        floats = ("momentum", "beta_1", "beta_2", "epsilon", "alpha", "dropout", "clip_norm")
         return TrainOptions(
-            **{name: getattr(self, name) for name in same},
-            step_size=self.learning_rate_init,
+            **{name: self._float(name) for name in floats},
+            solver=self.solver,
+            n_threads=self.n_threads,
+            step_size=self._float("learning_rate_init"),
             batch_size=batch_size,
             shuffle=bool(self.shuffle),
             seed=seed,
             nesterovs_momentum=bool(self.nesterovs_momentum),
-            weight_decay=self.weight_decay if self.solver == "adamw" else 0.0,
-            label_smoothing=getattr(self, "label_smoothing", 0.0),
+            weight_decay=self._float("weight_decay") if self.solver == "adamw" else 0.0,
+            label_smoothing=self._float("label_smoothing") if hasattr(self, "label_smoothing") else 0.0,
         )
+
+    def _float(self, name: str) -> Any:
+        """A parameter that is a number, as a float; None stays None."""
+        value = getattr(self, name)
+        try:
+            return None if value is None else float(value)
+        except OverflowError:
+            raise ValueError(f"{name} is too large for a float: it has {value.bit_length()} bits.") from None
 
     def _schedule(self) -> Schedule:
         """The schedule of the step size. As in scikit-learn, "invscaling" and "adaptive" are for sgd only."""

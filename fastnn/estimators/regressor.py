@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from fastnn.estimators.base import BaseMLP
+from fastnn.estimators.checks import checked_data, checked_weight
 from fastnn.estimators.shape import OUTPUT_OF_LOSS
-from fastnn.network.conversion import refuse_unusable
+from fastnn.network.given import refuse_meanings
 from fastnn.network.network import Network
 from fastnn.network.samples import Samples
 
@@ -118,21 +119,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc]
 
     def _validate(self, X: Any, y: Any, sample_weight: Any, restart: bool, known: bool = False) -> Samples:
         """Checked samples, with a column of values for each output."""
-        refuse_unusable(X)
         if hasattr(y, "toarray"):
             y = y.toarray()
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            multi_output=True,
-            y_numeric=True,
-            dtype=(np.float64, np.float32),
-            reset=restart,
+        refuse_meanings("y", y)
+        X, y = checked_data(
+            self, X, y, multi_output=True, y_numeric=True, dtype=(np.float64, np.float32), reset=restart
         )
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+        sample_weight = checked_weight(sample_weight, X)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         if restart:

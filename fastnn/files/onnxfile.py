@@ -152,7 +152,8 @@ class _Graph:
             p = self.mean([self.node("Softmax", [z], axis=1) for z in logits], "probabilities")
             index = self.node("ArgMax", [p], axis=1, keepdims=0)
             labels = np.arange(n_classes) if classes is None else classes
-            labels = labels.astype({"U": object, "i": np.int64, "u": np.int64}.get(labels.dtype.kind, labels.dtype))
+            integer = np.int64 if labels.dtype.kind in "iu" and labels.max() < 2**63 else np.uint64
+            labels = labels.astype({"U": object, "i": integer, "u": integer}.get(labels.dtype.kind, labels.dtype))
             of_labels = self.onnx.helper.np_dtype_to_tensor_dtype(labels.dtype)
             label = describe(self.node("Gather", [self.constant("classes", labels), index], "label"), of_labels, [rows])
         return [label, describe(p, self.kind, [rows, n_classes])]

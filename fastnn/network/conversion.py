@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fastnn.kernels.arrays import flat
 from fastnn.kernels.forward.sparse import Csr
+from fastnn.network.given import as_numbers, exact_labels, refuse_meanings
 
 Array = NDArray[Any]
 
@@ -27,15 +28,7 @@ def as_rows(X: Any, n_features: int) -> Array:
     ValueError
         If `X` isn't two-dimensional, or the number of its columns isn't `n_features`.
     """
-    refuse_unusable(X)
-    array = np.asarray(X)
-    if array.dtype.kind == "O":
-        try:
-            array = array.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise TypeError(f"X holds something else than numbers: {error}.") from None
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"X must hold real numbers, got dtype {array.dtype}.")
+    array = as_numbers("X", X)
     if array.ndim != 2:
         raise ValueError(
             f"X must have two dimensions, a row for each sample, got shape {array.shape}. "
@@ -141,10 +134,7 @@ def refuse_unusable(X: Any) -> None:
     """
     if is_sparse(X):
         sound_sparse(X)
-    if isinstance(X, np.ma.MaskedArray):
-        raise TypeError("X is a masked array: fill its holes first, for example with X.filled(0).")
-    if isinstance(X, np.ndarray) and X.dtype.kind in "mMV":  # times and records
-        raise TypeError(f"X must hold real numbers, got dtype {X.dtype}.")
+    refuse_meanings("X", X)
 
 
 def contiguous(X: Array, dtype: np.dtype[Any]) -> Array:
@@ -182,11 +172,11 @@ def as_class_indices(y: Any, n_rows: int, n_classes: int, classes: Array | None)
     Raises
     ------
     TypeError
-        If there are no classes and `y` isn't of an integer dtype.
+        If there are no classes and `y` isn't of an integer dtype, or if `y` is masked.
     ValueError
         If the length of `y` isn't `n_rows`, or the network doesn't have a label or an index of `y`.
     """
-    labels = np.asarray(y)
+    labels = np.asarray(exact_labels(y))
     if labels.shape != (n_rows,):
         raise ValueError(f"y must have shape ({n_rows},), one label for each row of X, got {labels.shape}.")
     if classes is None:
@@ -201,8 +191,11 @@ def as_class_indices(y: Any, n_rows: int, n_classes: int, classes: Array | None)
             )
         return labels.astype(np.int64)
     order = np.argsort(classes)
+    # `searchsorted` would make floats of int64 and uint64, and some might become the same. The comparison is exact.
+    mixed = labels.dtype.kind + classes.dtype.kind in ("iu", "ui")
+    wanted = labels.astype(classes.dtype) if mixed else labels
     try:
-        indices = order[np.minimum(np.searchsorted(classes, labels, sorter=order), n_classes - 1)]
+        indices = order[np.minimum(np.searchsorted(classes, wanted, sorter=order), n_classes - 1)]
         known = classes[indices] == labels
     except TypeError:  # numbers among strings, or None, can't be put in order
         names = classes.tolist()
@@ -217,11 +210,12 @@ def as_class_indices(y: Any, n_rows: int, n_classes: int, classes: Array | None)
 def as_targets(y: Any, shape: tuple[int, int], dtype: np.dtype[Any], output: str) -> Array:
     """The outputs' targets as a C-contiguous array of this shape; `y` may be one-dimensional if there is one output.
 
-    Raises a ValueError if `y` has another shape, a number isn't finite, or a number isn't one that the output can be:
-    from 0 to 1 if it is logistic, and at least 0 if it is exp.
+    Raises a TypeError if `y` holds something else than real numbers. Raises a ValueError if `y` has another shape, a
+    number isn't finite, or a number isn't one that the output can be: from 0 to 1 if it is logistic, and at least 0 if
+    it is exp.
     """
     with np.errstate(over="ignore", invalid="ignore"):
-        targets = np.array(y, dtype, order="C")
+        targets = np.array(as_numbers("y", y), dtype, order="C")
     if targets.shape == shape[:1] and shape[1] == 1:
         targets = targets.reshape(shape)
     if targets.shape != shape:
@@ -238,12 +232,13 @@ def as_targets(y: Any, shape: tuple[int, int], dtype: np.dtype[Any], output: str
 def as_weights(sample_weight: Any, n_rows: int, dtype: np.dtype[Any]) -> Array:
     """Sample weights as an array of `dtype`; an empty array if `sample_weight` is None.
 
-    Raises a ValueError unless there is a weight for each row, weights and their sum are finite, and one isn't 0.
+    Raises a TypeError if they aren't real numbers, and a ValueError unless there is a weight for each row, weights and
+    their sum are finite, and one isn't 0.
     """
     if sample_weight is None:
         return np.empty(0, dtype)
     with np.errstate(over="ignore", invalid="ignore"):
-        weights = np.array(sample_weight, dtype)
+        weights = np.array(as_numbers("sample_weight", sample_weight), dtype)
         total = weights.sum(dtype=dtype)
     if weights.shape != (n_rows,):
         raise ValueError(f"sample_weight must have shape ({n_rows},), one weight for each row, got {weights.shape}.")

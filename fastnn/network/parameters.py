@@ -13,6 +13,7 @@ from fastnn.errors import check_boolean, is_whole
 from fastnn.kernels.arrays import FLOATS
 from fastnn.kernels.equations import activation as activations
 from fastnn.kernels.layout import Layout, pack, unpack
+from fastnn.network.given import exact_labels
 
 Array = NDArray[Any]
 
@@ -65,7 +66,7 @@ def initial(
     check_boolean("layer_norm", layer_norm)
     random = np.random.Generator(np.random.PCG64(seed))
     weights, biases = [], []
-    names = [activation] if isinstance(activation, str) else list(activation)
+    names = _activation_names(activation)
     for layer, (n_in, n_out) in enumerate(pairwise(sizes)):
         name = names[min(layer, len(names) - 1)] if names else ""
         bound = np.sqrt((2.0 if name == "logistic" else 6.0) / (n_in + n_out))
@@ -111,9 +112,18 @@ def check_gains(gains: Sequence[Array], weights: list[Array]) -> list[Array]:
     return vectors
 
 
+def _activation_names(activation: str | Sequence[str]) -> list[str]:
+    if isinstance(activation, str):
+        return [activation]
+    try:
+        return list(activation)
+    except TypeError:
+        raise TypeError(f"activation must be a name, or a sequence of names, got {activation!r}.") from None
+
+
 def check_activation(activation: str | Sequence[str], n_hidden: int) -> str | tuple[str, ...]:
     """The hidden layers' activation, or a tuple with that of each; raises a ValueError if one is unknown."""
-    names = [activation] if isinstance(activation, str) else list(activation)
+    names = _activation_names(activation)
     if not all(isinstance(name, str) and name in activations.CODES for name in names):
         raise ValueError(f"activation must be one of {', '.join(activations.CODES)}, got {activation!r}.")
     if isinstance(activation, str):
@@ -137,7 +147,7 @@ def check_classes(classes: Any, n_classes: int) -> Array | None:
     """The classes' labels as a read-only array; raises a TypeError or ValueError unless each class has its own."""
     if classes is None:
         return None
-    labels = np.array(classes)
+    labels = np.array(exact_labels(classes))
     if labels.shape != (n_classes,):
         raise ValueError(f"classes must be {n_classes} labels, one for each output, got shape {labels.shape}.")
     strings = labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels)

@@ -32,7 +32,10 @@ class Real(NamedTuple):
         below = value < self.high or (value == self.high and self.closed == "both")
         if not (above and below):
             raise ValueError(f"{name} must be {self.wanted}{or_none}, got {value}.")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{name} must be {self.wanted}{or_none}, got one that is too large for a float.") from None
 
     @property
     def wanted(self) -> str:

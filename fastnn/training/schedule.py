@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
 # As in scikit-learn, "adaptive" divides the step size by this number, until it is no larger than the least.
@@ -56,7 +57,10 @@ class Schedule:
             # A step size of 0 isn't allowed. After the last epoch, the step size stays that of the last one.
             return self.initial * (1 + math.cos(math.pi * min(share, 1.0))) / 2 or step_size
         if self.kind == "invscaling":
-            return float(self.initial / (samples_seen + 1) ** self.power_t)
+            try:
+                return float(self.initial / (samples_seen + 1) ** float(self.power_t))
+            except OverflowError:
+                return sys.float_info.min  # a step size of 0 isn't allowed
         return step_size
 
     def after_plateau(self, step_size: float) -> float | None:

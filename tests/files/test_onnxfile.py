@@ -14,6 +14,8 @@ LABELS = {
     "indices": None,
     "strings": ["a", "b", "ü"],
     "integers": [-5, 3, 2**40],
+    "small integers": np.array([200, 0], np.uint8),
+    "beyond int64": [2**63 + 1, 0, 2**64 - 1],
     "floats": [0.5, 1.5, -2.0],
     "booleans": [False, True],
 }
@@ -81,6 +83,8 @@ def test_labels(tmp_path, labels):
     net.to_onnx(tmp_path / "net.onnx")
     found = run(tmp_path / "net.onnx", X.astype(np.float32))["label"]
     np.testing.assert_array_equal(found, net.predict(X))
+    expected = {"i": np.int64, "u": np.uint64 if labels == "beyond int64" else np.int64}
+    assert net.predict(X).dtype.kind not in expected or found.dtype == expected[net.predict(X).dtype.kind]
 
 
 def test_without_hidden_layers_and_with_any_number_of_rows(tmp_path):
