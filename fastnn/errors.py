@@ -45,6 +45,10 @@ def check_boolean(name: str, value: Any) -> bool:
     return bool(value)
 
 
+class CompilerError(RuntimeError):
+    """Numba is set up so that fastnn's kernels can't be compiled; the message names the setting."""
+
+
 def missing_package(users: str, package: str, extra: str) -> ModuleNotFoundError:
     """The error for `users` ("Plots") that need a package which isn't installed; it names the install command."""
     return ModuleNotFoundError(

@@ -17,7 +17,7 @@ from numba.core import cgutils
 
 from fastnn.runtime import numba_private
 from fastnn.runtime.compile_cache import keep_on_disk
-from fastnn.runtime.compiler import intrinsic, jit, jit_parallel
+from fastnn.runtime.compiler import intrinsic, jit, jit_parallel, refuse
 from fastnn.runtime.template import instance
 
 _I64 = ir.IntType(64)
@@ -65,6 +65,9 @@ _region = keep_on_disk(jit_parallel(_call_parts))
 @functools.cache
 def region_address() -> int:
     """The address of the region's code. The first call starts Numba's threads."""
+    for setting in ("DISABLE_JIT", "DEBUG_ARRAY_OPT_RUNTIME"):
+        if getattr(config, setting, False):
+            refuse(setting)
     get_num_threads()  # parallel code refers to the threading layer's symbols, which have to be there
     region = _region
     if not numba_private.has_mask_symbols():

@@ -55,6 +55,7 @@ def block_samples(layers: NDArray[np.void], itemsize: int) -> int:
 @jit
 def nothing(other: int, number: int) -> None:
     """Do nothing: `forward_columns` calls this after each tile."""
+    return  # a body of a docstring alone can't be compiled with NUMBA_DEBUGINFO=1
 
 
 _forward = forward_columns(activate, nothing)
