@@ -7,6 +7,10 @@ from typing import Any, TypeGuard
 import numpy as np
 
 
+class DataWarning(UserWarning):
+    """Something about the data that a user should know, although it stops nothing."""
+
+
 def is_whole(value: Any, least: int) -> TypeGuard[int]:
     """Whether `value` is an integer, Python's or NumPy's, of at least `least`. A bool isn't one."""
     return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= least)

@@ -1,6 +1,7 @@
-"""What a pass over a table in memory learns of its columns."""
+"""Tables in memory and on the disk, as the tests want them: what is learnt of one, and what a path holds."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -9,6 +10,10 @@ from fastnn.pipeline.columns.encoding import Preprocessor
 from fastnn.pipeline.columns.options import column_options
 from fastnn.pipeline.columns.schema import Schema
 from fastnn.pipeline.columns.statistics import TableStatistics
+from fastnn.pipeline.columns.text import MisfitError
+from fastnn.pipeline.io.opening import open_source
+from fastnn.pipeline.io.source import Source
+from fastnn.pipeline.io.typed import AS_IT_IS, Typed
 
 
 def statistics_of(
@@ -26,3 +31,19 @@ def statistics_of(
 def learnt(table: pa.Table, options: Mapping[str, Any] | None = None) -> Preprocessor:
     """The preprocessing that a table teaches."""
     return statistics_of(table, options=options).finish()
+
+
+def typed(source: Source, **reading: Any) -> Typed:
+    """A source in which the text of CSV files has the types that it spells."""
+    return Typed(source, source.schema.names, replace(AS_IT_IS, **reading))
+
+
+def read_table(data: Any, **reading: Any) -> pa.Table:
+    """All rows of what a path or a pattern stands for."""
+    source = typed(open_source(data, reading.get("dialect", AS_IT_IS.dialect)), **reading)
+    while True:
+        try:
+            return pa.Table.from_batches(source.batches(), source.schema)
+        except MisfitError as misfit:
+            if not source.widen(misfit):
+                raise

@@ -7,6 +7,7 @@ its kind decides the exit code. Modules that take long to import are imported by
 
 from __future__ import annotations
 
+import io
 import os
 import platform
 import sys
@@ -16,7 +17,7 @@ from contextlib import suppress
 import typer
 
 from fastnn.cli import demo, evaluate, info, predict, train, warmup
-from fastnn.cli.terminal import complain
+from fastnn.cli.terminal import complain, notes
 from fastnn.training.interrupts import terminable
 
 # Arrow reads these environment variables when it is loaded. Its default allocator, mimalloc, would keep 60 MB more than
@@ -55,6 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A cron job may have closed stdout or stderr. What is printed then is lost, but the command does its work.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):  # names and labels may have characters that the encoding lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _run(arguments or ["--help"])
         sys.stdout.flush()
@@ -67,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    with terminable() as was_terminated:
+    with terminable() as was_terminated, notes():
         try:
             result = typer.main.get_command(app).main(args=arguments, prog_name="fastnn", standalone_mode=False)
             if result == INTERRUPTED:  # how newer versions of typer say that Ctrl-C was pressed

@@ -7,13 +7,16 @@ import glob
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastnn.files.atomic import check_replaceable
 from fastnn.training.option import Choice, Whole
 from fastnn.training.option_table import COMMAND_LINE, accepted, command_line_help
+
+if TYPE_CHECKING:
+    from fastnn.pipeline.columns.options import Dialect
+    from fastnn.pipeline.io.places import Place
 
 
 def _one_of(values: Sequence[str], *names: str, help: str) -> Any:
@@ -37,18 +40,26 @@ def _of_training(name: str) -> Any:
 
 # Several commands.
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A model file that `fastnn train` wrote.")]
+ModelFile = Annotated[str, typer.Argument(metavar="MODEL", help="A model file that `fastnn train` wrote.")]
 Data = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA...",
-        help="Files (Parquet, Arrow, .npy, or CSV with a header line), folders, or patterns such as 'data/*.parquet'.",
+        help="Files (Parquet, Arrow, .npy, or CSV with a header line), folders, or patterns such as 'data/*.parquet'; "
+        "paths or URIs (s3://, gs://, abfs://, hdfs://, and those of fsspec).",
     ),
 ]
+# How CSV files are written. A model remembers it, so that predict and evaluate needn't be told again.
+Delimiter = Annotated[str, typer.Option(help="The character between the values of a CSV line; \\\\t is a tab.")]
+Decimal = Annotated[str, typer.Option(help="The character before a number's decimal places in CSV files.")]
+Encoding = Annotated[str, typer.Option(help="The encoding of CSV files, such as latin-1 or utf-16.")]
+OtherDelimiter = Annotated[str | None, typer.Option("--delimiter", help="As in fastnn train, if new files differ.")]
+OtherDecimal = Annotated[str | None, typer.Option("--decimal", help="As in fastnn train, if new files differ.")]
+OtherEncoding = Annotated[str | None, typer.Option("--encoding", help="As in fastnn train, if new files differ.")]
 
 # train
 Target = Annotated[str, typer.Option(help="The column to learn.")]
-NewModel = Annotated[Path, typer.Option(help="The model file to write.")]
+NewModel = Annotated[str, typer.Option(help="The model file to write.")]
 Hidden = Annotated[str, _of_training("hidden")]
 Activation = Annotated[str, _of_training("activation")]
 Epochs = Annotated[int, _of_training("epochs")]
@@ -65,6 +76,20 @@ Dtype = Annotated[str, _of_training("dtype")]
 CheckpointFile = Annotated[Path | None, _of_training("checkpoint")]
 CheckpointEvery = Annotated[int, _of_training("checkpoint_every")]
 Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given several times.")]
+Missing = Annotated[
+    list[str] | None,
+    typer.Option(metavar="TEXT", help="A text that stands for a missing value; may be given several times."),
+]
+Strip = Annotated[bool, typer.Option("--strip", help="Leave out blanks before and after texts.")]
+OnBadTrainingRow = Annotated[
+    str,
+    _one_of(
+        ["fail", "null", "skip"],
+        "--on-bad-row",
+        help="What becomes of a row with a text in a column that --columns declares to be of numbers or dates: an "
+        "error, a missing value, or no row.",
+    ),
+]
 Columns = Annotated[
     Path | None,
     typer.Option(help="A TOML file that says how to use single columns (kind, impute, categories, ...)."),
@@ -116,14 +141,16 @@ ConfusionPlot = Annotated[Path | None, typer.Option("--plot", help="Draw the con
 
 # info, demo
 AnyModelFile = Annotated[
-    Path | None,
+    str | None,
     typer.Argument(metavar="[MODEL]", help="A model file; without it, the installation is described."),
 ]
 DemoFolder = Annotated[Path, typer.Option("--out", help="The folder for the model and the plot.")]
 
 
-def check_outputs(inputs: Sequence[str | os.PathLike[str]], outputs: Iterable[Path], plot: Path | None = None) -> None:
+def check_outputs(inputs: Sequence[str], outputs: Iterable[str | Path], plot: Path | None = None) -> None:
     """Refuse, before the work begins, outputs that can't be written or would overwrite an input or each other."""
+    from fastnn.pipeline.io.places import place_of
+
     if plot is not None:
         from fastnn.plot import check_plotting
 
@@ -132,24 +159,45 @@ def check_outputs(inputs: Sequence[str | os.PathLike[str]], outputs: Iterable[Pa
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
         outputs = [*outputs, plot]
-    taken = {os.path.realpath(path) for path in inputs}
-    for path in outputs:
-        check_replaceable(path)
-        if os.path.realpath(path) in taken:
-            raise typer.BadParameter(f"{path} is named twice: an output must be a file of its own.")
-        refuse_among_inputs(path, inputs)
-        taken.add(os.path.realpath(path))
+    taken = {place_of(path).identity for path in inputs}
+    for output in map(place_of, outputs):
+        output.check_replaceable()
+        if output.identity in taken:
+            raise typer.BadParameter(f"{output.name} is named twice: an output must be a file of its own.")
+        refuse_among_inputs(output, inputs)
+        taken.add(output.identity)
 
 
-def refuse_among_inputs(output: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
+def refuse_among_inputs(output: Place, inputs: Iterable[str]) -> None:
     """Refuse an output that a folder or a pattern among the inputs holds: the next run would read it as data."""
-    for name in [os.fspath(each) for each in inputs]:
-        place = Path(os.path.realpath(output))
-        if os.path.isdir(name):
-            held = place.is_relative_to(os.path.realpath(name))
-        elif "**" in name:
-            held = fnmatch.fnmatch(str(output.absolute()), os.path.abspath(name))
+    from fastnn.pipeline.io.places import Local, glob_parts, place_of
+
+    for name in inputs:
+        place = place_of(name)
+        if isinstance(place, Local) and isinstance(output, Local):
+            held = _holds(place.path, Path(output.path))
+        elif glob_parts(name):
+            held = fnmatch.fnmatch(output.identity, place.identity)
         else:
-            held = glob.has_magic(name) and output.absolute().match(os.path.abspath(name))
+            held = output.identity.startswith(f"{place.identity}/")
         if held:
-            raise typer.BadParameter(f"{output} is in {name}: the next run would read it as data.")
+            raise typer.BadParameter(f"{output.name} is in {place.name}: the next run would read it as data.")
+
+
+def _holds(name: str, output: Path) -> bool:
+    """Whether a folder or a pattern of the local disk holds an output."""
+    if os.path.isdir(name):
+        return Path(os.path.realpath(output)).is_relative_to(os.path.realpath(name))
+    if "**" in name:
+        return fnmatch.fnmatch(str(output.absolute()), os.path.abspath(name))
+    return glob.has_magic(name) and output.absolute().match(os.path.abspath(name))
+
+
+def dialect_of(**said: Any) -> Dialect:
+    """The dialect that a command's options describe; a usage error if they don't describe one."""
+    from fastnn.pipeline.columns.options import Dialect
+
+    try:
+        return Dialect(**said)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None

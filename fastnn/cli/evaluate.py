@@ -13,19 +13,27 @@ def evaluate(
     data: arguments.Data,
     *,
     target: arguments.TrueClasses,
+    delimiter: arguments.OtherDelimiter = None,
+    decimal: arguments.OtherDecimal = None,
+    encoding: arguments.OtherEncoding = None,
     plot: arguments.ConfusionPlot = None,
     json: arguments.Json = False,
 ) -> None:
     """Compare a model's predictions with known classes: accuracy, log-loss, confusion table."""
     from fastnn.pipeline import Model
-    from fastnn.pipeline.io.parsing import open_for
+    from fastnn.pipeline.columns.labels import arrow_labels
+    from fastnn.pipeline.io.typed import open_for
     from fastnn.pipeline.jobs.evaluate import evaluate as evaluate_rows
     from fastnn.plot import plot_confusion
 
     arguments.check_outputs([model, *data], [], plot)
     fitted = Model.load(model)
     labels = fitted.classes.tolist()
-    source, spelt = open_for(fitted.schema, data, text={target} if fitted.classes.dtype.kind == "U" else ())
+    given = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
+    dialect = arguments.dialect_of(
+        **{**vars(fitted.schema.dialect), **{name: value for name, value in given.items() if value is not None}}
+    )
+    source, spelt = open_for(fitted.schema, data, dialect, further={target: arrow_labels(fitted.classes).type})
     result = evaluate_rows(fitted, source.batches({*fitted.schema.names(), target}), target, spelt)
     if plot is not None:
         plot_confusion(plot, result.confusion, labels)

@@ -20,17 +20,30 @@ def info(model: arguments.AnyModelFile = None, json: arguments.Json = False) -> 
     show(facts, json, text)
 
 
-def _about_model(path: Path) -> dict[str, Any]:
+def _about_model(path: str) -> dict[str, Any]:
     from fastnn.files import kinds, modelfile
 
-    tensors, description = modelfile.load(path)
+    name, size, tensors, description = _read(path)
     try:
         facts = _said(description)
         if description.get("kind") == kinds.CHECKPOINT:
             facts |= {"epochs": tensors["numbers.losses"].size, "finished": description.get("finished")}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise modelfile.ModelFileError(f"{path} is damaged: its description makes no sense ({error!r}).") from None
-    return {"file": str(path), "bytes": path.stat().st_size, **facts}
+        raise modelfile.ModelFileError(f"{name} is damaged: its description makes no sense ({error!r}).") from None
+    return {"file": name, "bytes": size, **facts}
+
+
+def _read(path: str) -> tuple[str, int, dict[str, Any], dict[str, Any]]:
+    """A model file's name, size, tensors and description. Only a file that isn't on the local disk needs pyarrow."""
+    from fastnn.files import modelfile
+
+    if "://" not in path:
+        return path, os.path.getsize(path) if os.path.exists(path) else 0, *modelfile.load(path)
+    from fastnn.pipeline.io.places import place_of
+    from fastnn.pipeline.model import read_model_file
+
+    content, place = read_model_file(path), place_of(path)
+    return place.name, place.status()["size"], *content
 
 
 def _said(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,6 +65,7 @@ def _said(description: Mapping[str, Any]) -> dict[str, Any]:
     if description.get("kind") == kinds.PIPELINE:
         facts |= {
             "target": description.get("target"),
+            **({"csv_files": description["dialect"]} if "dialect" in description else {}),
             "columns": {column["name"]: f"{column['kind']} ({column['type']})" for column in description["schema"]},
         }
     return facts

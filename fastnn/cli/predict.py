@@ -14,7 +14,7 @@ from fastnn.cli import arguments
 from fastnn.cli.terminal import progress, show
 
 if TYPE_CHECKING:
-    from fastnn.pipeline.jobs.job import Job, Scored, Task
+    from fastnn.pipeline.jobs.job import Job, JobOptions, Scored, Task
     from fastnn.pipeline.jobs.result import OnBadRow, Output
 
 
@@ -29,6 +29,9 @@ def predict(
     on_bad_row: arguments.OnBadRow = "fail",
     check_drift: arguments.CheckDrift = False,
     drift_limit: arguments.DriftLimit = None,
+    delimiter: arguments.OtherDelimiter = None,
+    decimal: arguments.OtherDecimal = None,
+    encoding: arguments.OtherEncoding = None,
     resume: arguments.ResumeScoring = False,
     json: arguments.Json = False,
 ) -> None:
@@ -36,7 +39,8 @@ def predict(
 
     Each output appears whole or not at all, and with it a hidden manifest, by which `--resume` knows what is finished.
     """
-    from fastnn.pipeline.jobs.job import Job, JobOptions, n_rows
+    from fastnn.pipeline.io.places import is_uri, place_of, without_secrets
+    from fastnn.pipeline.jobs.job import JobOptions, n_rows
     from fastnn.pipeline.jobs.scoring import score_task
 
     began = perf_counter()
@@ -46,23 +50,26 @@ def predict(
         on_bad_row=cast("OnBadRow", on_bad_row),
         check_drift=check_drift or drift_limit is not None,
         drift_limit=drift_limit,
+        delimiter=delimiter,
+        decimal=decimal,
+        encoding=encoding,
     )
-    job = Job(model, options)
+    job = _job(model, options)
     tasks = _tasks(job, model, data, out, format_)
-    done = {task.out: scored for task in tasks if resume and (scored := job.finished(task)) is not None}
-    left = [task for task in tasks if task.out not in done]
+    done = {task.out.name: scored for task in tasks if resume and (scored := job.finished(task)) is not None}
+    left = [task for task in tasks if task.out.name not in done]
     with progress(n_rows(left)) as advance:
-        results = {**done, **{task.out: score_task(job, task, advance) for task in left}}
+        results = {**done, **{task.out.name: score_task(job, task, advance) for task in left}}
     seconds = perf_counter() - began
 
     outputs: list[dict[str, Any]] = [
-        {"path": str(task.out), **vars(results[task.out]), "skipped": task.out in done} for task in tasks
+        {"path": task.out.name, **vars(results[task.out.name]), "skipped": task.out.name in done} for task in tasks
     ]
     summary = {
-        "out": out,
+        "out": without_secrets(out) if is_uri(out) else out,
         **{name: sum(output[name] for output in outputs) for name in ("rows", "bad_rows", "bytes")},
         "seconds": seconds,
-        "model": {"path": str(model), "sha256": job.model_sha256},
+        "model": {"path": place_of(model).name, "sha256": job.model_sha256},
         "columns": tasks[0].schema.names,
         "outputs": outputs,
         "skipped": len(done),
@@ -71,31 +78,49 @@ def predict(
     show(summary, json, _in_words(summary))
 
 
-def _tasks(job: Job, model: Path, data: list[str], out: str, format_: str | None) -> list[Task]:
+def _job(model: str, options: JobOptions) -> Job:
+    from fastnn.files.modelfile import ModelFileError
+    from fastnn.pipeline.columns.schema import DataError
+    from fastnn.pipeline.jobs.job import Job
+
+    try:
+        return Job(model, options)
+    except (DataError, ModelFileError):
+        raise
+    except ValueError as error:  # a delimiter, say, that can't be one
+        raise typer.BadParameter(str(error)) from None
+
+
+def _tasks(job: Job, model: str, data: list[str], out: str, format_: str | None) -> list[Task]:
     """What is to be scored into which file; a usage error if that can't be done."""
     from fastnn.pipeline.columns.schema import DataError, SchemaError
+    from fastnn.pipeline.io.formats import File
+    from fastnn.pipeline.io.places import Local, is_uri, place_of, without_secrets
 
-    path = Path(out)
-    into_folder = out.endswith(os.sep) or path.is_dir() or (len(data) > 1 and not path.suffix)
+    place = place_of(out)
+    path = without_secrets(out) if is_uri(out) else out
+    suffix = os.path.splitext(path)[1]
+    into_folder = path.endswith(("/", os.sep)) or place.kind == "folder" or (len(data) > 1 and not suffix)
     if not into_folder and format_ is not None:
         raise typer.BadParameter(f"--format is for outputs in a folder: the format of {out} is that of its ending.")
     try:
         if into_folder:
-            _check_folder(path)
+            if isinstance(place, Local):
+                _check_folder(Path(out))
             ending = format_ or "parquet"
-            arguments.refuse_among_inputs(path / f"any.{ending}", data)
-            tasks = job.tasks(data, path, ending)
+            arguments.refuse_among_inputs(place / f"any.{ending}", data)
+            tasks = job.tasks(data, place, ending)
         else:
-            arguments.check_outputs([model, *data], [path])
-            tasks = [job.task(data, path)]
+            arguments.check_outputs([model, *data], [out])
+            tasks = [job.task(data, place)]
     except (DataError, SchemaError):
         raise
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    inputs = {os.path.realpath(part.name) for task in tasks for part in task.source.parts}
+    inputs = {part.place.identity for task in tasks for part in task.source.parts if isinstance(part, File)}
     for task in tasks:
-        if os.path.realpath(task.out) in {os.path.realpath(model), *inputs}:
-            raise typer.BadParameter(f"{task.out} is named twice: an output must be a file of its own.")
+        if task.out.identity in {place_of(model).identity, *inputs}:
+            raise typer.BadParameter(f"{task.out.name} is named twice: an output must be a file of its own.")
     return tasks
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Any
 
 from fastnn.callbacks import TerminalBar
+from fastnn.errors import DataWarning
 
 COMPILING = "compiling (once per machine)"
 _MOMENT = 1.0  # seconds
@@ -18,18 +20,40 @@ _LOG_SECONDS = 30.0
 
 
 def complain(message: str) -> None:
-    """Print an error on stderr, as one line."""
-    print(f"fastnn: {' '.join(message.split())}", file=sys.stderr)
+    """Print an error on stderr, as one line. What it quotes from data or names of files can't command the terminal."""
+    print(f"fastnn: {printable(' '.join(message.split()))}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """A text with escapes in the place of characters that aren't printable."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def say(message: str) -> None:
     """Print what is going on, on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """Print what is to be known about the data as a note, in one line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DataWarning)
+        others = warnings.showwarning
+
+        def show_note(message: Warning | str, category: type[Warning], *further: Any, **named: Any) -> None:
+            if issubclass(category, DataWarning):
+                complain(f"note: {message}")
+            else:
+                others(message, category, *further, **named)
+
+        warnings.showwarning = show_note
+        yield
 
 
 def show(summary: dict[str, Any], as_json: bool, text: str) -> None:
     """Print a command's result on stdout: as one JSON object, or as text for people."""
-    print(json.dumps(summary) if as_json else text)
+    print(json.dumps(summary) if as_json else "\n".join(map(printable, text.split("\n"))))
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from fastnn.cli import arguments
 from fastnn.cli.terminal import COMPILING, progress, said_when_slow, say, show
 
 if TYPE_CHECKING:
-    from fastnn.pipeline.columns.options import ColumnOptions
+    from fastnn.pipeline.columns.options import TableOptions
+    from fastnn.pipeline.io.typed import Reading
     from fastnn.pipeline.learning.plan import Plan
     from fastnn.pipeline.learning.train import Trained, Training
 
@@ -33,6 +34,12 @@ def train(
     hold_out_by: arguments.HoldOutBy = None,
     ignore: arguments.Ignore = None,
     columns: arguments.Columns = None,
+    missing: arguments.Missing = None,
+    strip: arguments.Strip = False,
+    delimiter: arguments.Delimiter = ",",
+    decimal: arguments.Decimal = ".",
+    encoding: arguments.Encoding = "utf-8",
+    on_bad_row: arguments.OnBadTrainingRow = "fail",
     buffer_rows: arguments.BufferRows = None,
     threads: arguments.Threads = None,
     dtype: arguments.Dtype = "float32",
@@ -53,16 +60,27 @@ def train(
     if resume:
         if checkpoint is not None:
             raise typer.BadParameter("--resume names the checkpoint itself: leave --checkpoint out.")
-        checkpoint = model.with_name(f"{model.name}.checkpoint")
+        checkpoint = _checkpoint_beside(model)
     arguments.check_outputs(data, [path for path in (model, checkpoint) if path is not None], plot)
     if target in (ignore or ()):
         raise typer.BadParameter(f"{target!r} is both target and ignored.")
-    training = _prepare(data, target, plan, ignore or [], columns)
+    text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding, "strip": strip}
+    training = _prepare(data, target, plan, ignore or [], _reading(text, missing or [], columns, on_bad_row))
     trained = _run(training, checkpoint, checkpoint_every)
     trained.model.save(model)
     if resume and checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
     _report(trained, model, plot, json)
+
+
+def _reading(text: dict[str, Any], missing: list[str], columns: Path | None, on_bad_row: str) -> Reading:
+    """How the columns are read: what the options say, and the TOML file of single columns."""
+    from fastnn.pipeline.columns.options import TableOptions
+    from fastnn.pipeline.io.typed import Reading
+
+    said = TableOptions({}) if columns is None else _column_options(columns)
+    dialect = arguments.dialect_of(**text, missing=(*said.missing, *missing))
+    return Reading(dialect, said.columns, on_bad_row=on_bad_row)
 
 
 def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
@@ -85,6 +103,16 @@ def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
         raise typer.BadParameter(message) from None
 
 
+def _checkpoint_beside(model: str) -> Path:
+    """The file that keeps the progress until the model is written."""
+    from fastnn.pipeline.io.places import Local, place_of
+
+    place = place_of(model)
+    if not isinstance(place, Local):
+        raise typer.BadParameter("--resume keeps its progress beside the model. Name a local file: --checkpoint FILE")
+    return Path(f"{place.path}.checkpoint")
+
+
 def _layer_sizes(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     if parts == ["0"]:
@@ -102,22 +130,21 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
-def _prepare(data: list[str], target: str, plan: Plan, ignore: list[str], columns: Path | None) -> Training:
+def _prepare(data: list[str], target: str, plan: Plan, ignore: list[str], reading: Reading) -> Training:
     """Read the data once, and compile."""
     from fastnn.pipeline.io.opening import open_source
     from fastnn.pipeline.learning.train import prepare
 
-    overrides = None if columns is None else _column_options(columns)
-    source = open_source(data[0] if len(data) == 1 else data)
+    source = open_source(data, reading.dialect)
     say(f"{source.name}: looking at the rows")
     with progress(source.n_rows) as advance:
-        training = prepare(source, target, plan, ignore, overrides, advance)
+        training = prepare(source, target, plan, ignore, reading.options, advance, reading)
     with said_when_slow(COMPILING):
         training.compile()
     return training
 
 
-def _column_options(path: Path) -> dict[str, ColumnOptions]:
+def _column_options(path: Path) -> TableOptions:
     from fastnn.pipeline.columns.options import read_columns
 
     try:
@@ -151,15 +178,17 @@ def _run(training: Training, checkpoint: Path | None, every: int) -> Trained:
         raise
 
 
-def _report(trained: Trained, model: Path, plot: Path | None, as_json: bool) -> None:
+def _report(trained: Trained, model: str, plot: Path | None, as_json: bool) -> None:
     """Draw the losses if a plot is wanted, and print the summary."""
+    from fastnn.pipeline.io.places import place_of
     from fastnn.plot import plot_loss
 
+    model = place_of(model).name  # without secrets
     losses = [epoch.loss for epoch in trained.epochs]
     if plot is not None:
         plot_loss(plot, losses, [epoch.validation_score for epoch in trained.epochs])
     summary = {
-        "model": str(model),
+        "model": model,
         "rows": trained.n_train,
         "validation_rows": trained.n_validation,
         "validation_accuracy": trained.accuracy,

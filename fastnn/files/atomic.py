@@ -44,6 +44,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     _remove_orphans(target)
     descriptor, temporary = _create_temporary(target)
     try:
+        _take_over(target, descriptor)
         with open(descriptor, "w+b") as file:
             yield file
             file.flush()
@@ -73,6 +74,20 @@ def _create_temporary(target: Path) -> tuple[int, Path]:
         if _lock(descriptor) is not False and os.fstat(descriptor).st_nlink:
             return descriptor, temporary
         os.close(descriptor)  # another process took the file for an orphan before it was locked
+
+
+def _take_over(target: Path, descriptor: int) -> None:
+    """Give a new file the group and the permissions of the file that it will replace, as far as this user may."""
+    try:
+        old = target.stat()
+    except FileNotFoundError:
+        return
+    if hasattr(os, "fchown"):
+        with suppress(PermissionError):
+            os.fchown(descriptor, -1, old.st_gid)
+        # After the group: a change of the group takes away what the group had been given.
+        with suppress(PermissionError):
+            os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
 
 
 @functools.cache

@@ -57,6 +57,13 @@ def save(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], descripti
     OSError
         If the file can't be written. An earlier file stays as it was, and no temporary file is left.
     """
+    content = to_bytes(tensors, description)
+    with replacing(path) as file:
+        file.write(content)
+
+
+def to_bytes(tensors: dict[str, np.ndarray], description: dict[str, Any]) -> bytes:
+    """The content of the file that `save` would write, with its errors except the OSError."""
     import safetensors.numpy  # `import fastnn` loads numpy and numba only
 
     arrays = {name: _storable(name, array) for name, array in tensors.items()}
@@ -64,9 +71,8 @@ def save(path: str | os.PathLike[str], tensors: dict[str, np.ndarray], descripti
     # Through JSON once, so that the hash is that of what a reader will see: tuples become lists.
     document = json.loads(_canonical(document))
     document["sha256"] = _checksum(document, arrays)
-    content = safetensors.numpy.save(arrays, metadata={_METADATA_KEY: _canonical(document)})
-    with replacing(path) as file:
-        file.write(content)
+    content: bytes = safetensors.numpy.save(arrays, metadata={_METADATA_KEY: _canonical(document)})
+    return content
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -89,9 +95,20 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     ModelFileError
         If there is no such file, or the file isn't an undamaged model file of a known format version.
     """
+    return _checked(path, *_read(Path(path)))
+
+
+def from_bytes(content: bytes, name: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What `load` gives for a file with this content and name, with its errors."""
+    _check_start(name, content[: _LENGTH_BYTES + 1], len(content))
+    end = _LENGTH_BYTES + int.from_bytes(content[:_LENGTH_BYTES], "little")
+    return _checked(name, content[:end], content[end:])
+
+
+def _checked(path: str | os.PathLike[str], header: bytes, body: bytes) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The tensors and the description of a file in two parts; a ModelFileError if it is damaged."""
     import safetensors.numpy
 
-    header, body = _read(Path(path))
     document, text = _document(path, header)
     try:
         tensors = {name: array.copy() for name, array in safetensors.numpy.load(header + body).items()}
@@ -137,7 +154,7 @@ def _read(path: Path) -> tuple[bytes, bytes]:
         raise ModelFileError(f"{path} can't be read: {reason}.") from None
 
 
-def _check_start(path: Path, start: bytes, size: int) -> None:
+def _check_start(path: str | os.PathLike[str], start: bytes, size: int) -> None:
     """Compare the header's length with the file's before memory is spent on it."""
     if size == 0:
         raise ModelFileError(f"{path} is empty: it is no model file.")

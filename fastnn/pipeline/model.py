@@ -17,7 +17,11 @@ from fastnn.kernels.forward.table import BLOCK, TableScoring, score_table
 from fastnn.kernels.layout import line_elements
 from fastnn.network.network import Network
 from fastnn.pipeline.columns.encoding import Preprocessor
+from fastnn.pipeline.columns.options import PLAIN
 from fastnn.pipeline.columns.schema import DataError, Schema
+from fastnn.pipeline.columns.text import parse, spellings_of
+from fastnn.pipeline.io.places import Local, is_uri, place_of, without_secrets
+from fastnn.pipeline.io.source import first_line
 from fastnn.runtime.launch import launch
 from fastnn.runtime.threads import threads_for
 
@@ -89,10 +93,11 @@ class Model:
         """
         table = as_table(table)
         self.schema.check(table.schema)
+        spellings = spellings_of(self.schema, typed=True)
         columns = np.empty((self.network.n_classes, table.num_rows), self.network.dtype)
         start = 0
         for batch in table.select(self.schema.names()).to_batches():
-            self.fill_columns(batch, columns, start)
+            self.fill_columns(parse(batch, spellings, None, start), columns, start)
             start += batch.num_rows
         return np.ascontiguousarray(columns.T)
 
@@ -187,7 +192,15 @@ class Model:
             "preprocessing": self.preprocessor.description(),
             "network": self.network.description(),
         }
-        modelfile.save(path, tensors, description)
+        if self.schema.dialect != PLAIN:
+            description["dialect"] = self.schema.dialect.description()
+        place = place_of(path)
+        if isinstance(place, Local):
+            modelfile.save(place.path, tensors, description)
+        else:
+            content = modelfile.to_bytes(tensors, description)
+            with place.replacing() as file:
+                file.write(content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Model:
@@ -203,18 +216,38 @@ class Model:
         ModelFileError
             If the file is anything else. For a bare network's file, the message names ``fastnn.Network.load``.
         """
-        tensors, description = modelfile.load(path)
+        tensors, description = read_model_file(path)
         check_kind(description, PIPELINE, path)
         try:
             json.dumps(description, ensure_ascii=False).encode()  # JSON can hold half of a surrogate pair, Arrow can't
             return cls(
-                Schema.from_description(description["schema"]),
+                Schema.from_description(description["schema"], description.get("dialect", {})),
                 Preprocessor.from_parts(with_prefix("preprocessing.", tensors), description["preprocessing"]),
                 Network.from_parts(with_prefix("network.", tensors), description["network"]),
                 str(description["target"]),
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise ModelFileError(f"{path}: the parts of the model don't fit together ({error}).") from None
+
+
+def read_model_file(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The tensors and the description of a model file of any kind; `path` may be a URI.
+
+    Raises
+    ------
+    ModelFileError
+        If there is no such file, or it isn't an undamaged model file.
+    """
+    if not is_uri(path):
+        return modelfile.load(path)
+    try:
+        place = place_of(path)
+        if place.kind != "file":
+            raise ModelFileError(f"{place.name}: there is no such model file.")
+        content = place.read()
+    except (OSError, DataError, pa.ArrowException) as error:
+        raise ModelFileError(f"{without_secrets(os.fspath(path))} can't be read: {first_line(error)}") from None
+    return modelfile.from_bytes(content, place.name)
 
 
 def as_table(data: Any) -> pa.Table:

@@ -343,17 +343,22 @@ def accepted(interface: Interface, name: str) -> tuple[Accepted, ...]:
 
 # What `checked` needs of each option: its checks, and a text for the messages if None is accepted, too. It is found
 # once, which saves 120 of the 570 calls of functions that a short training takes.
-_accepted_by_train: dict[str, tuple[Any, str]] = {
-    name: (accepted(TRAIN, name)[0], " or None" if NONE in accepted(TRAIN, name) else "") for name in options_of(TRAIN)
+_checks: dict[Interface, dict[str, tuple[Any, str]]] = {
+    interface: {
+        name: (accepted(interface, name)[0], " or None" if NONE in accepted(interface, name) else "")
+        for name in options_of(interface)
+    }
+    for interface in (TRAIN, PLAN)
 }
 
 
-def checked(name: str, value: Any) -> Any:
-    """An option of `fastnn.train` as a plain Python object; with NumPy's numbers the kernels would be compiled again.
+def checked(name: str, value: Any, interface: Interface = TRAIN) -> Any:
+    """An option of `fastnn.train` or of a `Plan` as a plain Python object.
 
-    Raises a TypeError or a ValueError if the value isn't accepted.
+    With NumPy's numbers the kernels would be compiled again. Raises a TypeError or a ValueError if the value isn't
+    accepted.
     """
-    accepts, or_none = _accepted_by_train[name]
+    accepts, or_none = _checks[interface][name]
     return None if value is None and or_none else accepts.checked(name, value, or_none)
 
 

@@ -15,7 +15,6 @@ from fastnn.files.modelfile import ModelFileError
 from fastnn.network.network import Network
 from fastnn.pipeline import DataError, Model, SchemaError
 from fastnn.pipeline.columns import encoding
-from fastnn.pipeline.io.opening import read_table
 from fastnn.pipeline.jobs.evaluate import evaluate
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.plan import Plan
@@ -159,7 +158,7 @@ def test_tables_of_many_kinds_give_the_same(model, tmp_path):
     )
     (batch,) = TABLE.combine_chunks().to_batches()
     for data in (
-        read_table(tmp_path / "t.parquet"),
+        pq.read_table(tmp_path / "t.parquet"),
         encoded,
         batch,
         TABLE.to_pandas(),

@@ -29,7 +29,8 @@ from fastnn.training.options import TrainOptions
 
 ROOT = Path(__file__).parents[2]
 # What a command reads and writes is no option of training.
-FILES = {"data", "target", "model", "ignore", "columns", "plot", "resume", "json"}
+FILES = {"data", "target", "model", "ignore", "columns", "plot", "resume", "json", "on_bad_row"}
+FILES |= {"missing", "strip", "delimiter", "decimal", "encoding"}
 DATA = {"self", "net", "X", "y", "sample_weight", "X_val", "y_val", "sample_weight_val"}
 COMMAND = next(command.callback for command in cli.app.registered_commands if command.callback.__name__ == "train")
 ESTIMATORS = {CLASSIFIER: MLPClassifier, REGRESSOR: MLPRegressor}

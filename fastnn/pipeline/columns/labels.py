@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+import warnings
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fastnn.errors import DataWarning
 from fastnn.pipeline.columns.arrow import strings_to_arrow, to_arrow
 from fastnn.pipeline.columns.schema import DataError, SchemaError, is_text, listed
+from fastnn.pipeline.columns.text import NO_VALUE
 
 # A column with more classes is an identifier by mistake, and would make a layer of as many outputs.
 MOST_CLASSES = 65_536
@@ -60,11 +66,23 @@ class ClassLearner:
             if lost:  # since NumPy takes a NUL at the end for padding
                 raise DataError(f"The target {self.name!r} has a class {lost[0]!r}: a label can't end in a NUL.")
             classes = classes.astype(np.str_)
+            _say_what_may_be_missing(self.name, classes.tolist())
         if len(classes) < 2:
             raise DataError(
                 f"The target {self.name!r} has one class only, {classes[0].item()!r}: there is nothing to learn."
             )
         return classes
+
+
+def _say_what_may_be_missing(name: str, labels: Sequence[str]) -> None:
+    doubtful = [label for label in labels if label in NO_VALUE]
+    if doubtful:
+        warnings.warn(
+            f"The target {name!r} has the value {doubtful[0]!r}, which is learnt like any other class. If it means a "
+            f"missing value: --missing {shlex.quote(doubtful[0])}.",
+            DataWarning,
+            stacklevel=4,
+        )
 
 
 def class_indices(name: str, labels: pa.ChunkedArray, classes: np.ndarray) -> np.ndarray:

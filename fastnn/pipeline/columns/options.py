@@ -1,13 +1,14 @@
-"""The options of single columns (how each is used, filled and encoded), given in a call or in a TOML file."""
+"""How a table is written, and how its single columns are used: options that are given in a call or in a TOML file."""
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import os
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from fastnn.errors import is_whole
 
@@ -18,13 +19,85 @@ _FOR_CATEGORIES = ("categories", "max_categories")
 
 
 @dataclass(frozen=True)
+class Dialect:
+    """How a table's text is written. The first three attributes are those of CSV files alone.
+
+    Parameters
+    ----------
+    delimiter : str
+        The character between two values of a line.
+    decimal : str
+        The character before a number's decimal places.
+    encoding : str
+        The encoding, by its name in Python.
+    missing : tuple of str
+        The texts that stand for a missing value, beside those that CSV has anyway where a value is a number or a date
+        (nothing, "NA", "null", "nan" and the like).
+    strip : bool
+        Whether blanks before and after a text are left out. Numbers and dates may always have some.
+
+    Raises
+    ------
+    ValueError
+        If an attribute has another value.
+    """
+
+    delimiter: str = ","
+    decimal: str = "."
+    encoding: str = "utf-8"
+    missing: tuple[str, ...] = ()
+    strip: bool = False
+
+    def __post_init__(self) -> None:
+        if self.delimiter == "\\t":  # as it is typed in a shell
+            object.__setattr__(self, "delimiter", "\t")
+        for name in ("delimiter", "decimal"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in '"\r\n':
+                raise ValueError(f"{name} must be one ASCII character, got {value!r}.")
+        if self.delimiter == self.decimal:
+            raise ValueError(f"delimiter and decimal must differ, got {self.decimal!r} for both.")
+        try:
+            codecs.lookup(self.encoding)
+        except (LookupError, TypeError, ValueError):
+            raise ValueError(
+                f"encoding must be one that Python knows, such as utf-8 or latin-1, got {self.encoding!r}."
+            ) from None
+        object.__setattr__(self, "missing", texts("missing", self.missing))
+        if not isinstance(self.strip, bool):
+            raise ValueError(f"strip must be True or False, got {self.strip!r}.")
+
+    def description(self) -> dict[str, Any]:
+        """What differs from the defaults, as JSON can express it."""
+        return {each.name: value for each in fields(self) if (value := getattr(self, each.name)) != each.default}
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, Any]) -> Dialect:
+        """The dialect that `description` described; TypeError or ValueError if it doesn't describe one."""
+        return cls(**description)
+
+
+def texts(name: str, value: Any) -> tuple[str, ...]:
+    """The value of an option that is a list of texts; a single text stands for a list of one."""
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, Collection) or not all(isinstance(each, str) for each in listed):
+        raise ValueError(f"{name} must be a list of texts, got {value!r}.")
+    return tuple(dict.fromkeys(listed))
+
+
+# UTF-8, with commas between the values of a line.
+PLAIN = Dialect()
+
+
+@dataclass(frozen=True)
 class ColumnOptions:
     """The options of one column. An option that is None has its default.
 
     Parameters
     ----------
     kind : {"number", "category", "date", "boolean", "ignore"}, optional
-        How the column is used. The default follows from the column's type. Integers and booleans can be categories.
+        How the column is used. The default follows from the column's type. Integers and booleans can be categories;
+        text can be read as numbers, dates or booleans.
     impute : {"mean", "median"}, optional
         What replaces a missing number or date; by default the mean.
     indicator : bool, optional
@@ -36,6 +109,8 @@ class ColumnOptions:
         The categories; by default the most frequent ones of the data.
     max_categories : int, optional
         The largest number of categories that have inputs of their own; by default 255.
+    missing : sequence of str, optional
+        Texts that stand for a missing value in this column, beside those of the whole table (see `Dialect`).
 
     Raises
     ------
@@ -49,6 +124,7 @@ class ColumnOptions:
     standardise: bool | None = None
     categories: tuple[str, ...] | None = None
     max_categories: int | None = None
+    missing: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_word("kind", self.kind, (*KINDS, "ignore"))
@@ -65,6 +141,8 @@ class ColumnOptions:
             object.__setattr__(self, "categories", tuple(listed))
             if self.max_categories is not None:
                 raise ValueError("categories and max_categories exclude one another.")
+        if self.missing is not None:
+            object.__setattr__(self, "missing", texts("missing", self.missing))
         if self.kind == "ignore" and any(value is not None for name, value in asdict(self).items() if name != "kind"):
             raise ValueError("a column to ignore has no other options.")
         most = self.max_categories
@@ -92,8 +170,17 @@ def column_options(columns: Mapping[str, ColumnOptions | Mapping[str, Any]]) -> 
     return {name: _options(name, said) for name, said in columns.items()}
 
 
-def read_columns(path: str | os.PathLike[str]) -> dict[str, ColumnOptions]:
+class TableOptions(NamedTuple):
+    """What a TOML file says: the options of single columns, and the texts that stand for missing values anywhere."""
+
+    columns: dict[str, ColumnOptions]
+    missing: tuple[str, ...] = ()
+
+
+def read_columns(path: str | os.PathLike[str]) -> TableOptions:
     """The options in a TOML file that has a table for each column: ``[price]``, ``impute = "median"``.
+
+    Before the first table there may be ``missing = ["?"]``.
 
     Raises
     ------
@@ -102,9 +189,11 @@ def read_columns(path: str | os.PathLike[str]) -> dict[str, ColumnOptions]:
     OSError
         If the file can't be read.
     """
-    with open(path, "rb") as file:
+    with open(path, encoding="utf-8-sig") as file:  # since Windows' editors begin a file with a byte order mark
         try:
-            return column_options(tomllib.load(file))
+            said = tomllib.loads(file.read())
+            missing = () if isinstance(said.get("missing"), dict) else texts("missing", said.pop("missing", ()))
+            return TableOptions(column_options(said), missing)
         except ValueError as error:  # TOML's errors and those of text that isn't UTF-8 are ValueErrors
             raise ValueError(f"{path}: {error}") from None
 

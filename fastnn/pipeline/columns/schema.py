@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from fastnn.pipeline.columns.options import ColumnOptions, Kind, hint
+from fastnn.pipeline.columns.options import PLAIN, ColumnOptions, Dialect, Kind, hint, texts
 
 # Types that can replace one another: integers, floats and decimals; all string types; dates, and timestamps without a
 # time zone; timestamps with a time zone; times of day.
@@ -36,23 +36,47 @@ class SchemaError(ValueError):
 
 @dataclass(frozen=True)
 class Column:
-    """A column as it was in training: its name, how it is used, its Arrow type in words, and the type's family."""
+    """A column as it was in training.
+
+    Attributes
+    ----------
+    name : str
+        The column's name.
+    kind : {"number", "category", "date", "boolean"}
+        How the column is used.
+    type : str
+        Its Arrow type in words.
+    family : str
+        The family of types that may stand for one another in this column.
+    missing : tuple of str
+        The texts that stand for a missing value, if the values arrive as text.
+    text : bool
+        Whether numbers, dates or booleans may arrive as text in any format, because they did so in training.
+    """
 
     name: str
     kind: Kind
     type: str
     family: Family
+    missing: tuple[str, ...] = ()
+    text: bool = False
 
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns that a model reads, in the order of training."""
+    """The columns that a model reads, in the order of training, and how text is written where values arrive as text."""
 
     columns: tuple[Column, ...]
+    dialect: Dialect = PLAIN
 
     @classmethod
     def infer(
-        cls, table: pa.Schema, ignore: Collection[str] = (), options: Mapping[str, ColumnOptions] | None = None
+        cls,
+        table: pa.Schema,
+        ignore: Collection[str] = (),
+        options: Mapping[str, ColumnOptions] | None = None,
+        dialect: Dialect = PLAIN,
+        text: Collection[str] = (),
     ) -> Schema:
         """The schema of all columns of a table except the ignored ones.
 
@@ -64,6 +88,10 @@ class Schema:
             The columns to leave out, such as the target. The table must have them.
         options : mapping of str to ColumnOptions, optional
             The options of single columns. The table must have these columns.
+        dialect : Dialect
+            How the table's text is written.
+        text : collection of str
+            The columns of numbers, dates and booleans that arrived as text although the table's format has types.
 
         Raises
         ------
@@ -83,7 +111,8 @@ class Schema:
             raise DataError(f"Can't learn from column {columns}. Leave it out: {ignore_options(unusable)}")
         if not fields:
             raise DataError("There is no column to learn from.")
-        return cls(tuple(_column(field, options.get(field.name, ColumnOptions())) for field in fields))
+        found = [_column(field, options.get(field.name, ColumnOptions()), dialect) for field in fields]
+        return cls(tuple(replace(column, text=column.name in text) for column in found), dialect)
 
     def check(self, table: pa.Schema) -> None:
         """Refuse a table that lacks a column or has it with a type of another family.
@@ -108,7 +137,7 @@ class Schema:
         for column in self.columns:
             if names[column.name] == 1:
                 found = table.field(column.name).type
-                if not pa.types.is_null(found) and family_of(found) != column.family:
+                if not pa.types.is_null(found) and family_of(found) not in (column.family, column.text and "text"):
                     problems.append(f"column {column.name!r} is {found}, but was {column.type} in training")
         if problems:
             raise SchemaError(f"The data doesn't match the model: {'; '.join(problems)}.")
@@ -122,21 +151,29 @@ class Schema:
         """The names of the columns of strings, whose values a CSV reader mustn't turn into anything else."""
         return [column.name for column in self.columns if column.family == "text"]
 
-    def description(self) -> list[dict[str, str]]:
-        """The schema as JSON can express it."""
-        return [asdict(column) for column in self.columns]
+    def description(self) -> list[dict[str, Any]]:
+        """The columns as JSON can express them, without the attributes that have their defaults."""
+        return [
+            {name: value for name, value in asdict(column).items() if value not in ((), False)}
+            for column in self.columns
+        ]
 
     @classmethod
-    def from_description(cls, description: Sequence[Mapping[str, Any]]) -> Schema:
-        """The schema that `description` described; TypeError or ValueError if it doesn't describe one."""
+    def from_description(cls, description: Sequence[Mapping[str, Any]], dialect: Mapping[str, Any]) -> Schema:
+        """The schema of these columns and this dialect; TypeError or ValueError if they don't describe one."""
         if any("family" not in column for column in description):
             raise ValueError("the schema is that of another version of fastnn: train again")
-        columns = tuple(Column(**column) for column in description)
+        columns = [Column(**column) for column in description]
         for column in columns:
             words = (column.name, column.type, column.family)
-            if not all(isinstance(word, str) for word in words) or column.kind not in _KINDS.get(column.family, ()):
+            kinds = _KINDS.get(column.family, ())
+            known = column.kind in kinds and column.text in (False, True)
+            if not known or not all(isinstance(word, str) for word in words):
                 raise ValueError(f"{column} isn't a column")
-        return cls(columns)
+        return cls(
+            tuple(replace(column, missing=texts("missing", column.missing)) for column in columns),
+            Dialect.from_description(dialect),
+        )
 
 
 def family_of(type_: pa.DataType) -> Family | None:
@@ -162,20 +199,24 @@ def is_text(type_: pa.DataType) -> bool:
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
 
 
-def _column(field: pa.Field, options: ColumnOptions) -> Column:
+def _column(field: pa.Field, options: ColumnOptions, dialect: Dialect) -> Column:
     family = family_of(field.type)
     assert family is not None
-    kind = options.kind or _KINDS[family][0]
-    assert kind != "ignore"
-    value_type = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    is_dictionary = pa.types.is_dictionary(field.type)
+    value_type = field.type.value_type if is_dictionary else field.type
     named = family != "number" or pa.types.is_integer(value_type)  # floats such as 0.1 + 0.2 can't name categories
+    # Whoever makes a dictionary of integers, as pandas does of its categories, means names and not numbers.
+    encoded = is_dictionary and named and "category" in _KINDS[family]
+    kind = options.kind or ("category" if encoded else _KINDS[family][0])
+    assert kind != "ignore"
     if kind not in _KINDS[family] or (kind == "category" and not named):
         raise DataError(f"Column {field.name!r} has the type {field.type}, which can't be used as a {kind}.")
     try:
         options.check_kind(kind)
     except ValueError as error:
         raise DataError(f"Column {field.name!r}: {error}") from None
-    return Column(field.name, kind, str(field.type), family)
+    missing = tuple(dict.fromkeys((*dialect.missing, *(options.missing or ()))))
+    return Column(field.name, kind, str(field.type), family, missing)
 
 
 def check_names(table: pa.Schema, wanted: Collection[str]) -> None:
@@ -193,6 +234,23 @@ def check_wanted(table: pa.Schema, wanted: Collection[str]) -> None:
     if missing:
         words = _listed([repr(name) + hint(name, table.names) for name in missing])
         raise DataError(f"There is no column {words}. The data has {listed(table.names)}.")
+
+
+def names_of(argument: str, names: Any) -> list[str]:
+    """The value of an argument that is a list of columns' names, each once; a string stands for a list of one.
+
+    Raises
+    ------
+    TypeError
+        If it is something else. The message names the argument.
+    """
+    listed = [names] if isinstance(names, str) else names
+    if not isinstance(listed, Iterable) or isinstance(listed, bytes):
+        raise TypeError(f"{argument} must be a list of columns' names, got {names!r}.")
+    listed = list(listed)
+    if not all(isinstance(name, str) for name in listed):
+        raise TypeError(f"{argument} must be a list of columns' names, which are strings, got {listed!r}.")
+    return list(dict.fromkeys(listed))
 
 
 def listed(names: Sequence[str]) -> str:

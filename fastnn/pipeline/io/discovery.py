@@ -2,108 +2,187 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import NoReturn
 
 import pyarrow as pa
 
 from fastnn.pipeline.columns.schema import DataError
+from fastnn.pipeline.columns.text import Spelling
+from fastnn.pipeline.io.places import Local, Place, Remote, glob_parts, is_uri, place_of, without_secrets
 from fastnn.pipeline.io.source import as_data_errors
 
+# How Hive spells a missing value in a folder's name.
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
-@dataclass(frozen=True, order=True)
+
+@dataclass(frozen=True)
 class Found:
-    """A file's path, and the folders between the path that was asked for and the file."""
+    """A file.
 
-    path: str
-    folders: str
+    Attributes
+    ----------
+    place : Place
+        Where the file is.
+    inner : str
+        The folders between the path that was asked for and the file.
+    outer : str
+        The folders called ``key=value`` at the end of the path that was asked for.
+    """
+
+    place: Place
+    inner: str = ""
+    outer: str = ""
+
+    @property
+    def path(self) -> str:
+        """The file's name in messages."""
+        return self.place.name
 
 
-def find_files(path: str) -> list[Found]:
+def find_files(path: str | os.PathLike[str]) -> list[Found]:
     """The files that a path stands for, sorted.
 
     Parameters
     ----------
-    path : str
+    path : str or path-like
         A file; a folder, which stands for all files in it and in its subfolders; or a pattern of files and folders
         with ``*``, ``**``, ``?`` or ``[...]``. In folders and patterns, hidden files and those that begin with ``_``,
-        such as ``_SUCCESS``, are left out.
+        such as ``_SUCCESS``, are left out. In a URI, a question mark begins the options of the file system.
 
     Raises
     ------
     DataError
         If there is no such file.
     """
-    with as_data_errors(path):
-        if os.path.isdir(path):
-            found = set(_below(path, path))
-            missing = f"{path}: there are no files in this folder."
-        elif os.path.lexists(path) or not glob.has_magic(path):
-            return [Found(path, "")]  # opening the file will tell what is wrong
+    path = os.fspath(path)
+    with as_data_errors(without_secrets(path) if is_uri(path) else path):
+        if is_uri(path) and isinstance(place_of(path), Remote):
+            found, missing = _find_remote(path)
         else:
-            base = path
-            while glob.has_magic(base):
-                base = os.path.dirname(base)
-            found = {file for match in glob.iglob(path, recursive=True) for file in _below(match, base or ".")}
-            missing = f"{path}: no file matches this pattern."
+            found, missing = _find_local(Local(place_of(path).name) if is_uri(path) else Local(path))
     if not found:
         raise DataError(missing)
-    return sorted(found)
+    return sorted(found, key=lambda file: file.path)
 
 
-def _below(start: str, base: str) -> Iterator[Found]:
-    """The file `start`, or all files below the folder `start`."""
-    for path in _walk(start) if os.path.isdir(start) else [start]:
-        parts = PurePath(os.path.relpath(path, base)).parts
+def _find_local(place: Local) -> tuple[list[Found], str]:
+    path = place.path
+    if place.kind == "folder":
+        return list(_below(place, path)), f"{path}: there are no files in this folder."
+    if os.path.lexists(path) or not glob.has_magic(path):
+        return [Found(place, "", _outer(os.path.dirname(path)))], ""  # opening the file will tell what is wrong
+    base = path
+    while glob.has_magic(base):
+        base = os.path.dirname(base)
+    matches = (Local(match) for match in glob.iglob(path, recursive=True))
+    found = {file.path: file for match in matches for file in _below(match, base or ".")}
+    return list(found.values()), f"{path}: no file matches this pattern."
+
+
+def _below(start: Local, base: str) -> Iterator[Found]:
+    """The file `start`, or all files below the folder `start`, with their folders below `base`."""
+    places = [start / os.path.join(*parts) for parts in start.below()] if start.kind == "folder" else [start]
+    outer = _outer(base)
+    for place in places:
+        parts = PurePath(os.path.relpath(place.path, base)).parts
         if not any(map(_is_hidden, parts)):
-            yield Found(path, "/".join(parts[:-1]))
+            yield Found(place, "/".join(parts[:-1]), outer)
 
 
-def _walk(start: str) -> Iterator[str]:
-    seen = set()
-    for folder, _, names in os.walk(start, onerror=_fail, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            raise DataError(f"{folder} leads to a folder that is read already.")
-        seen.add(real)
-        for name in names:
-            yield os.path.join(folder, name)
+def _find_remote(uri: str) -> tuple[list[Found], str]:
+    place = place_of(uri)
+    assert isinstance(place, Remote)
+    if not glob_parts(uri):
+        if place.kind != "folder":
+            return [Found(place, "", _outer(os.path.dirname(place.name)))], ""
+        base, pattern = place, ["**"]
+        missing = f"{place.name}: there are no files in this folder."
+    else:
+        parts = place.path.split("/")
+        first = next(i for i, part in enumerate(parts) if "*" in part or "[" in part)
+        pattern = parts[first:]
+        cut = len("/".join(pattern)) + 1
+        base = Remote(place.file_system, place.path[:-cut], place.name[:-cut])
+        missing = f"{place.name}: no file matches this pattern."
+    outer = _outer(base.name)
+    return [
+        Found(base / "/".join(parts), "/".join(parts[:-1]), outer)
+        for parts in base.below()
+        if _matches(parts, pattern) and not any(map(_is_hidden, parts))
+    ], missing
+
+
+def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    """Whether a pattern matches a path or one of the folders that it lies in; ``**`` matches any number of parts."""
+    if not pattern:
+        return True
+    if pattern[0] == "**":
+        return any(_matches(parts[i:], pattern[1:]) for i in range(len(parts) + 1))
+    return bool(parts) and fnmatch.fnmatchcase(parts[0], pattern[0]) and _matches(parts[1:], pattern[1:])
+
+
+def _outer(path: str) -> str:
+    """The folders called ``key=value`` that a path ends in."""
+    parts = path.rstrip("/").split("/")
+    first = len(parts)
+    while first and "=" in parts[first - 1]:
+        first -= 1
+    return "/".join(parts[first:])
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
-def _fail(error: OSError) -> NoReturn:
-    raise error
-
-
-def partitions(files: Sequence[Found]) -> list[Mapping[str, pa.Scalar]]:
+def partitions(
+    files: Sequence[Found], spellings: Mapping[str, Spelling] | None = None
+) -> list[tuple[dict[str, pa.Scalar], frozenset[str]]]:
     """The columns of each file that folders called ``key=value`` make (Hive's partitions).
 
-    Arrow infers their types from the folders of all files: int32 if all values are such integers, otherwise strings.
-    """
-    if not any("=" in file.folders for file in files):
-        return [{} for _ in files]
-    import pyarrow.dataset
-    import pyarrow.fs
+    Parameters
+    ----------
+    files : sequence of Found
+        All files.
+    spellings : mapping of str to Spelling, optional
+        The types of a model's columns; all other columns are text then. Without it, for training, a column is int32 if
+        all of its values are such integers, and otherwise text.
 
-    dataset = pyarrow.dataset
-    paths = [f"/{file.folders}/file" for file in files]
-    # Arrow looks at the names only, so the files needn't exist.
-    schema = dataset.FileSystemDatasetFactory(
-        pyarrow.fs.LocalFileSystem(),
-        paths,
-        dataset.ParquetFileFormat(),
-        dataset.FileSystemFactoryOptions(partitioning=dataset.HivePartitioning.discover()),
-    ).inspect(fragments=0)
-    partitioning = dataset.HivePartitioning(schema)
-    found = [dataset.get_partition_keys(partitioning.parse(path)) for path in paths]
+    Returns
+    -------
+    list of tuple
+        For each file its columns with their values, and which of them come from above the path that was asked for.
+        These are there for whoever asks for them, but a training doesn't learn from them unasked.
+    """
+    texts = [{**_keys(file.outer), **_keys(file.inner)} for file in files]
+    names = {name for each in texts for name in each}
+    typed = {name: _typed({each[name] for each in texts if name in each}, name, spellings) for name in sorted(names)}
     return [
-        {field.name: pa.scalar(keys[field.name], field.type) for field in schema if field.name in keys}
-        for keys in found
+        ({name: typed[name][value] for name, value in each.items()}, frozenset({*each} - {*_keys(file.inner)}))
+        for file, each in zip(files, texts, strict=True)
     ]
+
+
+def _keys(folders: str) -> dict[str, str | None]:
+    pairs = (folder.partition("=") for folder in folders.split("/") if "=" in folder)
+    unquote = urllib.parse.unquote
+    return {unquote(key): None if value == _NO_VALUE else unquote(value) for key, _, value in pairs}
+
+
+def _typed(texts: set[str | None], name: str, spellings: Mapping[str, Spelling] | None) -> dict[str | None, pa.Scalar]:
+    """The value of each text of a column."""
+    ordered = sorted(texts, key=str)
+    column = pa.array(ordered, pa.string())
+    if spellings is None:
+        with suppress(pa.ArrowInvalid):
+            column = column.cast(pa.int32() if column.null_count < len(column) else pa.string())
+    elif name in spellings:
+        values, unparsable = spellings[name].values(column)
+        column = column if unparsable else values
+    return dict(zip(ordered, column, strict=True))

@@ -7,51 +7,51 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
-from collections import Counter
-from collections.abc import Collection, Generator, Mapping, Sequence
+import posixpath
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 import pyarrow as pa
 
-from fastnn.pipeline.columns.schema import DataError, listed
+from fastnn.pipeline.columns.options import PLAIN, Dialect
+from fastnn.pipeline.columns.schema import DataError
+from fastnn.pipeline.columns.text import Spellings
+from fastnn.pipeline.io.csvfile import Csv
 from fastnn.pipeline.io.discovery import find_files, partitions
-from fastnn.pipeline.io.formats import Csv, File, merged_type, open_file, slice_rows
-from fastnn.pipeline.io.source import BATCH_ROWS, Source, as_data_errors, plain_schema
+from fastnn.pipeline.io.formats import ArrowFile, ArrowStream, Empty, File, Npy, Parquet, slice_rows
+from fastnn.pipeline.io.places import Place, without_secrets
+from fastnn.pipeline.io.promotion import common_schema
+from fastnn.pipeline.io.source import BATCH_ROWS, Batches, Source, as_data_errors
 
-Batches = Generator[pa.RecordBatch, None, None]
 
-
-def open_source(data: Any, *, text: Collection[str] = (), types: Mapping[str, pa.DataType] | None = None) -> Source:
+def open_source(data: Any, dialect: Dialect = PLAIN, spellings: Spellings | None = None) -> Source:
     """Open files, a table or a stream as a source of rows.
 
     Parameters
     ----------
     data : path, sequence of paths, table or stream
-        A path is that of a file, of a folder, or a pattern such as ``data/*.parquet``. A file is Parquet, Arrow IPC,
-        ``.npy``, or CSV in UTF-8 with a header line; its first bytes tell which. A folder's subfolders that are called
+        A path or a URI is that of a file, of a folder, or a pattern such as ``data/*.parquet``. A file is Parquet,
+        Arrow IPC, ``.npy``, or CSV with a header line; its first bytes tell which. Subfolders that are called
         ``key=value`` make columns. A table or a stream is any object with Arrow's interface: tables of pyarrow, pandas
         and polars are tables; DuckDB's relations and record batch readers are streams.
-    text : collection of str
-        The columns of CSV files to read as strings, whatever their values look like. Names that a file doesn't have
-        are ignored.
-    types : mapping of str to pyarrow.DataType, optional
-        The types of columns of CSV files, where they are known. The other types are inferred from the values in the
-        first 64 MB of each file.
+    dialect : Dialect
+        How CSV files are written. All columns of a CSV file are text; `typed` finds their types.
+    spellings : mapping of str to Spelling, optional
+        A model's columns, which tell the types of the columns that folders make.
 
     Raises
     ------
     DataError
-        If a file doesn't exist or can't be read, or if several files differ in their columns.
+        If a file doesn't exist or can't be read.
     TypeError
         If `data` is of any other type.
     """
     if isinstance(data, str | os.PathLike):
         data = [data]
     if isinstance(data, list | tuple):
-        return _open_files(data, {**(types or {}), **dict.fromkeys(text, pa.string())})
+        return _open_files(data, dialect, spellings)
     with as_data_errors("The table"):
         if isinstance(data, pa.Table):
             return Table(data)
@@ -62,66 +62,42 @@ def open_source(data: Any, *, text: Collection[str] = (), types: Mapping[str, pa
         if hasattr(data, "__arrow_c_stream__"):
             # A DataFrame is in memory. A query, for example, isn't, and may give other rows the next time.
             in_memory = hasattr(data, "__array__")
-            return (
-                Table(_without_index(pa.table(data))) if in_memory else Stream(pa.RecordBatchReader.from_stream(data))
-            )
+            return Table(pa.table(data)) if in_memory else Stream(pa.RecordBatchReader.from_stream(data))
     raise TypeError(
         f"Expected paths or a table that speaks Arrow (pyarrow, pandas, polars, DuckDB), got {type(data).__name__}."
     )
 
 
-def _without_index(table: pa.Table) -> pa.Table:
-    """A table without the columns that were the index of a pandas DataFrame."""
-    said = json.loads((table.schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
-    index = {name for name in said if isinstance(name, str)}
-    return table.drop_columns([name for name in table.column_names if name in index])
-
-
-def read_table(path: str | os.PathLike[str], text: Collection[str] = ()) -> pa.Table:
-    """Read a file, a folder or a pattern as one table.
-
-    Parameters
-    ----------
-    path : str or path-like
-        As for `open_source`.
-    text : collection of str
-        As for `open_source`.
-
-    Raises
-    ------
-    DataError
-        If a file can't be read, for example because it is missing, empty, ragged or damaged.
-    """
-    source = open_source(path, text=text)
-    return pa.Table.from_batches(source.batches(), source.schema)
-
-
 class Files(Source):
-    """Several files with the same columns, read one after the other.
+    """Several files with common columns, read one after the other.
+
+    The batches of a file have its own schema, which is the common one except that CSV files have text.
 
     Parameters
     ----------
     files : sequence of File
-        The files. All of them get the schema that they have in common, with the columns in the first file's order.
+        The files. They get the types of the schema that they have in common, with the columns in the first one's order.
     name : str
         The name in messages.
-
-    Raises
-    ------
-    DataError
-        If the files' columns differ.
     """
 
     def __init__(self, files: Sequence[File], name: str) -> None:
         self.name = name
         self._files = files
-        self.unify()
+        self.schema, self.odd = common_schema(files)
+        self.own_types = {field.name: field.type for field in self.schema}
+        self.untyped = all(file.untyped for file in files)
+        self.unlearnt = frozenset[str]().union(*(file.unlearnt for file in files))
+        self.spell({})
 
-    def unify(self) -> None:
-        """Give all files the schema that they have in common; DataError if their columns differ."""
-        self.schema = _common_schema(self._files)
+    def spell(self, types: Mapping[str, pa.DataType]) -> None:
+        """Give the files their schemas: the common one, with other types for some columns, and text in CSV files."""
+        self.schema = common = pa.schema([(field.name, types.get(field.name, field.type)) for field in self.schema])
+        text = pa.schema([(name, pa.string()) for name in common.names])
         for file in self._files:
-            file.schema = self.schema
+            file.schema = common
+            if file.untyped:
+                file.schema = pa.schema((common if name in file.partition else text).field(name) for name in text.names)
 
     @property
     def parts(self) -> Sequence[Source]:
@@ -138,10 +114,19 @@ class Files(Source):
     def identity(self) -> list[dict[str, Any]]:
         return [entry for file in self._files for entry in file.identity()]
 
+    def _shaped(self, schema: pa.Schema, blocks: Sequence[int]) -> Batches:
+        return self._read(schema.names, blocks)
+
     def _read(self, names: list[str], blocks: Sequence[int]) -> Batches:
-        located = [(i, block) for i, file in enumerate(self._files) for block in range(file.n_blocks)]
-        for i, group in groupby((located[block] for block in blocks), key=lambda found: found[0]):
-            yield from self._files[i].batches(names, [block for _, block in group])
+        for i, inner in by_part(self, blocks):
+            yield from self._files[i].batches(names, inner)
+
+
+def by_part(source: Source, blocks: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+    """Blocks of a source, in their order, as those of its parts: the part's number, and the blocks' numbers in it."""
+    located = [(i, block) for i, part in enumerate(source.parts) for block in range(part.n_blocks)]
+    for i, group in groupby((located[block] for block in blocks), key=lambda found: found[0]):
+        yield i, [block for _, block in group]
 
 
 class Table(Source):
@@ -151,7 +136,7 @@ class Table(Source):
 
     def __init__(self, table: pa.Table) -> None:
         self._table = table
-        self.schema = plain_schema(table.schema)
+        self._set_schema(table.schema)
 
     @property
     def block_rows(self) -> Sequence[int]:
@@ -181,7 +166,7 @@ class Stream(Source):
 
     def __init__(self, reader: pa.RecordBatchReader) -> None:
         self._reader: pa.RecordBatchReader | None = reader
-        self.schema = plain_schema(reader.schema)
+        self._set_schema(reader.schema)
 
     def identity(self) -> list[dict[str, Any]]:
         return [{"rows": None, "columns": _described(self.schema)}]
@@ -212,28 +197,57 @@ def _described(schema: pa.Schema) -> list[list[str]]:
     return [[field.name, str(field.type)] for field in schema]
 
 
-def _open_files(paths: Sequence[str | os.PathLike[str]], types: Mapping[str, pa.DataType]) -> Source:
-    found = [file for path in paths for file in find_files(os.fspath(path))]
+def _open_files(paths: Sequence[str | os.PathLike[str]], dialect: Dialect, spellings: Spellings | None) -> Source:
+    found = [file for path in paths for file in find_files(path)]
     if not found:
         raise DataError("There are no files in an empty list.")
-    opened = zip(found, partitions(found), strict=True)
-    files = [open_file(file.path, partition, types) for file, partition in opened]
-    return files[0] if len(files) == 1 else Files(files, ", ".join(map(str, paths[:3])))
+    files = []
+    for file, (partition, unlearnt) in zip(found, partitions(found, spellings), strict=True):
+        opened = open_file(file.place, partition, dialect)
+        opened.unlearnt |= unlearnt
+        opened.relative = posixpath.join(file.inner, os.path.basename(file.path))
+        files.append(opened)
+    if all(isinstance(file, Empty) for file in files):
+        raise DataError(f"{files[0].name} is empty.")
+    if len(files) == 1:
+        return files[0]
+    return Files(files, ", ".join(without_secrets(os.fspath(path)) for path in paths[:3]))
 
 
-def _common_schema(files: Sequence[File]) -> pa.Schema:
-    """The columns that all files have, in the first file's order; DataError if the files' columns differ."""
-    first = files[0]
-    types = {field.name: field.type for field in first.schema}
-    for file in files[1:]:
-        for this, other in ((file, first), (first, file)):
-            extra = Counter(this.schema.names) - Counter(other.schema.names)
-            if extra:
-                raise DataError(f"{this.name} has a column {listed([*extra])} that {other.name} doesn't have.")
-        for field in file.schema:
-            type_ = types[field.name]
-            if isinstance(file, Csv) and isinstance(first, Csv):
-                types[field.name] = merged_type(type_, field.type)
-            elif field.type != type_:
-                raise DataError(f"{file.name}: column {field.name!r} is {field.type}, but {type_} in {first.name}.")
-    return pa.schema([(name, types[name]) for name in first.schema.names])
+_BY_MAGIC: dict[bytes, Callable[[Place, Mapping[str, pa.Scalar]], File]] = {
+    b"PAR1": Parquet,
+    b"ARROW1\0\0": ArrowFile,
+    b"\xff\xff\xff\xff": ArrowStream,
+    b"\x93NUMPY": Npy,
+}
+
+
+def open_file(place: Place, partition: Mapping[str, pa.Scalar], dialect: Dialect = PLAIN) -> File:
+    """Open a file in the format that its first bytes tell; a file of no other format is read as CSV.
+
+    Parameters
+    ----------
+    place : Place
+        Where the file is.
+    partition : mapping of str to pyarrow.Scalar
+        The columns that the names of its folders make.
+    dialect : Dialect
+        How a CSV file is written.
+
+    Raises
+    ------
+    DataError
+        If the file can't be read.
+    """
+    with as_data_errors(place.name):
+        if place.kind is None:
+            raise DataError(f"{place.name}: there is no such file.")
+        if place.kind != "file":
+            raise DataError(f"{place.name} isn't a regular file.")
+        with place.open() as file:
+            start = file.read(8)
+        for magic, format_ in _BY_MAGIC.items():
+            if start.startswith(magic):
+                return format_(place, partition)
+        opened = Csv(place, partition, dialect)
+        return Empty(place, partition) if opened.is_empty else opened

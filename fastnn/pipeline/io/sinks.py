@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from fastnn.files.atomic import replacing
 from fastnn.pipeline.columns.arrow import to_arrow
 from fastnn.pipeline.columns.schema import DataError, family_of
 from fastnn.pipeline.io.overlap import write_behind
+from fastnn.pipeline.io.places import Place, is_uri, place_of, without_secrets
 from fastnn.pipeline.io.rebatch import MOST_TEXT_BYTES, rebatch
 from fastnn.pipeline.io.source import first_line
 
@@ -34,15 +34,18 @@ class Written:
     bytes: int
 
 
-def format_of(path: str | os.PathLike[str]) -> str:
+def format_of(path: str | os.PathLike[str] | Place) -> str:
     """``"csv"``, ``"parquet"`` or ``"arrow"``, from the ending of the file's name; ValueError for any other ending."""
+    name = path.name if isinstance(path, Place) else os.fspath(path)
     try:
-        return _FORMATS[Path(path).suffix.lower()]
+        return _FORMATS[Path(name.partition("?")[0] if is_uri(name) else name).suffix.lower()]
     except KeyError:
-        raise ValueError(f"{path}: an output's name must end in .csv, .parquet or .arrow.") from None
+        raise ValueError(f"{without_secrets(name)}: an output's name must end in .csv, .parquet or .arrow.") from None
 
 
-def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> Written:
+def write_batches(
+    path: str | os.PathLike[str] | Place, schema: pa.Schema, batches: Iterable[pa.RecordBatch]
+) -> Written:
     """Write record batches to a CSV, Parquet or Arrow IPC file; the ending of the file's name tells which.
 
     A thread encodes the batches while the caller's thread makes the next ones. The file's bytes depend on the rows
@@ -51,7 +54,7 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
 
     Parameters
     ----------
-    path : str or path-like
+    path : str, path-like or Place
         The file, which replaces an existing one after the last batch is written. Until then, and after any failure,
         the existing file is unchanged.
     schema : pyarrow.Schema
@@ -75,7 +78,8 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
     """
     format_ = format_of(path)
     rows = 0
-    with replacing(path) as file:
+    place = place_of(path)
+    with place.replacing() as file:
 
         def encode(waiting: Iterator[pa.RecordBatch]) -> None:
             try:
@@ -84,9 +88,9 @@ def write_batches(path: str | os.PathLike[str], schema: pa.Schema, batches: Iter
                 with open(os.dup(file.fileno()), "wb") as out:
                     _encode(format_, out, schema, waiting)
             except OSError as error:
-                raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from None
+                raise OSError(error.errno, error.strerror or str(error), place.name) from None
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-                raise DataError(f"{path} can't be written: {first_line(error)}") from None
+                raise DataError(f"{place.name} can't be written: {first_line(error)}") from None
 
         with write_behind(encode) as write:
             for batch in batches:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
 import pyarrow as pa
 
-from fastnn.pipeline.columns.schema import DataError, check_names, listed
+from fastnn.pipeline.columns.options import hint
+from fastnn.pipeline.columns.schema import DataError, check_wanted, listed
+
+Batches = Generator[pa.RecordBatch, None, None]
 
 # The largest number of rows in a batch.
 BATCH_ROWS = 131_072
@@ -26,13 +29,31 @@ class Source(ABC):
         The source's name in messages.
     schema : pyarrow.Schema
         The schema of every batch. String views are large strings; every column may have nulls.
+    own_types : dict of str to pyarrow.DataType
+        The columns' types before they became those of `schema`, which other files may have decided.
+    odd : dict of str to str
+        Columns that can't be read since the source's files don't have them in common, each with the reason.
+    unlearnt : frozenset of str
+        Columns that a training learns from only if it is told to: pandas' index, and those of folders above the path.
+    untyped : bool
+        Whether columns are text because the file's format has no types.
     once : bool
         Whether the source is a stream, which can be read only once.
     """
 
     name: str
     schema: pa.Schema
+    own_types: dict[str, pa.DataType]
+    odd: Mapping[str, str] = {}
+    unlearnt: frozenset[str] = frozenset()
+    untyped = False
     once = False
+
+    def _set_schema(self, schema: pa.Schema) -> None:
+        """Set what the source's own schema tells."""
+        self.schema = plain_schema(schema)
+        self.own_types = {field.name: field.type for field in self.schema}
+        self.unlearnt = index_columns(schema)
 
     @property
     @abstractmethod
@@ -57,7 +78,7 @@ class Source(ABC):
                 part.check_unchanged()
 
     @abstractmethod
-    def _read(self, names: list[str], blocks: Sequence[int]) -> Generator[pa.RecordBatch, None, None]:
+    def _read(self, names: list[str], blocks: Sequence[int]) -> Batches:
         """Read blocks in batches of any size, which have at least the named columns."""
 
     @property
@@ -76,9 +97,7 @@ class Source(ABC):
         known = [rows for rows in self.block_rows if rows is not None]
         return sum(known) if len(known) == self.n_blocks else None
 
-    def batches(
-        self, columns: Collection[str] | None = None, blocks: Sequence[int] | None = None
-    ) -> Generator[pa.RecordBatch, None, None]:
+    def batches(self, columns: Collection[str] | None = None, blocks: Sequence[int] | None = None) -> Batches:
         """Read rows.
 
         Parameters
@@ -98,34 +117,65 @@ class Source(ABC):
         DataError
             At once if a column is missing or occurs twice; later, while batches are read, if a block can't be read.
         """
-        missing = [name for name in columns or () if name not in self.schema.names]
-        if missing:
-            raise DataError(f"{self.name} has no column {listed(missing)}, but {listed(self.schema.names)}.")
-        schema = pa.schema([field for field in self.schema if columns is None or field.name in columns])
-        check_names(schema, [])
+        self.check_columns([*self.schema.names, *self.odd] if columns is None else columns)
+        wanted = None if columns is None else {*columns}
+        schema = pa.schema([field for field in self.schema if wanted is None or field.name in wanted])
         return self._shaped(schema, range(self.n_blocks) if blocks is None else blocks)
 
-    def _shaped(self, schema: pa.Schema, blocks: Sequence[int]) -> Generator[pa.RecordBatch, None, None]:
+    def check_columns(self, names: Collection[str]) -> None:
+        """Raise a DataError if a column is missing, occurs twice, or isn't one that all files have in common."""
+        for name in names:
+            if name in self.odd:
+                raise DataError(self.odd[name])
+        known = {*self.schema.names}
+        missing = [name for name in names if name not in known]
+        if missing:
+            words = ", ".join(repr(name) + hint(name, known) for name in missing[:10])
+            raise DataError(f"{self.name} has no column {words}, but {listed(self.schema.names)}.")
+        check_wanted(self.schema, names)
+
+    def _shaped(self, schema: pa.Schema, blocks: Sequence[int]) -> Batches:
         with as_data_errors(self.name), closing(self._read(schema.names, blocks)) as found:
             for batch in found:
                 columns = batch.columns
                 if not batch.schema.equals(schema):  # since comparing 31 columns one by one takes 1 ms
-                    columns = [self._column(batch, field) for field in schema]
+                    position = {name: i for i, name in enumerate(batch.schema.names)}
+                    columns = [self._column(batch, field, position.get(field.name)) for field in schema]
                 shaped = pa.RecordBatch.from_arrays(columns, schema=schema)
                 for start in range(0, shaped.num_rows, BATCH_ROWS):
                     yield shaped.slice(start, BATCH_ROWS)
 
-    def _column(self, batch: pa.RecordBatch, field: pa.Field) -> pa.Array:
-        index = batch.schema.get_field_index(field.name)
-        if index < 0 or plain_type(batch.schema.field(index).type) != field.type:
-            raise DataError(f"{self.name} was changed while it was read.")
+    def _column(self, batch: pa.RecordBatch, field: pa.Field, index: int | None) -> pa.Array:
+        """A column in the type that the source's schema has; `index` is its place in the batch."""
+        if index is None or plain_type(batch.schema.field(index).type) != self.own_types[field.name]:
+            raise self._changed()
         column = batch.column(index)
-        return column if column.type == field.type else column.cast(field.type)
+        if column.type == field.type:
+            return column
+        try:
+            return column.cast(field.type)
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"{self.name}: column {field.name!r} is {column.type} here and is read as {field.type}, because other "
+                f"files have another type; that can't be done without a loss: {first_line(error)}"
+            ) from None
+
+    def _changed(self) -> DataError:
+        return DataError(f"{self.name} was changed while it was read.")
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:
     """Names and types without metadata, and large strings for string views, which Arrow can't take or filter yet."""
     return pa.schema([(field.name, plain_type(field.type)) for field in schema])
+
+
+def index_columns(schema: pa.Schema) -> frozenset[str]:
+    """The columns that were the index of a pandas DataFrame, which pandas names in the schema's metadata."""
+    try:
+        said = json.loads((schema.metadata or {}).get(b"pandas", b"{}")).get("index_columns", [])
+        return frozenset(name for name in said if isinstance(name, str))
+    except (ValueError, AttributeError, TypeError):
+        return frozenset()
 
 
 def plain_type(type_: pa.DataType) -> pa.DataType:
@@ -145,7 +195,7 @@ def as_data_errors(name: str) -> Iterator[None]:
     except MemoryError:  # Arrow's memory errors are also ArrowExceptions
         raise
     except UnicodeDecodeError:
-        raise DataError(f"{name} can't be read: it isn't UTF-8 text.") from None
+        raise DataError(f"{name} can't be read: it isn't UTF-8 text. Say its encoding: --encoding latin-1?") from None
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{name} can't be read: {first_line(error)}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from fastnn.pipeline.columns.labels import class_indices
 from fastnn.pipeline.columns.schema import DataError, check_names
+from fastnn.pipeline.columns.text import Spellings, parse
 from fastnn.pipeline.io.rebatch import rebatch
 from fastnn.pipeline.io.source import BATCH_ROWS
 from fastnn.pipeline.jobs.scoring import Scorer, as_stream
@@ -44,7 +45,7 @@ class Evaluation:
     confusion: np.ndarray
 
 
-def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataType] | None = None) -> Evaluation:
+def evaluate(model: Model, data: Any, target: str, spelt: Spellings | None = None) -> Evaluation:
     """Compare a model's predictions with the labels of a table, or of a stream of batches, in bounded memory.
 
     Parameters
@@ -55,8 +56,8 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
         Rows with the model's columns and the target column.
     target : str
         The column of the true labels.
-    spelt : mapping of str to pyarrow.DataType, optional
-        Columns that may arrive as text (see `Scorer`).
+    spelt : mapping of str to Spelling, optional
+        How columns that arrive as text are read (see `Scorer`).
 
     Raises
     ------
@@ -72,21 +73,36 @@ def evaluate(model: Model, data: Any, target: str, spelt: Mapping[str, pa.DataTy
     truth: deque[np.ndarray] = deque()
 
     def noted() -> Iterator[pa.RecordBatch]:
-        for block in rebatch(batches, _BLOCK_ROWS):
-            check_names(block.schema, [target])
-            truth.append(class_indices(target, pa.chunked_array([block.column(target)]), model.classes))
-            yield block
+        spelling = {target: spelt[target]} if spelt and target in spelt else {}
+        for batch in batches:
+            check_names(batch.schema, [target])
+            if batch.num_rows:
+                labels = parse(batch.select([target]), spelling, None).column(target)
+                truth.append(class_indices(target, pa.chunked_array([labels]), model.classes))
+                yield batch
 
     n_classes = model.network.n_classes
     confusion = np.zeros((n_classes, n_classes), np.int64)
     loss = 0.0
     scores = Scorer(model, output="proba", spelt=spelt).batches(noted())
-    # The scores are cut into the same blocks as the true labels, so that the mean's bits don't depend on the batches.
+    # The scores are cut into blocks, so that the mean's bits don't depend on the batches.
     for scored in rebatch(scores, _BLOCK_ROWS):
-        right, proba = truth.popleft(), np.column_stack([column.to_numpy() for column in scored.columns])
+        right, proba = next_rows(truth, scored.num_rows), np.column_stack([c.to_numpy() for c in scored.columns])
         np.add.at(confusion, (right, proba.argmax(axis=1)), 1)
         loss += mean_log_loss(proba, right) * len(right)
     n_rows = int(confusion.sum())
     if not n_rows:
         raise DataError("There are no rows.")
     return Evaluation(n_rows, float(confusion.trace() / n_rows), loss / n_rows, confusion)
+
+
+def next_rows(arrays: deque[np.ndarray], n: int) -> np.ndarray:
+    """Take the next `n` elements out of a queue of arrays."""
+    taken = []
+    while n:
+        first = arrays.popleft()
+        if len(first) > n:
+            arrays.appendleft(first[n:])
+        taken.append(first[:n])
+        n -= len(taken[-1])
+    return np.concatenate(taken)

@@ -9,23 +9,23 @@ same work gives the same bytes.
 from __future__ import annotations
 
 import dataclasses
-import glob
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 
-from fastnn.files.atomic import replacing
 from fastnn.files.modelfile import ModelFileError
-from fastnn.pipeline.io.parsing import open_for, parsed_schema
+from fastnn.pipeline.columns.text import Spellings
+from fastnn.pipeline.io.formats import File
+from fastnn.pipeline.io.places import Place, place_of
 from fastnn.pipeline.io.sinks import format_of
 from fastnn.pipeline.io.source import Source
+from fastnn.pipeline.io.typed import open_for
 from fastnn.pipeline.jobs.result import OnBadRow, Output, ResultColumns
 from fastnn.pipeline.model import Model
 
@@ -44,6 +44,8 @@ class JobOptions:
         Whether to compare each column's distribution with that of training.
     drift_limit : float, optional
         The most that a column's population stability index may be.
+    delimiter, decimal, encoding : str, optional
+        How CSV files are written; by default as in training.
     """
 
     keep: tuple[str, ...] = ()
@@ -51,40 +53,40 @@ class JobOptions:
     on_bad_row: OnBadRow = "fail"
     check_drift: bool = False
     drift_limit: float | None = None
+    delimiter: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
 
 
 @dataclass(frozen=True)
 class Task:
     """An output file, with the rows that go into it and the columns that it has.
 
-    `spelt` names the columns that arrive as text, with the types that the text is parsed as. If the task may be empty,
+    `spelt` says how columns that arrive as text are read. If the task may be empty,
     a source without rows makes an output without rows; otherwise that is an error.
     """
 
     source: Source
-    out: Path
-    spelt: Mapping[str, pa.DataType]
+    out: Place
+    spelt: Spellings
     schema: pa.Schema
     may_be_empty: bool = False
 
     @property
-    def manifest(self) -> Path:
+    def manifest(self) -> Place:
         """The file that says that the output is finished."""
-        return self.out.with_name(f".{self.out.name}.manifest.json")
+        return self.out.beside(f".{os.path.basename(self.out.name)}.manifest.json")
 
     @contextmanager
     def unfinished(self) -> Iterator[None]:
         """Make the output's folder and remove an old manifest; if the block fails, remove the new folders, if empty."""
-        made = [folder for folder in self.out.parents if not folder.exists()]
+        made = self.out.make_folders()
         try:
-            self.out.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
-                self.manifest.unlink()
+            self.manifest.remove()
             yield
         except BaseException:
             for folder in made:
-                with suppress(OSError):
-                    folder.rmdir()
+                folder.remove_folder()
             raise
 
 
@@ -118,12 +120,15 @@ class Job:
         before = _sha256(model)
         self.model = Model.load(model)
         self.options = options
+        given = {name: getattr(options, name) for name in ("delimiter", "decimal", "encoding")}
+        given = {name: value for name, value in given.items() if value is not None}
+        self._dialect = replace(self.model.schema.dialect, **given)
         self.model_sha256 = _sha256(model)
         if self.model_sha256 != before:
             raise ModelFileError(f"{model} was changed while it was read.")
         self._columns = ResultColumns(self.model, options.keep, options.output, options.on_bad_row)
 
-    def task(self, data: Sequence[str], out: Path) -> Task:
+    def task(self, data: Sequence[str], out: str | os.PathLike[str] | Place) -> Task:
         """All rows of some files, folders and patterns in one output.
 
         Raises
@@ -135,10 +140,11 @@ class Job:
         ValueError
             If the output's name says no format.
         """
-        source, spelt, schema = self._open(data, format_of(out))
-        return Task(source, out, spelt, schema)
+        format_of(out)
+        source, spelt, schema = self._open(data)
+        return Task(source, place_of(out), spelt, schema)
 
-    def tasks(self, data: Sequence[str], folder: Path, format_: str) -> list[Task]:
+    def tasks(self, data: Sequence[str], folder: str | os.PathLike[str] | Place, format_: str) -> list[Task]:
         """An output in a folder for each input file, in sub-folders like the input's.
 
         Raises
@@ -148,24 +154,24 @@ class Job:
         ValueError
             If two outputs would be the same file.
         """
-        tasks: dict[Path, Task] = {}
+        tasks: dict[str, Task] = {}
         for name in data:
-            root = _root(name)
-            source, spelt, schema = self._open([name], format_)
+            source, spelt, schema = self._open([name])
             for part in source.parts:
-                path = Path(os.path.relpath(part.name, root))
-                out = folder / path.with_suffix(f".{format_}")
-                if out in tasks:
-                    raise ValueError(f"{tasks[out].source.name} and {part.name} would both be scored into {out}.")
-                tasks[out] = Task(part, out, spelt, schema, may_be_empty=True)
+                assert isinstance(part, File)
+                out = place_of(folder) / f"{os.path.splitext(part.relative)[0]}.{format_}"
+                if out.name in tasks:
+                    both = f"{tasks[out.name].source.name} and {part.name}"
+                    raise ValueError(f"{both} would both be scored into {out.name}.")
+                tasks[out.name] = Task(part, out, spelt, schema, may_be_empty=True)
         return list(tasks.values())
 
     def finished(self, task: Task) -> Scored | None:
         """What came of a task, if it was done by this model, with these options, from the files as they are now."""
         try:
-            manifest = json.loads(task.manifest.read_bytes())
+            manifest = json.loads(task.manifest.read())
             scored = Scored(**manifest.pop("scored"))
-            complete = task.out.stat().st_size == scored.bytes
+            complete = task.out.status()["size"] == scored.bytes
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
         return scored if complete and manifest == json.loads(json.dumps(self._identity(task))) else None
@@ -173,15 +179,14 @@ class Job:
     def record(self, task: Task, scored: Scored) -> None:
         """Write the manifest of a task whose output has just been written."""
         manifest = {**self._identity(task), "scored": dataclasses.asdict(scored)}
-        with replacing(task.manifest) as file:
+        with task.manifest.replacing() as file:
             file.write(json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n")
 
-    def _open(self, data: Sequence[str], format_: str) -> tuple[Source, dict[str, pa.DataType], pa.Schema]:
-        """The rows of some files, the types of the columns that are text there, and the result's columns."""
-        # From CSV to CSV, a kept column is copied as it is spelled: an id of 007 stays 007.
-        spelled = set(self.options.keep) - set(self.model.schema.names()) if format_ == "csv" else set()
-        source, spelt = open_for(self.model.schema, data, spelled)
-        return source, spelt, self._columns.schema(parsed_schema(source.schema, spelt))
+    def _open(self, data: Sequence[str]) -> tuple[Source, Spellings, pa.Schema]:
+        """The rows of some files, how columns that are text there are read, and the result's columns."""
+        source, spelt = open_for(self.model.schema, data, self._dialect, keep=self.options.keep)
+        source.check_columns(self.options.keep)
+        return source, spelt, self._columns.schema(source.schema)
 
     def _identity(self, task: Task) -> dict[str, Any]:
         """All that the output is a function of."""
@@ -189,7 +194,12 @@ class Job:
             "manifest_version": _MANIFEST_VERSION,
             "input": task.source.identity(),
             "model": self.model_sha256,
-            "options": dataclasses.asdict(self.options),
+            # An option that is not given is left out where earlier versions didn't have it.
+            "options": {
+                name: value
+                for name, value in dataclasses.asdict(self.options).items()
+                if value is not None or name == "drift_limit"
+            },
             # The types of a CSV file's columns depend on all files that are read together.
             "columns": [(field.name, str(field.type)) for field in task.schema],
         }
@@ -204,19 +214,8 @@ def n_rows(tasks: Iterable[Task]) -> int | None:
 def _sha256(path: str | os.PathLike[str]) -> str:
     """A file's SHA-256; of a file that can't be read an empty string, since the model's reader says why it can't."""
     with suppress(OSError, ValueError):
-        if os.path.isfile(path):
-            with open(path, "rb") as file:
+        place = place_of(path)
+        if place.kind == "file":
+            with place.open() as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
     return ""
-
-
-def _root(name: str) -> Path:
-    """The folder below which an argument's files keep their sub-folders."""
-    path = Path(name)
-    if path.is_dir():
-        return path
-    if path.exists() or not glob.has_magic(name):
-        return path.parent
-    parts = path.parts
-    plain = next(i for i, part in enumerate(parts) if glob.has_magic(part))
-    return Path(*parts[:plain])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastnn.pipeline.columns.arrow import to_arrow
 from fastnn.pipeline.columns.labels import arrow_labels
-from fastnn.pipeline.columns.schema import DataError, check_wanted
+from fastnn.pipeline.columns.schema import DataError, check_wanted, names_of
 from fastnn.pipeline.model import Model
 
 Output = Literal["proba", "label", "both"]
@@ -28,10 +28,8 @@ class ResultColumns:
         for name, value, known in (("output", output, Output), ("on_bad_row", on_bad_row, OnBadRow)):
             if value not in get_args(known):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(known))}, got {value!r}.")
-        if isinstance(keep, str):
-            raise TypeError(f"keep is a sequence of names: [{keep!r}].")
         self.model = model
-        self.keep = list(dict.fromkeys(keep))
+        self.keep = names_of("keep", keep)
         self.output, self.on_bad_row = output, on_bad_row
         self._labels = arrow_labels(model.classes)
 
@@ -41,14 +39,13 @@ class ResultColumns:
         return {*self.model.schema.names(), *self.keep}
 
     def schema(self, table: pa.Schema) -> pa.Schema:
-        """The columns of the result for a table of this schema.
+        """The columns of the result for a table of this schema, which has the model's columns.
 
         Raises
         ------
         SchemaError, DataError
             As `predict_batches`.
         """
-        self.model.schema.check(table)
         check_wanted(table, self.keep)
         kept = [_without_view(table.field(name)) for name in self.keep]
         unfit = [field for field in kept if self.on_bad_row == "skip" and not _can_filter(field.type)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from fastnn.pipeline.columns.drift import Drift
 from fastnn.pipeline.columns.schema import DataError, SchemaError
+from fastnn.pipeline.columns.text import Spellings, parse, parsed_schema, spellings_of
 from fastnn.pipeline.io.overlap import read_ahead
-from fastnn.pipeline.io.parsing import parse, parsed_schema
 from fastnn.pipeline.io.sinks import write_batches
 from fastnn.pipeline.io.source import BATCH_ROWS
 from fastnn.pipeline.jobs.job import Job, Scored, Task
@@ -84,9 +84,9 @@ class Scorer(ResultColumns):
     ----------
     model, keep, output, on_bad_row
         As for `predict_batches`.
-    spelt : mapping of str to pyarrow.DataType
-        Columns that may arrive as text, as from a CSV file, and the types that the text is parsed as. A value that
-        can't be parsed makes a bad row.
+    spelt : mapping of str to Spelling, optional
+        How columns that arrive as text, as from a CSV file, are read. A value that can't be parsed makes a bad row. By
+        default only columns that were text in training may be text.
     drift : Drift, optional
         The measure of the columns' drift, which takes all rows into account.
 
@@ -103,11 +103,11 @@ class Scorer(ResultColumns):
         keep: Sequence[str] = (),
         output: Output = "both",
         on_bad_row: OnBadRow = "fail",
-        spelt: Mapping[str, pa.DataType] | None = None,
+        spelt: Spellings | None = None,
         drift: Drift | None = None,
     ) -> None:
         super().__init__(model if isinstance(model, Model) else Model.load(model), keep, output, on_bad_row)
-        self.spelt = dict(spelt or {})
+        self.spelt = spellings_of(self.model.schema, typed=True) if spelt is None else spelt
         self.drift = drift
         self.rows = self.bad_rows = 0
 
@@ -119,7 +119,8 @@ class Scorer(ResultColumns):
         SchemaError, DataError
             As `predict_batches`.
         """
-        return super().schema(parsed_schema(table, self.spelt))
+        self.model.schema.check(parsed_schema(table, self.spelt))
+        return super().schema(table)
 
     def batches(self, batches: Any) -> Iterator[pa.RecordBatch]:
         """Score a stream of rows, as `predict_batches` does."""
@@ -166,7 +167,7 @@ class Scorer(ResultColumns):
         n_rows, bad = batch.num_rows, None
         if self.on_bad_row != "fail":
             bad = np.zeros(n_rows, np.bool_)
-        batch = parse(batch, self.spelt, bad, first_row)
+        given, batch = batch, parse(batch, self.spelt, bad, first_row)
         # A row for each class, since Arrow needs each of its columns contiguous.
         columns = np.empty((self.model.network.n_classes, n_rows), self.model.network.dtype)
         try:
@@ -176,7 +177,7 @@ class Scorer(ResultColumns):
         if bad is not None and not bad.any():
             bad = None
         n_bad = 0 if bad is None else int(np.count_nonzero(bad))
-        scores = self.fill(made, batch, columns, bad)
+        scores = self.fill(made, given, columns, bad)
         return _Piece(None if self.drift is None else batch, n_rows, n_bad, scores)
 
     def _at_its_row(self, batch: pa.RecordBatch, first_row: int) -> DataError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from fastnn.errors import is_whole
+from fastnn.training.option_table import PLAN, checked, options_of
 from fastnn.training.options import TrainOptions
 
 # The rows of a mini-batch where the user names no number, or all rows if there are fewer. scikit-learn's "auto" means
@@ -55,11 +57,14 @@ class Plan:
     options: TrainOptions = field(default_factory=TrainOptions)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.validation < 1:
-            raise ValueError(f"validation is a share from 0 to below 1, got {self.validation:g}.")
-        for name in ("batch_size", "buffer_rows"):
-            value = getattr(self, name)
-            if value is not None:
-                if not is_whole(value, least=1):
-                    raise ValueError(f"{name} must be a number of rows of at least 1, got {value!r}.")
-                object.__setattr__(self, name, int(value))
+        hidden = [self.hidden] if is_whole(self.hidden, 1) else self.hidden
+        if isinstance(hidden, str) or not isinstance(hidden, Iterable) or not all(is_whole(n, 1) for n in hidden):
+            raise ValueError(f"hidden must be the number of units in each hidden layer, like (64, 32), got {hidden!r}.")
+        object.__setattr__(self, "hidden", tuple(map(int, hidden)))
+        for name in options_of(PLAN):
+            if name not in ("hidden", "hold_out_by"):
+                object.__setattr__(self, name, checked(name, getattr(self, name), PLAN))
+        if self.hold_out_by is not None and not isinstance(self.hold_out_by, str):
+            raise TypeError(f"hold_out_by must be the name of a column, got {self.hold_out_by!r}.")
+        if not isinstance(self.options, TrainOptions):
+            raise TypeError(f"options must be fastnn.training.options.TrainOptions, got {self.options!r}.")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,16 +19,17 @@ import pyarrow as pa
 from fastnn.callbacks import Epoch
 from fastnn.network.network import Network
 from fastnn.network.samples import Checked
-from fastnn.pipeline.columns.labels import ClassLearner, class_indices
-from fastnn.pipeline.columns.options import ColumnOptions, column_options
-from fastnn.pipeline.columns.schema import DataError, Schema, check_names
-from fastnn.pipeline.columns.statistics import TableStatistics
+from fastnn.pipeline.columns.labels import class_indices
+from fastnn.pipeline.columns.options import PLAIN, ColumnOptions, Dialect, column_options
+from fastnn.pipeline.columns.schema import names_of
 from fastnn.pipeline.io.opening import open_source
 from fastnn.pipeline.io.source import Source
+from fastnn.pipeline.io.typed import AS_IT_IS, Reading
+from fastnn.pipeline.learning.features import Features, surveyed
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.parts import StreamedSamples
 from fastnn.pipeline.learning.plan import AUTO_BATCH, Plan
-from fastnn.pipeline.learning.survey import Survey, survey
+from fastnn.pipeline.learning.survey import Survey
 from fastnn.pipeline.model import Model
 from fastnn.training.checkpoint import Checkpoint
 from fastnn.training.options import TrainOptions
@@ -137,6 +138,8 @@ def train_batches(
     *,
     ignore: Collection[str] = (),
     columns: Mapping[str, ColumnOptions | Mapping[str, Any]] | None = None,
+    dialect: Dialect | None = None,
+    on_bad_row: Literal["fail", "null", "skip"] = "fail",
     checkpoint: str | os.PathLike[str] | None = None,
 ) -> Trained:
     """Train a model on rows that needn't fit in memory.
@@ -154,6 +157,12 @@ def train_batches(
     columns : mapping, optional
         How to use single columns whose use shouldn't follow from their types: for each name its `ColumnOptions`, or a
         mapping of their fields.
+    dialect : Dialect, optional
+        How text is written: the texts that stand for a missing value, and the delimiter, decimal sign and encoding of
+        CSV files. The model keeps it.
+    on_bad_row : {"fail", "null", "skip"}
+        What becomes of a row with a text that isn't what its column was declared to be: an error, a missing value, or
+        no row. With "skip", rows without a target are left out, too.
     checkpoint : path, optional
         The file that keeps the progress. After a kill the same call goes on from there, and ends in the same bytes.
 
@@ -168,7 +177,8 @@ def train_batches(
     TrainingDivergedError
         If the loss stops being finite.
     """
-    training = prepare(data, target, plan or Plan(), ignore, columns)
+    reading = Reading(dialect or PLAIN, on_bad_row=on_bad_row)
+    training = prepare(data, target, plan or Plan(), ignore, columns, reading=reading)
     return training.run(checkpoint=None if checkpoint is None else Checkpoint(checkpoint))
 
 
@@ -179,6 +189,7 @@ def prepare(
     ignore: Collection[str] = (),
     columns: Mapping[str, ColumnOptions | Mapping[str, Any]] | None = None,
     advance: Callable[[int], object] = lambda rows: None,
+    reading: Reading = AS_IT_IS,
 ) -> Training:
     """Learn the preprocessing and create the network.
 
@@ -188,18 +199,19 @@ def prepare(
         As for `train_batches`, with its errors; `data` may be an open `Source`, too.
     advance : callable, optional
         A function that is called now and then with the number of rows read since the last call.
+    reading : Reading
+        How text is read; the options of `columns`, the target and the ids to hold out by are added to it.
     """
-    source = data if isinstance(data, Source) else open_source(data)
-    if source.once:
-        source = open_source(pa.Table.from_batches(source.batches(), source.schema))
-    apart = [target, *ignore, *([] if plan.hold_out_by is None else [plan.hold_out_by])]
-    check_names(source.schema, apart)
-    n_rows = source.n_rows if source.n_rows is not None else _count(source, target)
-    if not n_rows:
-        raise DataError(f"{source.name}: there are no rows.")
+    if not isinstance(target, str):
+        raise TypeError(f"target must be the name of a column, got {target!r}.")
     said = column_options(columns or {})
-    schema = Schema.infer(source.schema, set(apart), said)
-    found = survey(source, _held_out(plan, n_rows), TableStatistics(schema, said), ClassLearner(target), advance)
+    reading = replace(reading, options=said)
+    given = data if isinstance(data, Source) else open_source(data, reading.dialect)
+    if given.once:
+        given = open_source(pa.Table.from_batches(given.batches(), given.schema))
+    features = Features(given, target, plan.hold_out_by, names_of("ignore", ignore), reading)
+    n_rows = features.count()
+    schema, found = surveyed(features, _held_out(plan, n_rows), advance)
     network = Network.create(
         [len(found.preprocessor.inputs), *plan.hidden, len(found.classes)],
         activation=plan.activation,
@@ -218,10 +230,6 @@ def prepare(
         n_train=found.n_train,
         validation=_validation(model, found.held_out, options) if found.held_out.num_rows else None,
     )
-
-
-def _count(source: Source, column: str) -> int:
-    return sum(batch.num_rows for batch in source.batches([column]))
 
 
 def _held_out(plan: Plan, n_rows: int) -> HeldOut:

@@ -24,8 +24,8 @@ categories = ["red", "blue"]
 
 def test_the_file_says_what_the_call_says(tmp_path):
     (tmp_path / "columns.toml").write_text(TOML)
-    options = read_columns(tmp_path / "columns.toml")
-    assert options == column_options(SAID)
+    options, missing = read_columns(tmp_path / "columns.toml")
+    assert options == column_options(SAID) and missing == ()
     assert options["price"] == ColumnOptions(impute="median", indicator=True, standardise=False)
     assert options["colour of it"].categories == ("red", "blue")
     assert column_options(options) == options

@@ -190,7 +190,7 @@ def test_every_problem_in_one_message():
 
 
 def test_description_round_trip():
-    assert Schema.from_description(trained().description()) == trained()
+    assert Schema.from_description(trained().description(), {}) == trained()
     for broken in (
         [{"name": "a"}],
         [{"name": "a", "kind": "x", "type": ""}],
@@ -203,4 +203,4 @@ def test_description_round_trip():
         3,
     ):
         with pytest.raises((TypeError, ValueError)):
-            Schema.from_description(broken)
+            Schema.from_description(broken, {})

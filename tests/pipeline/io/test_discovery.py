@@ -9,6 +9,11 @@ import pytest
 
 from fastnn.pipeline.columns.schema import DataError
 from fastnn.pipeline.io.discovery import Found, find_files, partitions
+from fastnn.pipeline.io.places import Local
+
+
+def names(found):
+    return [(file.path, file.inner) for file in found]
 
 
 @pytest.fixture
@@ -61,12 +66,12 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("absolute", [False, True])
 def test_paths(folder, path, found, absolute):
     prefix = f"{folder}{os.sep}" if absolute else ""
-    assert find_files(prefix + path) == [Found(prefix + name, below) for name, below in found]
+    assert names(find_files(prefix + path)) == [(prefix + name, below) for name, below in found]
 
 
 def test_two_ways_to_a_file_are_one(folder):
     """The pattern matches folders and also the files in them."""
-    assert find_files("d/**") == find_files("d/**/*") == find_files("d")
+    assert names(find_files("d/**")) == names(find_files("d/**/*")) == names(find_files("d"))
 
 
 def test_nothing_to_read(folder):
@@ -83,7 +88,7 @@ def test_links_in_folders(folder, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "linked.csv").touch()
     (folder / "d" / "link").symlink_to(elsewhere)
-    assert Found("d/link/linked.csv", "link") in find_files("d")
+    assert ("d/link/linked.csv", "link") in names(find_files("d"))
     (elsewhere / "circle").symlink_to(folder / "d")
     with pytest.raises(DataError, match="circle leads to a folder that is read already"):
         find_files("d")
@@ -108,14 +113,15 @@ def test_partitions_are_those_of_pyarrow(tmp_path, keys):
         path.mkdir(parents=True)
         pq.write_table(pa.table({"x": [1]}), path / "part.parquet")
     found = find_files(str(tmp_path))
-    columns = [{name: value.as_py() for name, value in values.items()} for values in partitions(found)]
+    columns = [{name: value.as_py() for name, value in values.items()} for values, _ in partitions(found)]
     theirs = ds.dataset(tmp_path, partitioning="hive")
     fragments = sorted(theirs.get_fragments(), key=lambda fragment: fragment.path)
     assert [file.path for file in found] == [fragment.path for fragment in fragments]
     assert columns == [ds.get_partition_keys(fragment.partition_expression) for fragment in fragments]
-    types = [(name, value.type) for name, value in partitions(found)[0].items()]
+    types = [(name, value.type) for name, value in partitions(found)[0][0].items()]
     assert types == [(field.name, field.type) for field in theirs.schema][1:]
 
 
 def test_folders_without_keys_make_no_columns():
-    assert partitions([Found("d/deep/er/c.csv", "deep/er"), Found("x=1.csv", "")]) == [{}, {}]
+    files = [Found(Local("d/deep/er/c.csv"), "deep/er"), Found(Local("x=1.csv"))]
+    assert partitions(files) == [({}, frozenset())] * 2

@@ -1,6 +1,6 @@
 """Sources of one file, in every format: their rows are those that pyarrow and NumPy read."""
 
-import bz2
+import datetime
 import gzip
 import os
 
@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from tables import typed
 
 from fastnn.pipeline.columns.schema import DataError
-from fastnn.pipeline.io.formats import File, merged_type, open_file
-from fastnn.pipeline.io.source import BATCH_ROWS
+from fastnn.pipeline.io.opening import open_file
+from fastnn.pipeline.io.places import Local
+from fastnn.pipeline.io.source import BATCH_ROWS, Source
 
 N_ROWS = 7
 TABLE = pa.table(
@@ -28,8 +28,9 @@ TABLE = pa.table(
 NUMBERS = np.arange(N_ROWS * 3, dtype=np.float32).reshape(N_ROWS, 3)
 
 
-def opened(path) -> File:
-    return open_file(str(path), {}, {})
+def opened(path, partition=None) -> Source:
+    """A file whose text has the types that it spells."""
+    return typed(open_file(Local(str(path)), partition or {}))
 
 
 def table_of(source, columns=None, blocks=None) -> pa.Table:
@@ -77,7 +78,7 @@ def test_rows_and_blocks(tmp_path, format_):
     WRITERS[format_](tmp_path / "data", TABLE, 3)
     source = opened(tmp_path / "data")
     assert source.schema == TABLE.schema
-    assert source.name == str(tmp_path / "data") and source.parts == [source] and not source.once
+    assert source.name == str(tmp_path / "data") and len(source.parts) == 1 and not source.once
     assert table_of(source) == TABLE == table_of(source)  # a file can be read repeatedly
     assert table_of(source, {"t", "n"}) == TABLE.select(["n", "t"])
     in_blocks = format_ in ("parquet", "arrow")
@@ -182,6 +183,23 @@ def test_only_the_wanted_columns_of_parquet_are_read(tmp_path):
         list(source.batches(["b"]))
 
 
+def test_checksums_of_pages(tmp_path):
+    """A bit that flips in a value would be a wrong value otherwise."""
+    table = pa.table({"a": np.arange(1000.0)})
+    pq.write_table(table, tmp_path / "d", compression="none", use_dictionary=False, write_page_checksum=True)
+    content = bytearray((tmp_path / "d").read_bytes())
+    content[content.index(np.float64(500.0).tobytes())] ^= 1
+    (tmp_path / "d").write_bytes(content)
+    with pytest.raises(DataError, match=r"d can't be read: .*(CRC|corrupt)"):
+        table_of(opened(tmp_path / "d"))
+
+
+def test_timestamps_of_old_writers(tmp_path):
+    late = pa.array([datetime.datetime(9999, 12, 31, 1, 2, 3, 4), datetime.datetime(1, 1, 1)], pa.timestamp("us"))
+    pq.write_table(pa.table({"d": late}), tmp_path / "d", use_deprecated_int96_timestamps=True)
+    assert table_of(opened(tmp_path / "d"))["d"].combine_chunks() == late
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "f2", "i1", ">u2", "?", "U3", "M8[s]"])
 def test_npy(tmp_path, order, dtype):
@@ -246,97 +264,6 @@ def test_npy_of_something_else(tmp_path, array, message):
     assert "data.npy" in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_csv_types_that_are_known(tmp_path):
-    (tmp_path / "data").write_text("id,x,t\n007,1,u\n008,2,v\n")
-    types = {"id": pa.string(), "x": pa.float32(), "t": pa.dictionary(pa.int32(), pa.string()), "absent": pa.int8()}
-    source = open_file(str(tmp_path / "data"), {}, types)
-    assert source.schema == pa.schema([(name, types[name]) for name in ("id", "x", "t")])
-    assert table_of(source).to_pydict() == {"id": ["007", "008"], "x": [1, 2], "t": ["u", "v"]}
-    (tmp_path / "data").write_text("id,x,t\n")
-    assert open_file(str(tmp_path / "data"), {}, types).schema == source.schema
-    wrong = open_file(str(tmp_path / "data"), {}, {"x": pa.float32()})
-    (tmp_path / "data").write_text("id,x,t\n1,2,v\n1,many,v\n")
-    with pytest.raises(DataError, match=r"column #1.*invalid value 'many'$"):
-        list(wrong.batches(["x"]))
-
-
-def test_csv_types_that_a_late_value_changes(tmp_path):
-    """The value stands after the first block that is read, in which one column is empty."""
-    early = b"1,2,\n" * 1_000_000
-    (tmp_path / "data").write_bytes(b"x,n,late\n" + early + b"0.5,3,word\n")
-    source = opened(tmp_path / "data")
-    assert source.schema == pa.schema([("x", pa.float64()), ("n", pa.int64()), ("late", pa.string())])
-    *_, last = source.batches()
-    assert last.slice(last.num_rows - 1).to_pydict() == {"x": [0.5], "n": [3], "late": ["word"]}
-
-
-@pytest.mark.parametrize("n_rows", [10, 400_000])
-def test_csv_in_batches_compressed_or_not(tmp_path, n_rows):
-    table = pa.table({"i": range(n_rows), "t": [f"row {i}" for i in range(n_rows)]})
-    pyarrow.csv.write_csv(table, tmp_path / "data")
-    content = (tmp_path / "data").read_bytes()
-    (tmp_path / "gzip").write_bytes(gzip.compress(content, 1))
-    (tmp_path / "bz2").write_bytes(bz2.compress(content, 1))
-    for name in ("data", "gzip", "bz2"):
-        assert table_of(opened(tmp_path / name)) == table
-
-
-def test_csv_whose_first_name_looks_like_a_magic_number(tmp_path):
-    for name in ("BZh", "ARROW1"):
-        (tmp_path / "data").write_text(f"{name},b\n1,2\n")
-        assert table_of(opened(tmp_path / "data")).to_pydict() == {name: [1], "b": [2]}
-
-
-# A CSV file's cells may hold anything: they are read as Arrow reads the whole file.
-CELLS = st.one_of(
-    st.sampled_from(
-        ["", "NA", "nan", "1", "-2", "0.5", "1e3", "true", "False", "007", "x", "2020-01-31", "2020-01-31 12:00:00"]
-    ),
-    st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=5),
-)
-
-
-@given(rows=st.lists(st.tuples(CELLS, CELLS), max_size=20))
-@settings(deadline=None, max_examples=100)
-def test_csv_as_pyarrow_reads_it(tmp_path_factory, rows):
-    path = tmp_path_factory.getbasetemp() / "cells.csv"
-    lines = [
-        ",".join('"' + cell.replace('"', '""') + '"' if set(cell) & set(' ,"\n') else cell for cell in row)
-        for row in rows
-    ]
-    path.write_text("\n".join(["a,b", *lines, ""]), encoding="utf-8", newline="")
-    whole = pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))
-    assert table_of(opened(path)) == whole
-
-
-@pytest.mark.parametrize("types", [(a, b) for a in range(10) for b in range(10)])
-def test_merged_types_are_those_of_one_file(tmp_path, types):
-    """Or they are strings, where Arrow would find a narrower or a broader type."""
-    cells = [
-        "",
-        "1",
-        "0.5",
-        "true",
-        "2020-01-31",
-        "2020-01-31 12:00:00",
-        "2020-01-31 12:00:00.5",
-        "12:00:00",
-        "x",
-        "\xff",
-    ]
-    found = []
-    for i in (*([i] for i in types), types):
-        content = "\n".join(["a,b", *(f"{cells[cell]},1" for cell in i), ""])
-        (tmp_path / "data").write_bytes(content.encode("latin-1"))
-        found.append(opened(tmp_path / "data").schema.field("a").type)
-    one, other, both = found
-    merged = merged_type(one, other)
-    assert merged == merged_type(other, one)
-    # Arrow takes 1 and true for booleans, but 2 and true for strings.
-    hard_to_tell = pa.binary() in (one, other) or {one, other} == {pa.int64(), pa.bool_()}
-    assert merged == both or (hard_to_tell and merged == pa.string())
-
-
 @pytest.mark.parametrize("format_", [*WRITERS, "npy"])
 def test_a_partition_makes_columns(tmp_path, format_):
     """The partition's column replaces a column of the same name in the file."""
@@ -349,7 +276,7 @@ def test_a_partition_makes_columns(tmp_path, format_):
         WRITERS[format_](path, TABLE, 3)
         rest = TABLE.drop_columns("b")
     partition = {"b": pa.scalar("it", pa.string()), "hole": pa.scalar(None, pa.int32())}
-    source = open_file(str(path), partition, {})
+    source = opened(path, partition)
     found = table_of(source)
     assert found == rest.append_column("b", [["it"] * N_ROWS]).append_column("hole", pa.nulls(N_ROWS, pa.int32()))
     assert table_of(source, ["hole"]) == found.select(["hole"])

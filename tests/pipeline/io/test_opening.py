@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 
 import duckdb
 import numpy as np
@@ -12,9 +13,10 @@ import pyarrow.csv
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from tables import read_table, typed
 
-from fastnn.pipeline.columns.schema import DataError
-from fastnn.pipeline.io.opening import open_source, read_table
+from fastnn.pipeline import DataError, DataWarning
+from fastnn.pipeline.io.opening import open_source
 from fastnn.pipeline.io.source import BATCH_ROWS
 
 
@@ -40,14 +42,15 @@ def test_csv_types_are_inferred(tmp_path):
 
 def test_a_type_that_changes_late_in_the_file(tmp_path):
     lines = ["x,t", *["1,2"] * 400_000, "0.5,late"]
-    table = read_table(written(tmp_path / "d.csv", "\n".join(lines).encode()))
+    with pytest.warns(DataWarning, match="line 400002: column 't' holds 'late', so the column is text"):
+        table = read_table(written(tmp_path / "d.csv", "\n".join(lines).encode()))
     assert [str(field.type) for field in table.schema] == ["double", "string"]
     assert table.num_rows == 400_001
 
 
 def test_text_columns_keep_their_spelling(tmp_path):
     path = written(tmp_path / "d.csv", b"id,x\n007,1\n")
-    assert read_table(path, text=["id", "absent"]).to_pydict() == {"id": ["007"], "x": [1]}
+    assert read_table(path, as_text=["id", "absent"]).to_pydict() == {"id": ["007"], "x": [1]}
 
 
 @pytest.mark.parametrize("content", [b"\xef\xbb\xbfa,b\r\n1,2\r\n", b"a,b\n1,2", b"a,b\n1,2\n\n"])
@@ -70,11 +73,13 @@ def test_parquet_whatever_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "Empty CSV"),
-        (b"\n\n\n", "Empty CSV"),
+        (b"", "is empty"),
+        (b"\n\n\n", "is empty"),
         (b"a,b\n1,2\n3\n", "Expected 2 columns, got 1"),
         (b"a,b\n1,2,3\n", "Expected 2 columns, got 3"),
-        (b"\xff\xfe,b\n1,2\n", "isn't UTF-8"),
+        (b"\xff\xfe,b\n1,2\n", "is text in UTF-16: declare it: --encoding utf-16"),
+        (b"\xe9,b\n1,2\n", "isn't UTF-8 text. Say its encoding: --encoding latin-1"),
+        (b"a,b\n1,2\n3,\xe9\n", "the text of column 'b' isn't utf-8. Say which encoding the file has"),
         (b"PAR1 and no more", "can't be read"),
         (b"PAR1" + b"\0" * 100 + b"PAR1", "can't be read"),
     ],
@@ -148,8 +153,9 @@ def test_a_folder_of_partitions(hive):
     years = [f"{hive}/year={year}/**/*.parquet" for year in (2020, 2021, 2022)]
     assert rows_of(open_source(f"{hive}/year=*")) == joined
     assert rows_of(open_source([f"{hive}/*/*/*.parquet"])) == joined
-    # The folders of the years stand before the patterns' first wildcard, so they make no column.
-    assert open_source(years).schema.names == ["x", "i", "town"]
+    # The folders of the years stand before the patterns' first wildcard: nobody learns from them unasked.
+    assert rows_of(open_source(years)) == joined
+    assert open_source(years).unlearnt == {"year"} and source.unlearnt == set()
 
 
 def test_blocks_of_several_files(hive):
@@ -195,41 +201,59 @@ def test_files_with_the_same_columns_in_another_order(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "message"),
+    ("other", "name", "message"),
     [
-        ({"a": [1]}, "1.parquet has a column 'b' that .*2.parquet doesn't have"),
-        ({"a": [1], "b": ["x"], "c": [1]}, "2.parquet has a column 'c' that .*1.parquet doesn't have"),
-        ({"a": [1.5], "b": ["x"]}, "2.parquet: column 'a' is double, but int64 in .*1.parquet"),
-        ({"a": [1], "b": pa.array(["x"]).dictionary_encode()}, "column 'b' is dictionary"),
+        ({"a": [1]}, "b", "1.parquet has a column 'b' that .*2.parquet doesn't have"),
+        ({"a": [1], "b": ["x"], "c": [1]}, "c", "2.parquet has a column 'c' that .*1.parquet doesn't have"),
+        ({"a": ["x"], "b": ["x"]}, "a", "Column 'a' is string in .*2.parquet, but int64 in .*1.parquet"),
+        ({"a": [[1]], "b": ["x"]}, "a", "Column 'a' is list.* in .*2.parquet, but int64 in .*1.parquet"),
     ],
 )
-def test_files_that_differ_are_refused(tmp_path, other, message):
-    pq.write_table(pa.table({"a": [1, 2], "b": ["x", "y"]}), tmp_path / "1.parquet")
-    pq.write_table(pa.table(other), tmp_path / "2.parquet")
-    with pytest.raises(DataError, match=message):
-        open_source(tmp_path)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_column_that_files_do_not_share_is_refused_when_it_is_read(tmp_path, other, name, message, swapped):
+    tables = [pa.table({"a": [1, 2], "b": ["x", "y"], "z": [True, False]}), pa.table({**other, "z": [True]})]
+    for number, table in enumerate(tables, start=1):
+        pq.write_table(table, tmp_path / f"{number}.parquet")
+    files = [tmp_path / "1.parquet", tmp_path / "2.parquet"]
+    source = open_source(files[::-1] if swapped else files)
+    shared = [each for each in ("a", "b", "z") if each != name]
+    assert rows_of(source, shared).num_rows == 3 and sorted(source.schema.names) == shared
+    for wanted in ([name], None):
+        with pytest.raises(DataError) as caught:
+            source.batches(wanted)
+        assert swapped or re.search(message, str(caught.value))
 
 
-def test_partitions_of_some_files_only_are_refused(tmp_path):
+def test_partitions_of_some_files_only(tmp_path):
     for folder in ("k=1", "deep"):
         (tmp_path / folder).mkdir()
         pq.write_table(pa.table({"a": [1]}), tmp_path / folder / "x.parquet")
+    source = open_source(tmp_path)
+    assert rows_of(source, ["a"]).num_rows == 2
     with pytest.raises(DataError, match=r"k=1/x.parquet has a column 'k' that .*deep/x.parquet doesn't"):
-        open_source(tmp_path)
+        source.batches()
+
+
+def test_files_without_rows_have_no_say(tmp_path):
+    full = pa.table({"a": [1, 2], "b": ["x", "y"]})
+    pq.write_table(full, tmp_path / "1.parquet")
+    pq.write_table(pa.table({"b": pa.array([], pa.float64())}), tmp_path / "0.parquet")
+    pd.DataFrame().to_parquet(tmp_path / "2.parquet")
+    (tmp_path / "3.csv").touch()
+    (tmp_path / "4.csv").write_text("a,b\n")
+    (tmp_path / "5.csv").write_text("b,a")
+    assert rows_of(open_source(tmp_path)).to_pydict() == full.to_pydict()
+    with pytest.raises(DataError, match=r"3\.csv is empty"):
+        open_source([tmp_path / "3.csv"])
 
 
 def test_csv_files_have_the_types_of_all_their_values(tmp_path):
     for i, row in enumerate(["1,,2020-01-01,7", "0.5,x,2020-01-01 12:00:00,u", ",,,"]):
         (tmp_path / f"{i}.csv").write_text(f"a,b,c,d\n{row}\n")
-    source = open_source(tmp_path)
+    source = typed(open_source(tmp_path))
     together = tmp_path / "all"
     together.write_text("a,b,c,d\n1,,2020-01-01,7\n0.5,x,2020-01-01 12:00:00,u\n,,,\n")
     assert rows_of(source) == read_table(together)
-    assert source.parts[0].schema == source.schema
-    assert open_source(tmp_path, text=["a"], types={"d": pa.large_string()}).schema.types[::3] == [
-        pa.string(),
-        pa.large_string(),
-    ]
 
 
 def test_a_file_among_several_that_vanishes(hive):

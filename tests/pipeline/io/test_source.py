@@ -38,7 +38,11 @@ def test_a_plain_schema_has_names_and_types_alone():
         (pa.ArrowInvalid("x" * 1000), DataError, f"f can't be read: {'x' * 200}…"),
         (OSError(5, "Input/output error"), DataError, "f can't be read: Input/output error."),
         (OSError("no\nnumber"), DataError, "f can't be read: no"),
-        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"), DataError, "f can't be read: it isn't UTF-8 text."),
+        (
+            UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
+            DataError,
+            "f can't be read: it isn't UTF-8 text. Say its encoding: --encoding latin-1?",
+        ),
         (DataError("as it is"), DataError, "as it is"),
         # These errors don't come from the data.
         (pa.ArrowMemoryError("malloc"), MemoryError, "malloc"),

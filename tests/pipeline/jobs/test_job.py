@@ -58,7 +58,7 @@ def run(model="m", options=KEEP_ID, resume=False, data="data", out="out") -> dic
     worker = Job(model, options)
     tasks = worker.tasks([data], Path(out), "parquet")
     left = [task for task in tasks if not resume or worker.finished(task) is None]
-    return {str(task.out.relative_to(out)): score_task(worker, task) for task in left}
+    return {str(Path(task.out.name).relative_to(out)): score_task(worker, task) for task in left}
 
 
 def test_an_output_for_each_file_in_the_same_folders(files):
@@ -66,7 +66,7 @@ def test_an_output_for_each_file_in_the_same_folders(files):
     assert list(results) == [f"day={day}/{part}.parquet" for day in range(3) for part in "ab"]
     found = pa.concat_tables(pq.read_table(f"out/{name}", partitioning=None) for name in results)
     assert found["id"].to_pylist() == TABLE["id"].to_pylist()[:300]
-    assert found["day"].to_pylist() == [day for day in range(3) for _ in range(100)]
+    assert found["day"].to_pylist() == [str(day) for day in range(3) for _ in range(100)]
     np.testing.assert_array_equal(found["probability_benign"], Model.load("m").predict_proba(TABLE.slice(0, 300))[:, 0])
     manifests = sorted(path.name for path in Path("out").rglob("*") if path.name.startswith("."))
     assert manifests == sorted([".a.parquet.manifest.json", ".b.parquet.manifest.json"] * 3)
@@ -170,7 +170,7 @@ def test_an_old_manifest_does_not_vouch_for_a_new_output(files, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(job, "replacing", die)
+        patch.setattr(job.Job, "record", die)
         run("other")
     assert len(run(resume=True)) == 1
     assert contents(files / "out") == before
@@ -213,7 +213,7 @@ def test_names_of_outputs():
     worker = Job("m", JobOptions())
 
     def outs(*data):
-        return [str(task.out) for task in worker.tasks(data, Path("out"), "csv")]
+        return [task.out.name for task in worker.tasks(data, Path("out"), "csv")]
 
     assert outs("data/day=1/a.parquet") == ["out/a.csv"]
     assert outs("data/*/a.parquet") == [f"out/day={day}/a.csv" for day in range(3)]

@@ -206,7 +206,7 @@ def test_later_batches_are_looked_at_too(model):
         scores(model, [first, floats], keep=["count"])
 
 
-@pytest.mark.parametrize("change", [{"output": "all"}, {"on_bad_row": "drop"}, {"keep": "id"}])
+@pytest.mark.parametrize("change", [{"output": "all"}, {"on_bad_row": "drop"}, {"keep": 3}, {"keep": ["id", 3]}])
 def test_wrong_options(model, change):
     with pytest.raises((TypeError, ValueError), match=next(iter(change))):
         predict_batches(model, TABLE, **change)

@@ -15,7 +15,7 @@ import pytest
 import fastnn
 from fastnn.files.modelfile import ModelFileError
 from fastnn.network.samples import Checked, Parts
-from fastnn.pipeline import DataError
+from fastnn.pipeline import DataError, DataWarning
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.plan import Plan
 from fastnn.pipeline.learning.train import prepare, train_batches
@@ -159,8 +159,14 @@ def test_plans_that_make_no_sense(wrong):
 
 def test_the_index_of_a_data_frame_is_no_feature():
     frame = TABLE.to_pandas()
-    model = train_batches(frame[frame["x0"] > 0], "label", PLAN, ignore=["id"]).model
+    with pytest.warns(DataWarning, match="'__index_level_0__' isn't learnt from"):
+        model = train_batches(frame[frame["x0"] > 0], "label", PLAN, ignore=["id"]).model
     assert model.schema.names() == ["x0", "x1", "x2", "x3", "word"]
+    some = frame[frame["x0"] > 0].set_index("id")
+    for options in ({"ignore": "id"}, {"columns": {"id": {"kind": "ignore"}}}):  # without a word, if it is named
+        assert train_batches(some, "label", PLAN, **options).model.schema.names() == model.schema.names()
+    named = train_batches(some, "label", PLAN, columns={"id": {"kind": "number"}}).model
+    assert named.schema.names() == ["x0", "x1", "x2", "x3", "word", "id"]
 
 
 def test_small_row_groups_are_read_together(tmp_path):

@@ -1,0 +1,124 @@
+"""Which columns a training learns from, and the pass over the source that learns them."""
+
+from __future__ import annotations
+
+import shlex
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from fastnn.errors import DataWarning
+from fastnn.pipeline.columns.labels import ClassLearner
+from fastnn.pipeline.columns.schema import DataError, Schema, check_names, listed
+from fastnn.pipeline.columns.statistics import TableStatistics
+from fastnn.pipeline.columns.text import MisfitError
+from fastnn.pipeline.io.source import Source
+from fastnn.pipeline.io.typed import Reading, Typed
+from fastnn.pipeline.learning.held_out import HeldOut
+from fastnn.pipeline.learning.survey import Survey, survey
+
+
+class Features:
+    """The columns of a source that a training learns from: all except those that are set apart.
+
+    Parameters
+    ----------
+    source : Source
+        The rows.
+    target : str
+        The column to learn.
+    hold_out_by : str or None
+        The column of ids by which rows are held out.
+    ignore : sequence of str
+        Columns that are neither target nor feature.
+    reading : Reading
+        How text is read, and the options of single columns.
+
+    Attributes
+    ----------
+    source : Typed
+        The same rows, with values of the types that text stands for.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, or is a feature although not all files have it in common.
+    """
+
+    def __init__(
+        self, source: Source, target: str, hold_out_by: str | None, ignore: Sequence[str], reading: Reading
+    ) -> None:
+        by = [] if hold_out_by is None else [hold_out_by]
+        self.target = target
+        self._reading = replace(reading, as_text=by, required=[target])
+        self._untyped = source.untyped
+        self._apart = self._set_apart(source, [target, *by], ignore)
+        wanted = [name for name in source.schema.names if name not in self._apart or name == target]
+        source.check_columns(wanted)
+        self.source = Typed(source, wanted, self._reading)
+
+    def _set_apart(self, source: Source, apart: Sequence[str], ignore: Sequence[str]) -> set[str]:
+        """The columns that are no features."""
+        said = self._reading.options
+        source.check_columns([*apart, *(name for name in said if said[name].kind != "ignore")])
+        there = {*source.schema.names, *source.odd}
+        check_names(pa.schema([(name, pa.null()) for name in there]), [*ignore, *said])
+        unlearnt = {name for name in source.unlearnt if name in there and name not in said}
+        unasked = sorted(unlearnt - {*apart, *ignore})
+        if unasked:
+            warnings.warn(
+                f"{source.name}: column {listed(unasked)} isn't learnt from, since it was a pandas frame's index or is "
+                "the name of a folder above the data. To learn from it, give it options in --columns.",
+                DataWarning,
+                stacklevel=2,
+            )
+        ignored = {*ignore, *(name for name in said if said[name].kind == "ignore")}
+        for name, reason in source.odd.items():
+            if name not in ignored:
+                raise DataError(f"{reason} Leave it out: --ignore {shlex.quote(name)}")
+        return {*apart, *ignore, *unlearnt} & {*source.schema.names}
+
+    def count(self) -> int:
+        """The number of rows; DataError if there are none."""
+        n = self.source.n_rows
+        if n is None:
+            n = sum(batch.num_rows for batch in self.source.batches([self.target]))
+        if not n:
+            raise DataError(f"{self.source.name}: there are no rows.")
+        return n
+
+    def schema(self) -> Schema:
+        """The features' schema, with the types that are known by now."""
+        text = () if self._untyped else self.source.declared
+        return Schema.infer(self.source.schema, self._apart, self._reading.options, self._reading.dialect, text)
+
+    def statistics(self, schema: Schema) -> TableStatistics:
+        """What learns the features, with the options of single columns."""
+        return TableStatistics(schema, self._reading.options)
+
+
+def surveyed(features: Features, held_out: HeldOut, advance: Callable[[int], object]) -> tuple[Schema, Survey]:
+    """The features' schema and what `survey` finds. If a late value widens a column's type, it begins anew."""
+    source = features.source
+    while True:
+        schema, rows = features.schema(), 0
+        source.n_skipped = 0
+
+        def advanced(n: int) -> None:
+            nonlocal rows
+            rows += n
+            advance(n)
+
+        try:
+            found = survey(source, held_out, features.statistics(schema), ClassLearner(features.target), advanced)
+            break
+        except MisfitError as misfit:
+            if not source.widen(misfit):
+                raise
+            advance(-rows)
+    if source.n_skipped:
+        rows_were = "1 row was" if source.n_skipped == 1 else f"{source.n_skipped} rows were"
+        warnings.warn(f"{rows_were} left out, the first one at {source.first_skipped}.", DataWarning, stacklevel=3)
+    return schema, found

@@ -1,0 +1,424 @@
+"""Tables as their users have them: whatever the files look like, the scores are those of the same rows in Parquet."""
+
+import datetime
+import gzip
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.parquet as pq
+import pytest
+
+from fastnn.cli import main
+
+N = 240
+CHANCE = np.random.default_rng(0)
+X = CHANCE.standard_normal(N).round(3)
+STORES = CHANCE.choice(["A1", "22", "7"], N)
+SINCE = [datetime.datetime(1900, 1, 1) + datetime.timedelta(days=i * 100) for i in range(N - 1)]
+SINCE.append(datetime.datetime(9999, 12, 31))  # how many systems write "still valid"
+PLAIN = pa.table(
+    {
+        "id": [f"{i:05d}" for i in range(N)],
+        "x": [None if i % 50 == 7 else x for i, x in enumerate(X.tolist())],
+        "k": pa.array(np.arange(N) % 9),
+        "store": STORES.tolist(),
+        "since": pa.array(SINCE, pa.timestamp("us")),
+        "y": np.where(X + (STORES == "22") > 0.3, "yes", "no").tolist(),
+    }
+)
+TRAIN = ["--target", "y", "--ignore", "id", "--hidden", 8, "--epochs", 4, "--learning-rate", 0.01, "--seed", 3]
+
+
+def call(*arguments):
+    return main([str(each) for each in arguments])
+
+
+def fail(capsys, *arguments):
+    """The exit code and the one line on stderr of a command that fails."""
+    capsys.readouterr()
+    code = call(*arguments)
+    found = capsys.readouterr()
+    lines = [line for line in found.err.splitlines() if line.startswith("fastnn: ")]
+    assert "Traceback" not in found.err and lines and code not in (0, 1), found.err
+    return code, lines[-1]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A folder with the plain file, a model of it, and its scores."""
+    folder = tmp_path_factory.mktemp("plain")
+    pq.write_table(PLAIN, folder / "d.parquet")
+    assert call("train", folder / "d.parquet", *TRAIN, "--model", folder / "m") == 0
+    assert call("predict", folder / "m", folder / "d.parquet", "--out", folder / "s.parquet", "--keep", "id") == 0
+    return folder
+
+
+def changed(name, values, table=PLAIN):
+    return table.set_column(table.column_names.index(name), name, values)
+
+
+def parts(folder, *tables, write=pq.write_table, ending="parquet"):
+    """Write the rows of several tables into files, a third of the rows each."""
+    for number, table in enumerate(tables):
+        write(table.slice(number * N // len(tables), N // len(tables)), folder / f"{number}.{ending}")
+
+
+def csv_text(table=PLAIN, **options):
+    return table.to_pandas().to_csv(index=False, **options)
+
+
+def as_text(table):
+    return pa.table({name: table[name].cast(pa.string()) for name in table.column_names})
+
+
+def hive(folder, table=PLAIN, write=pq.write_table, ending="parquet"):
+    """A folder for each store, in the files' order of rows."""
+    for start in range(0, N, 40):
+        rows = table.slice(start, 40)
+        for store in sorted(set(rows["store"].to_pylist())):
+            path = folder / f"{start:03d}/store={store}"
+            path.mkdir(parents=True)
+            write(rows.filter(pa.compute.equal(rows["store"], store)).drop_columns("store"), path / f"p.{ending}")
+
+
+def write_csv(table, path):
+    path.write_text(csv_text(table))
+
+
+def utf16(table, path):
+    path.write_text(csv_text(table), encoding="utf-16")
+
+
+def frame(table):
+    """A pandas frame that was filtered, which has an index."""
+    return pd.concat([table.to_pandas(), table.to_pandas().head(3)]).iloc[:N]
+
+
+VARIANTS = {
+    # 1. Dates
+    "int96": lambda d: pq.write_table(PLAIN, d / "d.parquet", use_deprecated_int96_timestamps=True),
+    "milliseconds": lambda d: pq.write_table(changed("since", PLAIN["since"].cast("timestamp[ms]")), d / "d.parquet"),
+    "dates": lambda d: pq.write_table(changed("since", PLAIN["since"].cast("date32")), d / "d.parquet"),
+    "csv": lambda d: write_csv(PLAIN, d / "d.csv"),
+    "csv.gz": lambda d: (d / "d").write_bytes(gzip.compress(csv_text().encode())),
+    "arrow": lambda d: pyarrow.feather.write_feather(PLAIN, d / "d.feather"),
+    # 4. pandas' index
+    "pandas": lambda d: frame(PLAIN).to_parquet(d / "d.parquet"),
+    "pandas, named index": lambda d: (
+        PLAIN.to_pandas().set_index("id", drop=False).rename_axis("row").to_parquet(d / "d")
+    ),
+    "an empty part": lambda d: (PLAIN.to_pandas().to_parquet(d / "1"), PLAIN.to_pandas().iloc[:0].to_parquet(d / "0")),
+    "an empty file": lambda d: (pq.write_table(PLAIN, d / "1"), pd.DataFrame().to_parquet(d / "0"), (d / "2").touch()),
+    # 5. Odd columns
+    "a column in some files": lambda d: parts(d, PLAIN, PLAIN.append_column("note", [["n"] * N]), PLAIN),
+    "a nested column": lambda d: parts(d, PLAIN.append_column("l", [[[1]] * N]), PLAIN.append_column("l", [["n"] * N])),
+    "a target of another type": lambda d: parts(d, PLAIN, changed("y", [list(range(N))]), PLAIN.drop_columns("y")),
+    "odd columns in csv": lambda d: parts(
+        d, PLAIN, PLAIN.append_column("note", [["n"] * N]).drop_columns("y"), write=write_csv, ending="csv"
+    ),
+    # 6. Types of one family
+    "widths": lambda d: parts(
+        d,
+        changed("k", PLAIN["k"].cast("int8")),
+        changed("k", PLAIN["k"].cast("double")),
+        changed("k", PLAIN["k"].cast("uint64")),
+    ),
+    "text": lambda d: parts(
+        d,
+        changed("store", PLAIN["store"].dictionary_encode()),
+        changed("store", PLAIN["store"].cast("large_string")),
+        PLAIN,
+    ),
+    "units": lambda d: parts(
+        d, changed("since", PLAIN["since"].cast("timestamp[s]")), changed("since", PLAIN["since"].cast("date64")), PLAIN
+    ),
+    "other dictionaries": lambda d: parts(
+        d,
+        *(changed("store", PLAIN["store"].slice(0, N).cast(pa.dictionary(t, pa.string()))) for t in ("int8", "int32")),
+    ),
+    "csv beside parquet": lambda d: (parts(d, PLAIN.slice(0, N // 2)), write_csv(PLAIN.slice(N // 2), d / "1.csv")),
+    # 7. Partitions
+    "hive": hive,
+    "hive of csv": lambda d: hive(d, write=write_csv, ending="csv"),
+    # 8. and other CSV files
+    "a long text": lambda d: write_csv(PLAIN.append_column("text", [["x" * (6 << 20), *["y"] * (N - 1)]]), d / "d.csv"),
+    "quoted": lambda d: pyarrow.csv.write_csv(as_text(PLAIN), d / "d.csv"),
+    "bom": lambda d: (d / "d.csv").write_text(csv_text(), encoding="utf-8-sig"),
+    "crlf": lambda d: (d / "d.csv").write_text(csv_text(), newline="\r\n"),
+    "zstd": lambda d: write_compressed(d / "d.csv", "zstd"),
+}
+
+
+def write_compressed(path, name):
+    with pa.CompressedOutputStream(str(path), name) as file:
+        file.write(csv_text().encode())
+
+
+def scores(path):
+    return pq.read_table(path).sort_by("id").to_pydict()
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_scores_are_those_of_the_plain_file(plain, tmp_path, capsys, name):
+    data = tmp_path / "data"
+    data.mkdir()
+    VARIANTS[name](data)
+    expected = scores(plain / "s.parquet")
+    if name == "pandas":
+        assert "__index_level_0__" in pq.read_schema(data / "d.parquet").names
+    predict = ["predict", plain / "m", data, "--keep", "id", "--out"]
+    assert call(*predict, tmp_path / "s.parquet") == 0, capsys.readouterr().err
+    found = scores(tmp_path / "s.parquet")
+    assert found == expected if "dates" not in name else found["id"] == expected["id"]
+    # A folder of outputs, and what is left to do after it.
+    assert call(*predict, f"{tmp_path}/out/") == 0
+    again = scores(tmp_path / "out") if os.listdir(tmp_path / "out") else {}
+    assert again["prediction"] == expected["prediction"]
+    capsys.readouterr()
+    assert call(*predict, f"{tmp_path}/out/", "--resume", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["skipped"] == len(list((tmp_path / "out").rglob("*.parquet")))
+
+
+CAN_TEACH = [
+    name for name in VARIANTS if "some files" not in name and "nested" not in name and "another type" not in name
+]
+
+
+@pytest.mark.parametrize("name", [name for name in CAN_TEACH if name != "odd columns in csv"])
+def test_training_and_evaluating(plain, tmp_path, capsys, name):
+    data = tmp_path / "data"
+    data.mkdir()
+    VARIANTS[name](data)
+    options = TRAIN if name != "a long text" else [*TRAIN, "--ignore", "text"]
+    assert call("train", data, *options, "--model", tmp_path / "m", "--resume") == 0, capsys.readouterr().err
+    capsys.readouterr()
+    for model in (tmp_path / "m", plain / "m"):
+        assert call("evaluate", model, data, "--target", "y", "--json") == 0, capsys.readouterr().err
+        found = json.loads(capsys.readouterr().out)
+        assert call("evaluate", model, plain / "d.parquet", "--target", "y", "--json") == 0
+        expected = json.loads(capsys.readouterr().out)
+        assert found["rows"] == N and found["accuracy"] == expected["accuracy"] > 0.6
+        assert found["log_loss"] == pytest.approx(expected["log_loss"], rel=1e-6)
+
+
+IDS = [
+    *("007", "501", "00501", "0", "00", "-0", "+5", "-5", "+05", "1.0", "1.", ".5", "1e3", "123e45", "1E-3", "0x1F"),
+    *("12345678901234567890", "12345678901234567891", "9" * 30, "0.1", "1_000", "1,000", "$1", "5 %"),
+    *(" 7", "7 ", " ", "a b", "ü", "日本", "\u00a07", "'", '"', 'say "x"', "a,b", "two\nlines", "\ttab"),
+    *("NA", "null", "nan", "NaN", "None", "inf", "true", "False", "2020-01-01", "12:00:00", "#N/A"),
+]
+
+
+def write_parquet(table, path):
+    pq.write_table(table, path)
+
+
+def write_arrow(table, path):
+    pyarrow.feather.write_feather(table, path)
+
+
+def write_csv_by_arrow(table, path):
+    pyarrow.csv.write_csv(table, path)
+
+
+def write_latin(table, path):
+    path.write_bytes(gzip.compress(csv_text(table).encode()))
+
+
+READERS = {
+    "csv": lambda path: pyarrow.csv.read_csv(
+        path,
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(column_types={"id": pa.string()}),
+    ),
+    "parquet": pq.read_table,
+    "arrow": pyarrow.feather.read_table,
+}
+
+
+@pytest.mark.parametrize("out", READERS)
+@pytest.mark.parametrize("write", [write_parquet, write_arrow, write_csv, write_csv_by_arrow, write_latin])
+def test_ids_come_out_as_they_went_in(plain, tmp_path, write, out):
+    n = len(IDS)
+    table = changed("id", [IDS], PLAIN.slice(0, n))
+    write(table, tmp_path / "d")
+    target = tmp_path / f"s.{out}"
+    assert call("predict", plain / "m", tmp_path / "d", "--out", target, "--keep", "id") == 0
+    found = READERS[out](target)
+    assert found["id"].to_pylist() == IDS
+    assert found["prediction"].to_pylist() == pq.read_table(plain / "s.parquet")["prediction"].to_pylist()[:n]
+
+
+@pytest.mark.parametrize("type_", ["int64", "uint64", "decimal128(25, 0)", "double", "dictionary"])
+@pytest.mark.parametrize("out", READERS)
+def test_ids_of_types(plain, tmp_path, type_, out):
+    ids = [0, 5, 2**53 + 1, 2**63 - 1, 7] if type_ != "double" else [0.5, 1e300, 5.0, -0.25, 3.0]
+    types = {"decimal128(25, 0)": pa.decimal128(25, 0), "dictionary": pa.int64()}
+    values = pa.array(ids).cast(types.get(type_, type_))
+    values = values.dictionary_encode() if type_ == "dictionary" else values
+    pq.write_table(changed("id", values, PLAIN.slice(0, 5)), tmp_path / "d")
+    target = tmp_path / f"s.{out}"
+    assert call("predict", plain / "m", tmp_path / "d", "--out", target, "--keep", "id") == 0
+    text = READERS[out](target)["id"].cast(pa.string()).to_pylist()
+    assert [float(each) if type_ == "double" else int(each) for each in text] == ids
+
+
+def test_ids_to_hold_out_by_are_text(tmp_path, capsys):
+    """As numbers, 00501 and 501 would be one id, and so would the two long ones."""
+    ids = ["00501", "501", "12345678901234567890", "12345678901234567891"] * (N // 4)
+    table = changed("id", [ids])
+    found = []
+    for name, write in (("d.csv", write_csv), ("d.parquet", write_parquet)):
+        write(table, tmp_path / name)
+        options = [option for option in TRAIN if option not in ("--ignore", "id")]
+        for share in (0.25, 0.5, 0.75):
+            command = ["train", tmp_path / name, *options, "--hold-out-by", "id", "--validation", share, "--json"]
+            if call(*command, "--model", tmp_path / "m") == 0:
+                found.append(json.loads(capsys.readouterr().out)["validation_rows"])
+            else:
+                found.append(capsys.readouterr().err.splitlines()[-1])
+    assert found[:3] == found[3:]
+
+
+@pytest.mark.parametrize(
+    ("options", "content", "message"),
+    [
+        ([], b"x;y\n1,5;a\n2,5;b\n", "--delimiter ';'"),
+        ([], b"x;y\n1;a\n2;b\n", "has no column 'y', but 'x;y'"),
+        (["--delimiter", ";;"], b"x,y\n", "delimiter must be one ASCII character"),
+        (["--decimal", ","], b"x,y\n", "must differ"),
+        (["--encoding", "klingon"], b"x,y\n", "encoding must be one that Python knows"),
+        ([], "x,y\n1,é\n2,b\n".encode("latin-1"), "--encoding latin-1"),
+        ([], "x,y\n1,a\n".encode("utf-16"), "--encoding utf-16"),
+        ([], b"PK\x03\x04 and more", "a zip archive or an Excel file"),
+        ([], b"PARE and more", "an encrypted Parquet file"),
+        ([], b"x,y\n1,a\n2,\x1b[31mred\n1,a,b\n", "Expected 2 columns, got 3"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_one_line(tmp_path, capsys, options, content, message):
+    (tmp_path / "d").write_bytes(content)
+    code, line = fail(capsys, "train", tmp_path / "d", "--target", "y", "--model", tmp_path / "m", *options)
+    assert code in (2, 5) and message in line and line.isprintable()
+    assert not (tmp_path / "m").exists()
+
+
+def test_what_is_quoted_from_data_cannot_command_the_terminal(plain, tmp_path, capsys):
+    lines = csv_text(PLAIN.slice(0, 5)).splitlines()
+    lines[3] = lines[3].replace(lines[3].split(",")[1], "\x1b[31m9\x07")
+    (tmp_path / "d.csv").write_text("\n".join(lines))
+    code, line = fail(capsys, "predict", plain / "m", tmp_path / "d.csv", "--out", tmp_path / "s.csv")
+    assert code == 5 and line.isprintable() and r"x1b[31m9" in line and "Row 3: column 'x'" in line
+
+
+def test_latin_1_with_semicolons_and_decimal_commas(plain, tmp_path, capsys):
+    labels = ["où" if label == "yes" else label for label in PLAIN["y"].to_pylist()]
+    text = csv_text(changed("y", [labels]), sep=";", decimal=",")
+    (tmp_path / "d.csv").write_bytes(text.encode("latin-1"))
+    options = ["--delimiter", ";", "--decimal", ",", "--encoding", "latin-1"]
+    assert call("train", tmp_path / "d.csv", *TRAIN, *options, "--model", tmp_path / "m") == 0
+    assert call("predict", tmp_path / "m", tmp_path / "d.csv", "--out", tmp_path / "a.parquet", "--keep", "id") == 0
+    # The model remembers the options, and new files may differ.
+    assert call("predict", tmp_path / "m", plain / "d.parquet", "--out", tmp_path / "b.parquet", "--keep", "id") == 0
+    write_csv(PLAIN, tmp_path / "e.csv")
+    other = ["--delimiter", ",", "--decimal", ".", "--encoding", "utf-8"]
+    assert (
+        call("predict", tmp_path / "m", tmp_path / "e.csv", "--out", tmp_path / "c.parquet", "--keep", "id", *other)
+        == 0
+    )
+    expected = scores(tmp_path / "a.parquet")
+    assert scores(tmp_path / "b.parquet") == expected == scores(tmp_path / "c.parquet")
+    assert set(expected["prediction"]) == {"où", "no"}
+    capsys.readouterr()
+
+
+def test_missing_texts_and_bad_rows_in_training(tmp_path, capsys):
+    lines = csv_text().splitlines()
+    for row, value in ((20, "?"), (90, "n/k"), (91, "?")):
+        values = lines[row].split(",")
+        lines[row] = ",".join([values[0], value, *values[2:]])
+    lines[130] = lines[130].rpartition(",")[0] + ",?"
+    (tmp_path / "d.csv").write_text("\n".join(lines))
+    (tmp_path / "c.toml").write_bytes(b'\xef\xbb\xbfmissing = ["?"]\n[x]\nkind = "number"\nmissing = ["n/k"]\n')
+    train = ["train", tmp_path / "d.csv", *TRAIN, "--model", tmp_path / "m", "--validation", 0, "--json"]
+    assert call(*train) == 0
+    found = capsys.readouterr()
+    assert "d.csv, line 21: column 'x' holds '?', so the column is text and it is learnt as a category" in found.err
+    code, line = fail(capsys, *train, "--columns", tmp_path / "c.toml")
+    assert code == 5 and "The target 'y' is missing in 1 row of 240" in line
+    assert call(*train, "--columns", tmp_path / "c.toml", "--on-bad-row", "skip") == 0
+    found = capsys.readouterr()
+    assert json.loads(found.out)["rows"] == N - 1 and "note: 1 row was left out, the first one at" in found.err
+    assert "d.csv, line 131." in found.err
+    # The model knows what stands for a missing value.
+    lines[130] = lines[130].removesuffix("?") + "yes"
+    (tmp_path / "d.csv").write_text("\n".join(lines))
+    assert call("predict", tmp_path / "m", tmp_path / "d.csv", "--out", tmp_path / "s.csv", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["bad_rows"] == 0
+
+
+def test_names_of_files_that_are_not_utf8(plain, tmp_path, capsys):
+    data, out = (os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/\xff.parquet", b"/\xfe.csv"))
+    os.link(plain / "d.parquet", data)
+    assert call("predict", plain / "m", data, "--out", out, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["out"] == out
+    assert call("predict", plain / "m", data, "--out", out) == 0
+    code, line = fail(capsys, "predict", plain / "m", data, "--out", out, "--keep", "absent")
+    assert code == 5 and "absent" in line
+
+
+def test_labels_that_may_be_missing(tmp_path, capsys):
+    labels = ["NA" if i == 7 else label for i, label in enumerate(PLAIN["y"].to_pylist())]
+    for name, write in (("d.csv", write_csv), ("d.parquet", write_parquet)):
+        write(changed("y", [labels]), tmp_path / name)
+        train = ["train", tmp_path / name, *TRAIN, "--model", tmp_path / "m", "--json"]
+        assert call(*train) == 0
+        found = capsys.readouterr()
+        assert "note: The target 'y' has the value 'NA'" in found.err and "NA" in json.loads(found.out)["classes"]
+        code, line = fail(capsys, *train, "--missing", "NA")
+        assert code == 5 and "The target 'y' is missing in 1 row" in line
+        assert call(*train, "--missing", "NA", "--on-bad-row", "skip") == 0
+        assert json.loads(capsys.readouterr().out)["classes"] == ["no", "yes"]
+
+
+# The rows of the table in docs/pipelines.md, and the tests that hold them.
+ROWS = {
+    "timestamps of Spark": ["int96", "milliseconds"],
+    "ids such as": [test_ids_come_out_as_they_went_in, test_ids_to_hold_out_by_are_text],
+    'a "?" among': [test_missing_texts_and_bad_rows_in_training],
+    "a pandas index": ["pandas", "pandas, named index"],
+    "parts without rows": ["an empty part", "an empty file"],
+    "columns that only some": ["a column in some files", "odd columns in csv"],
+    "types that differ within": ["widths", "text", "units", "other dictionaries"],
+    "types that differ across": ["a target of another type", "a nested column"],
+    "folders called": ["hive", "hive of csv"],
+    "a CSV row of many": ["a long text"],
+    "a value late": ["tests/pipeline/io/test_typed.py::test_a_late_value_widens_its_column"],
+    "blank lines": ["tests/pipeline/io/test_csvfile.py::test_a_blank_line_is_a_row_of_a_single_column"],
+    "semicolons": [test_latin_1_with_semicolons_and_decimal_commas],
+    "blanks around": ["tests/pipeline/io/test_csvfile.py::test_dialects"],
+    "gzip": ["csv.gz", "zstd"],
+    "zip, Excel": ["tests/pipeline/io/test_signatures.py::test_foreign_files_are_named"],
+    "CSV files beside": ["csv beside parquet"],
+    '"NA" among': [test_labels_that_may_be_missing],
+    "a damaged Parquet": ["tests/pipeline/io/test_formats.py::test_checksums_of_pages"],
+}
+
+
+def test_each_row_of_the_documentation_is_tested():
+    root = Path(__file__).parents[2]
+    table = (root / "docs/pipelines.md").read_text().partition("| your files | what fastnn does |")[2]
+    rows = [line[2:] for line in table.partition("\n\n")[0].splitlines()[2:]]
+    assert len(rows) == len(ROWS) and all(row.startswith(begin) for row, begin in zip(rows, ROWS, strict=True))
+    for proofs in ROWS.values():
+        for proof in proofs:
+            if isinstance(proof, str) and "::" in proof:
+                path, name = proof.split("::")
+                assert f"def {name}(" in (root / path).read_text()
+            else:
+                assert callable(proof) or proof in VARIANTS

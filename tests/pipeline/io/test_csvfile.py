@@ -1,0 +1,154 @@
+"""CSV files: their text is what stands between the delimiters, however the file is cut, compressed or encoded."""
+
+import bz2
+import csv
+import gzip
+import io
+
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tables import read_table, typed
+
+from fastnn.pipeline.columns.options import PLAIN, Dialect
+from fastnn.pipeline.columns.schema import DataError
+from fastnn.pipeline.io import csvfile
+from fastnn.pipeline.io.csvfile import Csv
+from fastnn.pipeline.io.opening import open_file
+from fastnn.pipeline.io.places import Local
+
+
+def opened(path, dialect=PLAIN) -> Csv:
+    found = open_file(Local(str(path)), {}, dialect)
+    assert isinstance(found, Csv)
+    return found
+
+
+def rows(source: Csv, names=None) -> dict:
+    return pa.Table.from_batches(source.batches(names), None if names else source.schema).to_pydict()
+
+
+AWKWARD = ["007", "501", "123e45", "+5", "-0", " a ", "", "NA", "null", "1" * 30, "ü", 'say "x"', "a,b", "two\nlines"]
+
+
+def test_text_is_what_stands_there(tmp_path):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([["id", "n"], *([word, 1] for word in AWKWARD)])
+    (tmp_path / "d").write_text(text.getvalue(), newline="", encoding="utf-8")
+    assert rows(opened(tmp_path / "d")) == {"id": AWKWARD, "n": ["1"] * len(AWKWARD)}
+
+
+@pytest.mark.parametrize("n_rows", [10, 400_000])
+def test_compressed_or_not(tmp_path, n_rows):
+    table = pa.table({"i": range(n_rows), "t": [f"row {i}" for i in range(n_rows)]})
+    pyarrow.csv.write_csv(table, tmp_path / "data")
+    content = (tmp_path / "data").read_bytes()
+    (tmp_path / "gzip").write_bytes(gzip.compress(content, 1))
+    (tmp_path / "bz2").write_bytes(bz2.compress(content, 1))
+    for name in ("zstd", "lz4"):
+        with pa.CompressedOutputStream(str(tmp_path / name), name) as file:
+            file.write(content)
+    for name in ("data", "gzip", "bz2", "zstd", "lz4"):
+        assert read_table(tmp_path / name) == table
+
+
+def test_a_first_name_that_looks_like_a_magic_number(tmp_path):
+    for name in ("BZh", "ARROW1", "ORB"):
+        (tmp_path / "data").write_text(f"{name},b\n1,2\n")
+        assert read_table(tmp_path / "data").to_pydict() == {name: [1], "b": [2]}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "content", "table"),
+    [
+        (Dialect(delimiter=";", decimal=","), b"a;b\n1,5;x\n-2;y\n", {"a": [1.5, -2], "b": ["x", "y"]}),
+        (Dialect(delimiter="\\t"), b"a\tb\n1\tx,y\n", {"a": [1], "b": ["x,y"]}),
+        (Dialect(encoding="latin-1"), "a,b\n1,\xe9\n".encode("latin-1"), {"a": [1], "b": ["\xe9"]}),
+        (Dialect(encoding="utf-16"), "a,b\n1,\xe9\n".encode("utf-16"), {"a": [1], "b": ["\xe9"]}),
+        (Dialect(encoding="utf-16-le"), "a,b\n1,\u20ac\n".encode("utf-16-le"), {"a": [1], "b": ["\u20ac"]}),
+        (Dialect(encoding="cp1252"), "\u20ac,b\n1,2\n".encode("cp1252"), {"\u20ac": [1], "b": [2]}),
+        (Dialect(missing=("?", "n/a")), b"a,b\n1,x\n?,n/a\n2,?\n", {"a": [1, None, 2], "b": ["x", None, None]}),
+        (Dialect(strip=True), b"a, b\n1, x\n2,y \n", {"a": [1, 2], " b": ["x", "y"]}),
+        (PLAIN, b"\xef\xbb\xbfa,b\r\n1, x\r\n", {"a": [1], "b": [" x"]}),
+    ],
+)
+def test_dialects(tmp_path, dialect, content, table):
+    (tmp_path / "d").write_bytes(content)
+    assert read_table(tmp_path / "d", dialect=dialect).to_pydict() == table
+
+
+@pytest.mark.parametrize(
+    ("content", "values"),
+    [
+        ("a\n1\n\n2\n", ["1", "", "2"]),
+        ("a\n\n\n", ["", ""]),
+        ("\n\na\n\n1", ["", "1"]),
+        ('a\n""\n1\n', ["", "1"]),
+        ("a,b\n\n1,2\n\n", ["1"]),
+    ],
+)
+def test_a_blank_line_is_a_row_of_a_single_column(tmp_path, content, values):
+    (tmp_path / "d").write_text(content)
+    assert rows(opened(tmp_path / "d"), ["a"])["a"] == values
+
+
+@pytest.mark.parametrize("content", ["a,b", "a,b\n", "\n\na,b", "a,b\r\n\r\n"])
+def test_a_header_alone(tmp_path, content):
+    (tmp_path / "d").write_text(content, newline="")
+    source = opened(tmp_path / "d")
+    assert rows(source) == {"a": [], "b": []} and source.head(["a"]).num_rows == 0
+
+
+def test_long_texts_need_larger_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(csvfile, "_BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr(csvfile, "MOST_BLOCK_BYTES", 1 << 18)
+    texts = ["x" * (100_000 if i == 700 else 20_000 if i in (0, 900) else 5) for i in range(1000)]
+    (tmp_path / "d").write_text("\n".join(["n,t", *(f"{i},{text}" for i, text in enumerate(texts))]))
+    source = opened(tmp_path / "d")
+    assert rows(source) == {"n": list(map(str, range(1000))), "t": texts}
+    assert rows(opened(tmp_path / "d"), ["n"]) == {"n": list(map(str, range(1000)))}
+    with (tmp_path / "d").open("a") as file:
+        file.write('\n1,"' + "x\n" * 300_000)
+    with pytest.raises(DataError, match=r"a row has more than 0 MB\. Is a quotation mark"):
+        rows(opened(tmp_path / "d"), ["n"])
+
+
+def test_the_lines_of_rows(tmp_path):
+    (tmp_path / "d").write_text('a,b\n\n1,2\n"two\nlines",4\n5,6\n')
+    assert [opened(tmp_path / "d").line_of(row) for row in range(3)] == [3, 5, 6]
+    (tmp_path / "e").write_text("a\n\n1\n")
+    assert [opened(tmp_path / "e").line_of(row) for row in range(2)] == [2, 3]
+
+
+def test_text_that_is_not_read_may_be_of_another_encoding(tmp_path):
+    (tmp_path / "d").write_bytes(b"a,b,c\n1,\xff,3\n")
+    source = opened(tmp_path / "d")
+    assert rows(source, ["a", "c"]) == {"a": ["1"], "c": ["3"]}
+    with pytest.raises(DataError, match="the text of column 'b' isn't utf-8"):
+        rows(source, ["b", "c"])
+
+
+# A CSV file's cells may hold anything: they have the types that Arrow finds in the whole file.
+CELLS = st.one_of(
+    st.sampled_from(
+        ["", "NA", "nan", "1", "-2", "0.5", "1e3", "true", "False", "007", "x", "2020-01-31", "2020-01-31 12:00:00"]
+    ),
+    st.text(st.characters(codec="utf-8", exclude_characters="\r\0"), max_size=5),
+)
+
+
+@pytest.mark.filterwarnings("ignore::fastnn.pipeline.DataWarning")
+@given(cells=st.lists(st.tuples(CELLS, CELLS), max_size=20))
+@settings(deadline=None, max_examples=100)
+def test_values_are_those_of_pyarrow(tmp_path_factory, cells):
+    path = tmp_path_factory.getbasetemp() / "cells.csv"
+    lines = [
+        ",".join('"' + cell.replace('"', '""') + '"' if set(cell) & set(' ,"\n') else cell for cell in row)
+        for row in cells
+    ]
+    path.write_text("\n".join(["a,b", *lines, ""]), encoding="utf-8", newline="")
+    whole = pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))
+    source = typed(open_file(Local(str(path)), {}))
+    assert pa.Table.from_batches(source.batches(), source.schema) == whole
