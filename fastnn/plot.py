@@ -103,6 +103,35 @@ def plot_confusion(path: str | os.PathLike[str], confusion: np.ndarray, classes:
     _write(path, figure)
 
 
+def plot_predictions(path: str | os.PathLike[str], sample: np.ndarray, names: Sequence[str]) -> None:
+    """Draw a regression's predictions against the true values, with a field for each target.
+
+    Parameters
+    ----------
+    path : str or path-like
+        As for `plot_loss`.
+    sample : ndarray of float, shape (n_targets, 2, n)
+        The true values and the predictions.
+    names : sequence of str
+        The targets' names.
+
+    Raises
+    ------
+    ModuleNotFoundError, OSError
+        As from `plot_loss`.
+    """
+    figure, first = _figure(side=5.0)
+    first.remove()
+    for number, ((true, found), name) in enumerate(zip(sample, names, strict=True), start=1):
+        axes = figure.add_subplot(1, len(names), number)
+        low, high = float(np.min([true, found])), float(np.max([true, found]))
+        axes.plot([low, high], [low, high], color="black", linewidth=0.8)
+        axes.plot(true, found, ".", color="tab:blue", markersize=3, alpha=0.4)
+        axes.set(xlabel=f"{name}, true", ylabel=f"{name}, predicted")
+        axes.grid(alpha=0.3)
+    _write(path, figure)
+
+
 class LossCurveDisplay:
     """A plot of the losses of each epoch, and of the validation score on an axis of its own.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.kernels.arrays import Array
+from fastnn.kernels.forward.rows import SOFTMAX
 from fastnn.kernels.forward.table import (
     BLOCK,
     COLUMN,
@@ -97,7 +98,8 @@ def _compile_tables(net: Network) -> None:
     )
     launch(encode, Encoding(nothing, rows, nothing), 1)
     layers, size = net.layout.columns(BLOCK, training=False)
-    launch(score_table, TableScoring(net.params, layers, rows, nothing, 0, np.empty(size, net.dtype), size), 1)
+    memory = np.empty(size, net.dtype)
+    launch(score_table, TableScoring(net.params, layers, rows, nothing, 0, memory, size, SOFTMAX), 1)
 
 
 def _call_each_kernel(X: Array, y: Array) -> None:

@@ -97,7 +97,7 @@ def test_progress_on_a_terminal_is_a_bar(capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     small(early_stopping=True).fit(X, y, callbacks=[ProgressBar()])
     shown = capsys.readouterr().err
-    assert "epoch 8/8" in shown and "held-out accuracy" in shown
+    assert "epoch 8/8" in shown and "held-out score" in shown
 
 
 def test_what_has_begun_is_ended_whatever_happens():

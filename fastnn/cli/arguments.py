@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import inspect
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastnn.training.option import Choice, Whole
-from fastnn.training.option_table import COMMAND_LINE, accepted, command_line_help
+from fastnn.training.option import Choice, Flag, Real, Whole
+from fastnn.training.option_table import COMMAND_LINE, accepted, command_line_help, options_of
 
 if TYPE_CHECKING:
     from fastnn.pipeline.columns.options import Dialect
@@ -30,12 +31,32 @@ def _one_of(values: Sequence[str], *names: str, help: str) -> Any:
     return typer.Option(*names, help=help, metavar=f"[{'|'.join(values)}]", callback=check)
 
 
-def _of_training(name: str) -> Any:
-    """An option of ``fastnn train`` from the table of options: its help, its choices, its least number."""
+def _of_training(name: str, default: Any) -> Any:
+    """The type of an option of ``fastnn train`` from the table of options, with its help, choices and least number."""
     accepts, summary = accepted(COMMAND_LINE, name)[0], command_line_help(name)
+    type_: Any = {Whole: int, Real: float, Flag: bool}.get(type(accepts), str)
     if isinstance(accepts, Choice):
-        return _one_of(accepts.values, help=summary)
-    return typer.Option(min=accepts.low if isinstance(accepts, Whole) else None, help=summary)
+        said = _one_of(accepts.values, help=summary)
+    else:
+        said = typer.Option(min=accepts.low if isinstance(accepts, Whole) else None, help=summary)
+    return Annotated[type_ | None if default is None else type_, said]
+
+
+def with_training_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of training that the table of options has for the command line.
+
+    The command gets them as one mapping: typer reads the signature, which names all of them.
+    """
+    signature = inspect.signature(command, eval_str=True)
+    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    defaults = {name: use.default for name, (_, use) in options_of(COMMAND_LINE).items()}
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=_of_training(name, default))
+        for name, default in defaults.items()
+    ]
+    command.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    command.__annotations__.update({each.name: each.annotation for each in added})
+    return command
 
 
 # Several commands.
@@ -58,23 +79,10 @@ OtherDecimal = Annotated[str | None, typer.Option("--decimal", help="As in fastn
 OtherEncoding = Annotated[str | None, typer.Option("--encoding", help="As in fastnn train, if new files differ.")]
 
 # train
-Target = Annotated[str, typer.Option(help="The column to learn.")]
+Target = Annotated[
+    list[str], typer.Option(help="The column to learn. A regression may have several: give the option several times.")
+]
 NewModel = Annotated[str, typer.Option(help="The model file to write.")]
-Hidden = Annotated[str, _of_training("hidden")]
-Activation = Annotated[str, _of_training("activation")]
-Epochs = Annotated[int, _of_training("epochs")]
-BatchSize = Annotated[str, _of_training("batch_size")]
-Solver = Annotated[str, _of_training("solver")]
-LearningRate = Annotated[float, _of_training("learning_rate")]
-Alpha = Annotated[float, _of_training("alpha")]
-Seed = Annotated[int, _of_training("seed")]
-ValidationShare = Annotated[float, _of_training("validation")]
-HoldOutBy = Annotated[str | None, _of_training("hold_out_by")]
-BufferRows = Annotated[int | None, _of_training("buffer_rows")]
-Threads = Annotated[int | None, _of_training("threads")]
-Dtype = Annotated[str, _of_training("dtype")]
-CheckpointFile = Annotated[Path | None, _of_training("checkpoint")]
-CheckpointEvery = Annotated[int, _of_training("checkpoint_every")]
 Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out; may be given several times.")]
 Missing = Annotated[
     list[str] | None,
@@ -136,7 +144,9 @@ ResumeScoring = Annotated[
 ]
 
 # evaluate
-TrueClasses = Annotated[str, typer.Option("--target", help="The column of the true classes.")]
+Truth = Annotated[
+    list[str], typer.Option("--target", help="The column of the true classes or values; may be given several times.")
+]
 ConfusionPlot = Annotated[Path | None, typer.Option("--plot", help="Draw the confusion table into this image file.")]
 
 # info, demo

@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fastnn.cli import arguments
 from fastnn.cli.terminal import show
+
+if TYPE_CHECKING:
+    from fastnn.pipeline.jobs.evaluate import RegressionEvaluation
 
 
 def evaluate(
     model: arguments.ModelFile,
     data: arguments.Data,
     *,
-    target: arguments.TrueClasses,
+    target: arguments.Truth,
     delimiter: arguments.OtherDelimiter = None,
     decimal: arguments.OtherDecimal = None,
     encoding: arguments.OtherEncoding = None,
     plot: arguments.ConfusionPlot = None,
     json: arguments.Json = False,
 ) -> None:
-    """Compare a model's predictions with known classes: accuracy, log-loss, confusion table."""
+    """Compare a model's predictions with the truth: accuracy, log-loss, confusion table; or R², RMSE and MAE."""
+    import pyarrow as pa
+
     from fastnn.pipeline import Model
     from fastnn.pipeline.columns.labels import arrow_labels
     from fastnn.pipeline.io.typed import open_for
+    from fastnn.pipeline.jobs.evaluate import RegressionEvaluation
     from fastnn.pipeline.jobs.evaluate import evaluate as evaluate_rows
     from fastnn.plot import plot_confusion
 
     arguments.check_outputs([model, *data], [], plot)
     fitted = Model.load(model)
-    labels = fitted.classes.tolist()
     given = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
     dialect = arguments.dialect_of(
         **{**vars(fitted.schema.dialect), **{name: value for name, value in given.items() if value is not None}}
     )
-    source, spelt = open_for(fitted.schema, data, dialect, further={target: arrow_labels(fitted.classes).type})
-    result = evaluate_rows(fitted, source.batches({*fitted.schema.names(), target}), target, spelt)
+    type_ = pa.float64() if fitted.task == "regression" else arrow_labels(fitted.classes).type
+    source, spelt = open_for(fitted.schema, data, dialect, further=dict.fromkeys(target, type_))
+    result = evaluate_rows(fitted, source.batches({*fitted.schema.names(), *target}), target, spelt)
+    if isinstance(result, RegressionEvaluation):
+        _report_regression(result, plot, json)
+        return
+    labels = fitted.classes.tolist()
     if plot is not None:
         plot_confusion(plot, result.confusion, labels)
     confusion = result.confusion.tolist()
@@ -50,6 +61,27 @@ def evaluate(
         f"true class (rows) against predicted class (columns)\n{_confusion_text(labels, confusion)}"
     )
     show(summary, json, text)
+
+
+def _report_regression(result: RegressionEvaluation, plot: Path | None, as_json: bool) -> None:
+    """Draw the predictions against the true values if a plot is wanted, and print the measures of each target."""
+    from fastnn.plot import plot_predictions
+
+    if plot is not None:
+        plot_predictions(plot, result.sample, list(result.r2))
+    several = len(result.r2) > 1
+    measures = {name: getattr(result, name) for name in ("r2", "rmse", "mae")}
+    summary: dict[str, Any] = {"rows": result.n_rows}
+    summary |= {name: each if several else next(iter(each.values())) for name, each in measures.items()}
+    if several:
+        summary["mean_r2"] = sum(result.r2.values()) / len(result.r2)
+    lines = [f"rows  {result.n_rows}"]
+    for target in result.r2:
+        head = f"{target}: " if several else ""
+        lines.append(
+            f"{head}R²  {result.r2[target]:.4f}   RMSE  {result.rmse[target]:.6g}   MAE  {result.mae[target]:.6g}"
+        )
+    show(summary, as_json, "\n".join(lines))
 
 
 def _confusion_text(labels: list[Any], confusion: list[list[int]]) -> str:

@@ -17,21 +17,12 @@ if TYPE_CHECKING:
     from fastnn.pipeline.learning.train import Trained, Training
 
 
+@arguments.with_training_options
 def train(
     data: arguments.Data,
     *,
     target: arguments.Target,
     model: arguments.NewModel,
-    hidden: arguments.Hidden = "128",
-    activation: arguments.Activation = "tanh",
-    epochs: arguments.Epochs = 50,
-    batch_size: arguments.BatchSize = "auto",
-    solver: arguments.Solver = "adam",
-    learning_rate: arguments.LearningRate = 1e-3,
-    alpha: arguments.Alpha = 1e-4,
-    seed: arguments.Seed = 0,
-    validation: arguments.ValidationShare = 0.1,
-    hold_out_by: arguments.HoldOutBy = None,
     ignore: arguments.Ignore = None,
     columns: arguments.Columns = None,
     missing: arguments.Missing = None,
@@ -40,33 +31,28 @@ def train(
     decimal: arguments.Decimal = ".",
     encoding: arguments.Encoding = "utf-8",
     on_bad_row: arguments.OnBadTrainingRow = "fail",
-    buffer_rows: arguments.BufferRows = None,
-    threads: arguments.Threads = None,
-    dtype: arguments.Dtype = "float32",
     plot: arguments.LossPlot = None,
-    checkpoint: arguments.CheckpointFile = None,
-    checkpoint_every: arguments.CheckpointEvery = 1,
     resume: arguments.ResumeTraining = False,
     json: arguments.Json = False,
+    **training: Any,
 ) -> None:
-    """Train a classifier on a table and write it to a model file. The table may be larger than memory.
+    """Train a classifier or a regression on a table and write it to a model file. The table may be larger than memory.
 
     Numbers and dates are standardised, strings one-hot encoded, missing values filled; the model file keeps all of it.
     """
-    settings = {"hidden": hidden, "activation": activation, "dtype": dtype, "epochs": epochs, "validation": validation}
-    settings |= {"hold_out_by": hold_out_by, "batch_size": batch_size, "buffer_rows": buffer_rows}
-    options = {"solver": solver, "step_size": learning_rate, "alpha": alpha, "seed": seed, "n_threads": threads}
-    plan = _plan(settings, options)
+    plan = _plan(training)
+    checkpoint = None if training["checkpoint"] is None else Path(training["checkpoint"])
     if resume:
         if checkpoint is not None:
             raise typer.BadParameter("--resume names the checkpoint itself: leave --checkpoint out.")
         checkpoint = _checkpoint_beside(model)
     arguments.check_outputs(data, [path for path in (model, checkpoint) if path is not None], plot)
-    if target in (ignore or ()):
-        raise typer.BadParameter(f"{target!r} is both target and ignored.")
+    both = [name for name in target if name in (ignore or ())]
+    if both:
+        raise typer.BadParameter(f"{both[0]!r} is both target and ignored.")
     text = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding, "strip": strip}
-    training = _prepare(data, target, plan, ignore or [], _reading(text, missing or [], columns, on_bad_row))
-    trained = _run(training, checkpoint, checkpoint_every)
+    prepared = _prepare(data, target, plan, ignore or [], _reading(text, missing or [], columns, on_bad_row))
+    trained = _run(prepared, checkpoint, training["checkpoint_every"])
     trained.model.save(model)
     if resume and checkpoint is not None:
         checkpoint.unlink(missing_ok=True)
@@ -83,23 +69,34 @@ def _reading(text: dict[str, Any], missing: list[str], columns: Path | None, on_
     return Reading(dialect, said.columns, on_bad_row=on_bad_row)
 
 
-def _plan(settings: dict[str, Any], options: dict[str, Any]) -> Plan:
-    """The plan of the training that the options ask for. An option that isn't accepted is a usage error."""
+def _plan(training: dict[str, Any]) -> Plan:
+    """The plan that the options of training ask for. An option that isn't accepted is a usage error."""
+    from dataclasses import fields
+
     from fastnn.pipeline.learning.plan import Plan
-    from fastnn.training.option_table import CLASSIFIER, OPTIONS
+    from fastnn.training.option_table import COMMAND_LINE, OPTIONS, PLAN, TRAIN
     from fastnn.training.options import TrainOptions
 
-    settings["hidden"] = _layer_sizes(settings["hidden"])
-    settings["batch_size"] = _batch_size(settings["batch_size"])
-    # The command line has no options for momentum and weight decay, which are those of MLPClassifier by default.
-    own = ["momentum", "nesterovs_momentum", *(["weight_decay"] if options["solver"] == "adamw" else [])]
-    options |= {name: OPTIONS[name].uses[CLASSIFIER].default for name in own}
+    said = {**training, "hidden": _layer_sizes(training["hidden"]), "batch_size": _batch_size(training["batch_size"])}
+    if said["solver"] != "adamw":
+        said["weight_decay"] = 0.0  # the default is adamw's
+    known = {field.name for field in fields(TrainOptions)}
+    settings, options, names = {}, {}, {}
+    for name, option in OPTIONS.items():
+        if COMMAND_LINE in option.uses:
+            here = option.uses[COMMAND_LINE].name or name
+            there = option.uses[PLAN].name or name if PLAN in option.uses else name
+            if PLAN in option.uses:
+                settings[there] = said[here]
+            elif TRAIN in option.uses and name in known:
+                options[name] = said[here]
+            names[there] = f"--{here.replace('_', '-')}"
     try:
         return Plan(**settings, options=TrainOptions(**options))
     except (TypeError, ValueError) as error:
         message = str(error)
-        for name, option in (("step_size", "--learning-rate"), ("validation ", "--validation ")):
-            message = message.replace(name, option)
+        for name, option_name in names.items():
+            message = message.replace(f"{name} ", f"{option_name} ")
         raise typer.BadParameter(message) from None
 
 
@@ -130,7 +127,7 @@ def _batch_size(text: str) -> int | None:
     return int(text)
 
 
-def _prepare(data: list[str], target: str, plan: Plan, ignore: list[str], reading: Reading) -> Training:
+def _prepare(data: list[str], target: list[str], plan: Plan, ignore: list[str], reading: Reading) -> Training:
     """Read the data once, and compile."""
     from fastnn.pipeline.io.opening import open_source
     from fastnn.pipeline.learning.train import prepare
@@ -187,18 +184,21 @@ def _report(trained: Trained, model: str, plot: Path | None, as_json: bool) -> N
     losses = [epoch.loss for epoch in trained.epochs]
     if plot is not None:
         plot_loss(plot, losses, [epoch.validation_score for epoch in trained.epochs])
+    classes = trained.model.task == "classification"
     summary = {
         "model": model,
         "rows": trained.n_train,
         "validation_rows": trained.n_validation,
-        "validation_accuracy": trained.accuracy,
+        "task": trained.model.task,
+        "validation_accuracy" if classes else "validation_r2": trained.score,
         "epochs": len(losses),
         "loss": losses[-1],
         "seconds": trained.seconds,
         "sizes": list(trained.model.network.sizes),
-        "classes": trained.model.classes.tolist(),
+        "classes": trained.model.classes.tolist() if classes else None,
     }
-    held_out = f", held-out accuracy {trained.accuracy:.4f}" if trained.accuracy is not None else ""
+    measure = "accuracy" if classes else "R²"
+    held_out = f", held-out {measure} {trained.score:.4f}" if trained.score is not None else ""
     text = (
         f"{model}: {len(losses)} epochs on {trained.n_train} rows in {trained.seconds:.2f} s, "
         f"loss {losses[-1]:.4f}{held_out}"

@@ -56,15 +56,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         all samples, they aren't shuffled. "auto" is a fiftieth of the samples, but at least 32 and at most 200.
     learning_rate : {"constant", "invscaling", "adaptive", "cosine"}, default="constant"
         The schedule of the step size. "invscaling" and "adaptive" are scikit-learn's, and have an effect with
-        ``solver="sgd"`` only. With "cosine" and any solver, the step size falls along half a cosine to nothing over
-        `max_iter` epochs.
+        ``solver="sgd"`` only. With "cosine" and any solver, the step size falls along half a cosine to nothing over all
+        epochs.
     learning_rate_init : float, default=0.002
         The step size (learning rate). `learning_rate` may change it between epochs.
     power_t : float, default=0.5
-        The exponent of ``learning_rate="invscaling"``. The step size is `learning_rate_init` divided by
+        The exponent of the schedule "invscaling". The step size is the first one divided by
         ``(number of samples seen + 1) ** power_t``.
     warmup_epochs : int, default=0
-        The number of epochs in which the step size rises to `learning_rate_init`.
+        The number of epochs in which the step size rises to the one that is given.
     max_iter : int, default=200
         The number of passes over the samples. Training may stop earlier; see `n_iter_no_change`.
     shuffle : bool, default=True
@@ -116,8 +116,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
         Whether to normalise the inputs of each hidden layer's activation, for each sample over the layer's units. The
         result is multiplied by a trained gain for each unit before the unit's bias is added.
     n_ensemble : int, default=1
-        The number of networks to train. Several networks are trained at the same time. They differ in their seed (that
-        of `random_state`, the one after it, and so on), and their outputs are averaged.
+        The number of networks to train. Several networks are trained at the same time. They differ in their seed (the
+        seed that is given, the one after it, and so on), and their outputs are averaged.
     dtype : {"float32", "float64"}, default="float32"
         The number format of weights and arithmetic.
     n_threads : int or None, default=None

@@ -114,9 +114,10 @@ class Parameters:
             raise ValueError(f"{name} is too large for a float: it has {value.bit_length()} bits.") from None
 
     def _schedule(self) -> Schedule:
-        """The schedule of the step size. As in scikit-learn, "invscaling" and "adaptive" are for sgd only."""
-        kind = self.learning_rate if self.solver == "sgd" or self.learning_rate == "cosine" else "constant"
-        return Schedule(kind, self.learning_rate_init, self.power_t, self.max_iter, self.warmup_epochs)
+        """The schedule of the step size."""
+        return Schedule.of_solver(
+            self.solver, self.learning_rate, self.learning_rate_init, self.power_t, self.max_iter, self.warmup_epochs
+        )
 
 
 def auto_batch_size(n_samples: int | None) -> int:

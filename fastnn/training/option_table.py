@@ -59,14 +59,14 @@ OPTIONS: dict[str, Option] = {
     "layer_norm": option(
         Flag(),
         "Whether to normalise the inputs of each hidden layer's activation, for each sample over the layer's units.",
-        _estimators(False),
+        {**_estimators(False), PLAN: False, COMMAND_LINE: False},
         "The result is multiplied by a trained gain for each unit before the unit's bias is added.",
     ),
     "n_ensemble": option(
         Whole(1),
         "The number of networks to train.",
-        _estimators(1),
-        "Several networks are trained at the same time. They differ in their seed (that of `random_state`, the one "
+        {**_estimators(1), PLAN: Use(1, "ensemble"), COMMAND_LINE: Use(1, "ensemble", "Their outputs are averaged.")},
+        "Several networks are trained at the same time. They differ in their seed (the seed that is given, the one "
         "after it, and so on), and their outputs are averaged.",
     ),
     "dtype": option(
@@ -81,7 +81,7 @@ OPTIONS: dict[str, Option] = {
         {
             TRAIN: "sgd",
             **_estimators("adam"),
-            COMMAND_LINE: Use("adam", note="sgd has a Nesterov momentum of 0.9, adamw a weight decay of 0.01."),
+            COMMAND_LINE: "adam",
         },
     ),
     "step_size": option(
@@ -96,43 +96,45 @@ OPTIONS: dict[str, Option] = {
     "learning_rate": option(
         Choice(("constant", "invscaling", "adaptive", "cosine")),
         "The schedule of the step size.",
-        _estimators("constant"),
+        {**_estimators("constant"), PLAN: Use("constant", "schedule"), COMMAND_LINE: Use("constant", "schedule")},
         '"invscaling" and "adaptive" are scikit-learn\'s, and have an effect with ``solver="sgd"`` only. With "cosine" '
-        "and any solver, the step size falls along half a cosine to nothing over `max_iter` epochs.",
+        "and any solver, the step size falls along half a cosine to nothing over all epochs.",
     ),
     "power_t": option(
         Real(0),
-        'The exponent of ``learning_rate="invscaling"``.',
-        _estimators(0.5),
-        "The step size is `learning_rate_init` divided by ``(number of samples seen + 1) ** power_t``.",
+        'The exponent of the schedule "invscaling".',
+        {**_estimators(0.5), PLAN: 0.5, COMMAND_LINE: 0.5},
+        "The step size is the first one divided by ``(number of samples seen + 1) ** power_t``.",
     ),
     "warmup_epochs": option(
-        Whole(0), "The number of epochs in which the step size rises to `learning_rate_init`.", _estimators(0)
+        Whole(0),
+        "The number of epochs in which the step size rises to the one that is given.",
+        {**_estimators(0), PLAN: 0, COMMAND_LINE: 0},
     ),
     "momentum": option(
         Real(0, 1, "both"),
         'The momentum of ``solver="sgd"``: the share of the last step that is added to the next one.',
-        {TRAIN: 0.0, **_estimators(0.9)},
+        {TRAIN: 0.0, **_estimators(0.9), COMMAND_LINE: 0.9},
     ),
     "nesterovs_momentum": option(
         Flag(),
         'Whether the momentum of ``solver="sgd"`` is Nesterov\'s.',
-        {TRAIN: False, **_estimators(True)},
+        {TRAIN: False, **_estimators(True), COMMAND_LINE: True},
     ),
     "beta_1": option(
         _FRACTION,
         'The decay rate of the mean of gradients in ``solver="adam"`` and "adamw".',
-        {TRAIN: 0.9, **_estimators(0.9)},
+        {TRAIN: 0.9, **_estimators(0.9), COMMAND_LINE: 0.9},
     ),
     "beta_2": option(
         _FRACTION,
         'The decay rate of the mean of squared gradients in ``solver="adam"`` and "adamw".',
-        {TRAIN: 0.999, **_estimators(0.999)},
+        {TRAIN: 0.999, **_estimators(0.999), COMMAND_LINE: 0.999},
     ),
     "epsilon": option(
         Real(0, closed="neither"),
         'The number that keeps the denominator of a step above 0 in ``solver="adam"`` and "adamw".',
-        {TRAIN: 1e-8, **_estimators(1e-8)},
+        {TRAIN: 1e-8, **_estimators(1e-8), COMMAND_LINE: 1e-8},
     ),
     # The mini-batches.
     "batch_size": option(
@@ -157,7 +159,7 @@ OPTIONS: dict[str, Option] = {
     "shuffle": option(
         Flag(),
         "Whether each epoch takes the samples in a new random order. Otherwise it takes them as they are given.",
-        {TRAIN: True, **_estimators(True)},
+        {TRAIN: True, **_estimators(True), COMMAND_LINE: True},
     ),
     "seed": option(
         Whole(0, 64),
@@ -180,35 +182,41 @@ OPTIONS: dict[str, Option] = {
     "weight_decay": option(
         Real(0),
         'The weight decay of ``solver="adamw"``.',
-        {TRAIN: 0.0, **_estimators(0.01)},
+        {TRAIN: 0.0, **_estimators(0.01), COMMAND_LINE: 0.01},
         "Each step first multiplies every weight (not the biases) by ``1 - step size * weight_decay``.",
     ),
     "dropout": option(
         _FRACTION,
         "The probability that the output of a hidden unit is left out (set to 0) for a training sample.",
-        {TRAIN: 0.0, **_estimators(0.0)},
+        {TRAIN: 0.0, **_estimators(0.0), COMMAND_LINE: 0.0},
     ),
     "label_smoothing": option(
         _FRACTION,
         "The share of each target that is spread evenly over all classes.",
-        {TRAIN: 0.0, CLASSIFIER: 0.0},
+        {TRAIN: 0.0, CLASSIFIER: 0.0, COMMAND_LINE: 0.0},
     ),
     "clip_norm": option(
         (Real(0, closed="neither"), NONE),
         "The largest norm of a mini-batch's gradient. A longer gradient is scaled down to it.",
-        {TRAIN: None, **_estimators(None)},
+        {TRAIN: None, **_estimators(None), COMMAND_LINE: None},
         "None: gradients of any length are taken.",
     ),
     "class_weight": option(
         (Other("dict", (dict,)), Choice(("balanced",)), NONE),
         "The weights of the classes in the training loss, as in scikit-learn.",
-        {CLASSIFIER: None},
+        {
+            CLASSIFIER: None,
+            PLAN: Use(None, note="They multiply the weights of the rows."),
+            COMMAND_LINE: Use(
+                None, accepts=(Choice(("balanced",)), NONE), note="balanced: all classes weigh the same."
+            ),
+        },
         "They multiply the sample weights, also those of samples that are held out of X.",
     ),
     "loss": option(
         Choice(("squared_error", "poisson")),
         "The loss of a regression.",
-        {REGRESSOR: "squared_error"},
+        {REGRESSOR: "squared_error", PLAN: "squared_error", COMMAND_LINE: "squared_error"},
         '"squared_error" is half the squared error. "poisson" is half of the Poisson distribution\'s deviance, for '
         "counts and other values that are at least 0. The network's outputs are exponentials then.",
     ),
@@ -232,13 +240,13 @@ OPTIONS: dict[str, Option] = {
     "tol": option(
         Real(0),
         "The least improvement that counts.",
-        _estimators(1e-4),
+        {**_estimators(1e-4), PLAN: 1e-4, COMMAND_LINE: 1e-4},
         "An epoch whose loss (or score on held-out samples) improves by less than `tol` counts as no improvement.",
     ),
     "n_iter_no_change": option(
         (Whole(1), Other("inf", (math.inf,))),
         "Training stops after more than this many epochs in a row without an improvement.",
-        _estimators(10),
+        {**_estimators(10), PLAN: 10, COMMAND_LINE: 10},
     ),
     "early_stopping": option(
         (Flag(), Choice(("auto",))),
@@ -256,8 +264,9 @@ OPTIONS: dict[str, Option] = {
             PLAN: Use(
                 0.1,
                 "validation",
-                "No more than about 200,000 rows are held out. Training stops when the loss on them hasn't fallen for "
-                "ten epochs, and the best epoch's weights are kept. With 0, all rows are trained on for all epochs.",
+                "No more than about 200,000 rows are held out. Training stops when the loss on them no longer falls "
+                "(see `n_iter_no_change`), and the best epoch's weights are kept. With 0, all rows are trained on for "
+                "all epochs.",
             ),
             COMMAND_LINE: Use(
                 0.1,
@@ -271,6 +280,19 @@ OPTIONS: dict[str, Option] = {
         (Other("str"), NONE),
         "A column of ids, which is then no feature: rows with the same id are held out together.",
         {PLAN: Use(None, note="By default rows are held out by their position."), COMMAND_LINE: None},
+    ),
+    "weight": option(
+        (Other("str"), NONE),
+        "A column of weights, which is then no feature: a row of weight 2 counts as two rows.",
+        {PLAN: Use(None, note="By default all rows weigh the same."), COMMAND_LINE: None},
+    ),
+    "task": option(
+        (Choice(("classification", "regression")), NONE),
+        "What to learn of the target: its values as classes, or as numbers.",
+        {
+            PLAN: Use(None, note="By default floats and decimals are numbers, and all else is classes."),
+            COMMAND_LINE: Use(None, note="By default floats and decimals are numbers, and all else is classes."),
+        },
     ),
     "scoring": option(
         (Other("str", (str,)), Other("callable", (callable,)), NONE),

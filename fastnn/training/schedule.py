@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
+from typing import Any, Self
 
 # As in scikit-learn, "adaptive" divides the step size by this number, until it is no larger than the least.
 _ADAPTIVE_DIVISOR = 5.0
@@ -33,6 +34,11 @@ class Schedule:
     power_t: float = 0.5
     epochs: int = 0
     warmup_epochs: int = 0
+
+    @classmethod
+    def of_solver(cls, solver: str, kind: str, *further: Any) -> Self:
+        """The schedule for a solver. As in scikit-learn, "invscaling" and "adaptive" are for sgd only."""
+        return cls(kind if solver == "sgd" or kind == "cosine" else "constant", *further)
 
     def first(self) -> float:
         """The step size of the first epoch."""

@@ -196,8 +196,8 @@ def test_info(files, capsys):
 def test_progress_is_on_stderr(files, tmp_path, capsys):
     assert main(["train", str(files / "d.csv"), *TRAIN, "--model", str(tmp_path / "m")]) == 0
     captured = capsys.readouterr()
-    assert captured.out.count("\n") == 1 and "held-out accuracy" in captured.out
-    assert re.search(r"epoch 1/12 +loss \d\.\d+ +held-out accuracy", captured.err)
+    assert captured.out.count("\n") == 1 and "held-out score" in captured.out
+    assert re.search(r"epoch 1/12 +loss \d\.\d+ +held-out score", captured.err)
 
 
 def test_progress_bar_on_a_terminal(files, tmp_path):
@@ -305,7 +305,7 @@ def test_no_arguments_show_the_help(capsys):
         ("a,y\n1,p\n2,p\n", [], "one class only"),
         ("a,b\n1,p\n2,q\n", [], "no column 'y'"),
         ("a,y\n1,p\n2,\n", [], "missing in 1 row"),
-        ("a,y\n1,0.5\n2,1.5\n", [], "aren't whole"),
+        ("a,y\n1,0.5\n2,1.5\n", ["--task", "classification"], "aren't whole"),
         ("a,y\ninf,p\n2,q\n", [], "'a' holds an infinite value"),
         ("a,a,y\n1,1,p\n2,2,q\n", [], "More than one column is called 'a'"),
         ("y\np\nq\n", [], "no column to learn from"),

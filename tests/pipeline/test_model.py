@@ -1,6 +1,7 @@
 """Model: training on a real table with strings, missing values and booleans; prediction, files, refusals."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -144,10 +145,37 @@ def test_columns_to_fill_must_fit(model):
             model.fill_columns(batch, columns)
 
 
-def test_normalised_networks_are_refused(model):
-    net = Network.create([model.network.n_features, 4, 2], classes=model.classes, layer_norm=True)
-    with pytest.raises(ValueError, match="normalised"):
-        Model(model.schema, model.preprocessor, net, "diagnosis")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "kind", [{"layer_norm": True}, {"activation": "gelu"}, {"ensemble": 3}, {"ensemble": 2, "layer_norm": True}]
+)
+def test_networks_of_every_kind(tmp_path, kind, dtype):
+    """They score by their rows: the bits are those of the network, whatever the batches and the threads."""
+    plan = Plan(hidden=(9,), epochs=2, dtype=dtype, options=TrainOptions("adam", step_size=1e-2), **kind)
+    for target, task in (("diagnosis", None), ("mean_texture", "regression")):
+        ignore = ["id", "diagnosis"] if task else ["id"]
+        trained = prepare(TABLE, target, replace(plan, task=task), ignore).run().model
+        trained.save(tmp_path / "m")
+        model = Model.load(tmp_path / "m")
+        (batch,) = TABLE.combine_chunks().to_batches()
+        expected = trained.network.outputs(trained.preprocessor.transform(batch, trained.network.dtype)).T
+        for cut in (569, 100, 1):
+            found = np.empty(expected.shape, expected.dtype)
+            start = 0
+            for part in TABLE.to_batches(max_chunksize=cut):
+                model.fill_columns(part, found, start, n_threads=1 + cut % 2)
+                start += part.num_rows
+            assert found.tobytes() == np.ascontiguousarray(expected).tobytes()
+        # Rows that can't be scored are flagged, and change no other row.
+        bad, found = np.zeros(569, np.bool_), np.empty(expected.shape, expected.dtype)
+        place = TABLE.column_names.index("mean_radius")
+        values = pa.array([np.inf, *TABLE["mean_radius"].to_pylist()[1:]])
+        (batch,) = TABLE.set_column(place, "mean_radius", values).combine_chunks().to_batches()
+        model.fill_columns(batch, found, bad=bad)
+        assert np.flatnonzero(bad).tolist() == [0]
+        np.testing.assert_array_equal(found[:, 1:], expected[:, 1:])
+        with pytest.raises(DataError, match="'mean_radius' holds an infinite value"):
+            model.fill_columns(batch, found)
 
 
 def test_tables_of_many_kinds_give_the_same(model, tmp_path):

@@ -86,6 +86,26 @@ def test_estimators_hand_every_option_on(interface):
         assert getattr(options, names[id(option)]) == other, name
 
 
+# The estimators' options that mean nothing for tables, or that tables have in another way.
+NOT_FOR_TABLES = {
+    "early_stopping": "held-out rows decide: --validation",
+    "scoring": "the loss on held-out rows decides",
+    "verbose": "the command line shows its progress",
+    "warm_start": "a training goes on from its checkpoint",
+    "max_fun": "which has no effect",
+}
+
+
+def test_tables_have_every_option_of_the_estimators():
+    names = {id(option): name for name, option in OPTIONS.items()}
+    for_tables = {id(option) for interface in (PLAN, TRAIN) for option, _ in options_of(interface).values()}
+    in_shell = {id(option) for option, _ in options_of(COMMAND_LINE).values()}
+    for interface in ESTIMATORS:
+        for option, _ in options_of(interface).values():
+            if names[id(option)] not in NOT_FOR_TABLES:
+                assert id(option) in for_tables and id(option) in in_shell, names[id(option)]
+
+
 def test_train_options_are_the_keywords_of_train():
     keywords = defaults(train, {*DATA, "epochs", "callbacks", "checkpoint", "checkpoint_every"})
     assert defaults_of_fields(TrainOptions) == keywords

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from fastnn.kernels.arrays import Array, copy
 from fastnn.kernels.equations.activation import activate_any
 from fastnn.kernels.equations.loss import side_by_side, softmax_columns, to_rows
-from fastnn.kernels.forward.rows import Block, Net, forward_columns
+from fastnn.kernels.forward.rows import SOFTMAX, Block, Net, forward_columns
 from fastnn.kernels.forward.scoring import count_non_finite
 from fastnn.kernels.simd.moves import prefetch
 from fastnn.kernels.simd.numbers import float_bits
@@ -218,8 +218,9 @@ encode = kernel(encode_rows)
 class TableScoring(NamedTuple):
     """What `score_table` reads and writes: a network (see `Net`), rows, and `part_size` numbers of memory a part.
 
-    Probability j of row i is ``results[j * apart + i]``, since Arrow wants each column contiguous. The last number of a
-    part's memory becomes the count of its results that aren't finite.
+    Output j of row i is ``results[j * apart + i]``, since Arrow wants each column contiguous. `output` is a code in
+    `OUTPUTS`: softmax or identity. The last number of a part's memory becomes the count of its results that aren't
+    finite.
     """
 
     params: Array
@@ -229,6 +230,7 @@ class TableScoring(NamedTuple):
     apart: int
     memory: Array
     part_size: int
+    output: int
 
 
 _forward = forward_columns(activate_any, prefetch_columns)
@@ -254,7 +256,8 @@ def score_table_rows(args: TableScoring, part: int, parts: int) -> None:
         # row takes 53 ns in this way, and otherwise 56.
         ahead = Ahead(args.rows.singles[0], args.rows.offsets, args.rows.first + start + BLOCK, at_once)
         _forward(Net(args.params, layers), memory, wide, ahead)
-        softmax_columns(outputs, wide, n_out)
+        if args.output == SOFTMAX:
+            softmax_columns(outputs, wide, n_out)
         for j in range(n_out):
             place, column = j * args.apart + start, outputs[j * wide : j * wide + n]
             non_finite += count_non_finite(column)  # a sum can overflow

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shlex
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from fastnn.errors import DataWarning
-from fastnn.pipeline.columns.arrow import strings_to_arrow, to_arrow
+from fastnn.pipeline.columns.arrow import strings_to_arrow, to_arrow, to_numpy
 from fastnn.pipeline.columns.schema import DataError, SchemaError, is_text, listed
 from fastnn.pipeline.columns.text import NO_VALUE
 
@@ -26,15 +29,21 @@ class ClassLearner:
     ----------
     name : str
         The column's name, for messages.
+
+    Attributes
+    ----------
+    weights : Counter
+        The weight of all rows of each class, as far as `update` was given weights.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.weights: Counter[Any] = Counter()
         self._known: pa.Array | None = None
         self._rows = self._missing = 0
 
-    def update(self, labels: pa.Array) -> None:
-        """Add a batch of labels: strings, integers, booleans, or floats that are whole numbers.
+    def update(self, labels: pa.Array, weight: NDArray[np.float64] | None = None) -> None:
+        """Add a batch of labels: strings, integers, booleans, or floats that are whole numbers; with their weights.
 
         Raises
         ------
@@ -44,7 +53,13 @@ class ClassLearner:
         missing = _missing(labels)
         self._rows += len(labels)
         self._missing += pc.sum(missing).as_py() or 0
-        found = pc.unique(_comparable(self.name, labels.filter(pc.invert(missing))))
+        known = _comparable(self.name, labels.filter(pc.invert(missing)))
+        found = pc.unique(known)
+        if weight is not None:
+            encoded = known.dictionary_encode()
+            there = weight[~to_numpy(missing.cast(pa.uint8())).astype(np.bool_)]
+            sums = np.bincount(to_numpy(encoded.indices.cast(pa.int64())), there, minlength=len(encoded.dictionary))
+            self.weights.update(dict(zip(encoded.dictionary.to_pylist(), sums.tolist(), strict=True)))
         self._known = found if self._known is None else pc.unique(pa.chunked_array([self._known, found]))
         if len(self._known) > MOST_CLASSES:
             raise DataError(f"The target {self.name!r} has more than {MOST_CLASSES} classes: is it an identifier?")
@@ -151,3 +166,36 @@ def _comparable(name: str, labels: pa.ChunkedArray) -> pa.ChunkedArray:
         if pa.types.is_integer(type_):
             raise DataError(f"The target {name!r} has labels above {2**63 - 1}, the largest int64.") from None
         raise DataError(f"The target {name!r} ({type_}) has values that can't be classes: they aren't whole.") from None
+
+
+def class_factors(said: Any, classes: np.ndarray, of_classes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The factor of each class's weight, as scikit-learn's ``compute_class_weight`` defines it.
+
+    Parameters
+    ----------
+    said : "balanced" or mapping
+        With "balanced", all classes weigh the same together; a mapping has the factors of labels, and 1 for others.
+    classes : ndarray
+        The labels.
+    of_classes : ndarray of float64
+        The weight of all rows of each class.
+
+    Raises
+    ------
+    DataError
+        If the mapping names another label, or a factor isn't a number of at least 0.
+    """
+    if isinstance(said, Mapping):
+        labels = classes.tolist()
+        unknown = [label for label in said if label not in labels]
+        if unknown:
+            raise DataError(
+                f"class_weight names {listed(list(map(str, unknown)))}, but the classes are {listed(labels)}."
+            )
+        factors = np.array([said.get(label, 1.0) for label in labels], np.float64)
+        if not ((factors >= 0) & (factors < np.inf)).all():
+            raise DataError(f"class_weight must hold numbers of at least 0, got {dict(said)!r}.")
+        return factors
+    with np.errstate(divide="ignore"):
+        factors = of_classes.sum() / (len(classes) * of_classes)
+    return np.where(of_classes > 0, factors, 0.0)

@@ -27,10 +27,13 @@ class RowSample:
     ----------
     n_columns : int
         The number of values in a row.
+    n_more : int
+        The number of further values, which don't count where the sample's size is chosen.
     """
 
-    def __init__(self, n_columns: int) -> None:
+    def __init__(self, n_columns: int, n_more: int = 0) -> None:
         self.size = min(SAMPLE_ROWS, max(_FEW_ROWS, _SAMPLE_NUMBERS // max(1, n_columns)))
+        n_columns += n_more
         self._hashes = [np.zeros(0, np.uint64)]
         self._values = [np.zeros((n_columns, 0))]
         self._highest: np.uint64 | None = None  # the highest hash in a full sample

@@ -42,7 +42,7 @@ class Moments:
     """
 
     def __init__(self, n_columns: int) -> None:
-        self.rows = 0
+        self.rows: float = 0
         self.count = np.zeros(n_columns)
         self.pivot = np.zeros(n_columns)
         self.mean = np.zeros(n_columns)  # relative to the pivot
@@ -51,30 +51,32 @@ class Moments:
         self.high = np.full(n_columns, -np.inf)
 
     @classmethod
-    def of(cls, values: Float64, pivot: Float64) -> Self:
-        """The moments of a chunk, shape (n_columns, n)."""
+    def of(cls, values: Float64, pivot: Float64, weight: Float64 | None = None) -> Self:
+        """The moments of a chunk, shape (n_columns, n); a row of weight 2 counts as two rows."""
         found = cls(len(values))
-        found.rows, found.pivot = values.shape[1], pivot
+        found.rows, found.pivot = values.shape[1] if weight is None else float(weight.sum()), pivot
         missing = np.isnan(values)
         some_missing = bool(missing.any())
-        found.count += found.rows - missing.sum(1) if some_missing else found.rows
-        known = np.maximum(found.count, 1)
+        missing_rows = missing.sum(1) if weight is None else missing @ weight
+        found.count += found.rows - missing_rows if some_missing else found.rows
+        known = np.where(found.count > 0, found.count, 1)
         deviations = values - pivot[:, None]
         if some_missing:
             deviations[missing] = 0
-        found.mean = deviations.sum(1) / known
+        found.mean = (deviations.sum(1) if weight is None else deviations @ weight) / known
         deviations -= found.mean[:, None]
         if some_missing:
             deviations[missing] = 0
+        weighted = deviations if weight is None else deviations * weight
         # The second term compensates for the rounding of the mean.
-        found.squares = np.einsum("ij,ij->i", deviations, deviations) - deviations.sum(1) ** 2 / known
+        found.squares = np.einsum("ij,ij->i", weighted, deviations) - weighted.sum(1) ** 2 / known
         # fmin and fmax leave NaN out.
         found.low = np.fmin(np.fmin.reduce(values, axis=1), np.inf)
         found.high = np.fmax(np.fmax.reduce(values, axis=1), -np.inf)
         return found
 
-    def update(self, values: Float64) -> None:
-        """Add a chunk of rows, shape (n_columns, n)."""
+    def update(self, values: Float64, weight: Float64 | None = None) -> None:
+        """Add a chunk of rows, shape (n_columns, n), with their weights, which are above 0."""
         if not values.shape[1]:
             return
         pivot = self.pivot
@@ -83,14 +85,14 @@ class Moments:
             first = values[np.arange(len(values)), known.argmax(1)]
             pivot = np.where((self.count == 0) & known.any(1), first, pivot)
         with np.errstate(over="ignore", invalid="ignore"):  # `standard` checks the result
-            self.merge(Moments.of(values, pivot))
+            self.merge(Moments.of(values, pivot, weight))
 
     def merge(self, other: Moments) -> None:
         """Add the statistics of other rows."""
         self.rows += other.rows
         pivot = np.where(self.count > 0, self.pivot, other.pivot)
         count = self.count + other.count
-        share = np.where(other.count > 0, other.count / np.maximum(count, 1), 0.0)
+        share = np.where(other.count > 0, other.count / np.where(count > 0, count, 1), 0.0)
         with np.errstate(over="ignore", invalid="ignore"):
             step = other.pivot - pivot + (other.mean - self.mean)
             self.mean = self.mean + step * share
@@ -119,20 +121,20 @@ class CategoryCounts:
     name: str
     wanted: tuple[str, ...] | None = None
     counts: Counter[str] = field(default_factory=Counter)
-    rows: int = 0
-    missing: int = 0
+    rows: float = 0
+    missing: float = 0
 
-    def update(self, values: pa.Array, keep: NDArray[np.bool_] | None = None) -> None:
-        """Add a block of the column: all of its rows, or those to keep."""
+    def update(self, values: pa.Array, keep: NDArray[np.bool_] | None = None, weight: Float64 | None = None) -> None:
+        """Add a block of the column: all of its rows, or those to keep, with their weights."""
         if not pa.types.is_dictionary(values.type):
             values = values.dictionary_encode()
         indices = to_numpy(pc.fill_null(values.indices.cast(pa.int64()), -1))
         if keep is not None:
             indices = indices[keep]
         # The first of these numbers counts missing values.
-        occur = np.bincount(indices + 1, minlength=1)
-        self.rows += len(indices)
-        self.missing += int(occur[0])
+        occur = np.bincount(indices + 1, weight, minlength=1)
+        self.rows += len(indices) if weight is None else float(weight.sum())
+        self.missing += occur[0].item()
         present = np.flatnonzero(occur[1:])
         categories = texts_of(values.dictionary).take(to_arrow(present)).to_pylist()
         for category, n in zip(categories, occur[1:][present].tolist(), strict=True):
@@ -195,14 +197,21 @@ class TableStatistics:
         self._options = [(options or {}).get(column.name, ColumnOptions()) for column in schema.columns]
         self._numbers = [column.name for column in schema.columns if column.kind != "category"]
         self._moments = Moments(len(self._numbers))
-        self._sample = RowSample(len(self._numbers))
+        # The last row of the sample is that of the rows' weights.
+        self._sample = RowSample(len(self._numbers), 1)
         self._counts = {
             column.name: CategoryCounts(column.name, options.categories)
             for column, options in zip(schema.columns, self._options, strict=True)
             if column.kind == "category"
         }
 
-    def update(self, batch: pa.RecordBatch, first_row: int, keep: NDArray[np.bool_] | None = None) -> None:
+    def update(
+        self,
+        batch: pa.RecordBatch,
+        first_row: int,
+        keep: NDArray[np.bool_] | None = None,
+        weight: Float64 | None = None,
+    ) -> None:
         """Add rows.
 
         Parameters
@@ -213,23 +222,32 @@ class TableStatistics:
             The position of the batch's first row in the whole data. Positions decide which rows are sampled.
         keep : ndarray of bool, shape (n,), optional
             The rows to add; by default all.
+        weight : ndarray of float64, shape (n,), optional
+            The rows' weights, at least 0: a row of weight 2 counts as two rows. By default each row counts once.
 
         Raises
         ------
         DataError
             If a number is infinite, or a column has too many categories to count.
         """
+        if weight is not None:
+            keep = weight > 0 if keep is None else keep & (weight > 0)
+        kept = None if weight is None else weight[keep]
         if self._numbers:
             columns = [numbers_of(batch.column(name)) for name in self._numbers]
+            row = 0
             for chunk in chunks(columns, batch.num_rows, keep):
-                self._moments.update(chunk.values[:, : chunk.n])
+                here = None if kept is None else kept[row : row + chunk.n]
+                self._moments.update(chunk.values[:, : chunk.n], here)
+                row += chunk.n
             infinite = np.isposinf(self._moments.high) | np.isneginf(self._moments.low)
             if infinite.any():
                 raise DataError(f"Column {self._numbers[int(infinite.argmax())]!r} holds an infinite value.")
             rows, hashes = self._sample.select(batch.num_rows, first_row, keep)
-            self._sample.add(hashes, np.array([column[rows] for column in columns], np.float64))
+            ones = np.ones(len(rows)) if weight is None else weight[rows]
+            self._sample.add(hashes, np.array([*(column[rows] for column in columns), ones], np.float64))
         for name, counts in self._counts.items():
-            counts.update(batch.column(name), keep)
+            counts.update(batch.column(name), keep, kept)
 
     def merge(self, other: TableStatistics) -> None:
         """Add the statistics of other rows."""
@@ -246,31 +264,38 @@ class TableStatistics:
         DataError
             If a column has no value at all, or numbers too large to standardise.
         """
-        sample = iter(self._sample.values())
+        *values, weight = self._sample.values()
+        sample = iter(values)
         columns: list[LearntColumn] = []
         number = 0
         for column, options in zip(self.schema.columns, self._options, strict=True):
             if column.kind == "category":
                 columns.append(self._counts[column.name].finish(options))
             else:
-                columns.append(self._number(column, options, number, next(sample)))
+                columns.append(self._number(column, options, number, (next(sample), weight)))
                 number += 1
         return Preprocessor(tuple(columns))
 
-    def _number(self, column: Column, options: ColumnOptions, number: int, sample: Float64) -> NumberColumn:
+    def _number(
+        self, column: Column, options: ColumnOptions, number: int, sample: tuple[Float64, Float64]
+    ) -> NumberColumn:
+        """A learnt column of numbers, from its moments and from the values and weights of the sampled rows."""
         moments = self._moments
         assert column.kind != "category"
         if not moments.count[number]:
             raise _no_values(column.name)
         mean, scale = moments.standard(number, column.name)
-        known = np.sort(sample[~np.isnan(sample)])
+        there = ~np.isnan(sample[0])
+        known, weight = sample[0][there], sample[1][there]
+        order = np.argsort(known)
+        known, weight = known[order], weight[order]
         # A column with values in few rows may have none in the sample.
-        fill = float(np.median(known)) if options.impute == "median" and len(known) else mean
+        fill = median(known, weight) if options.impute == "median" and len(known) else mean
         standardise = column.kind != "boolean" if options.standardise is None else options.standardise
         missing = moments.rows - moments.count[number]
         indicator = bool(missing > 0) if options.indicator is None else options.indicator
-        edges = deciles(known)
-        bins = np.bincount(bins_of(edges, known), minlength=len(edges) + 1) if len(known) else np.ones(1)
+        edges = deciles(known, weight)
+        bins = np.bincount(bins_of(edges, known), weight, minlength=len(edges) + 1) if len(known) else np.ones(1)
         known_share = float(moments.count[number] / moments.rows)
         shares = (*(bins / bins.sum() * known_share).tolist(), 1 - known_share)
         return NumberColumn(
@@ -285,15 +310,27 @@ class TableStatistics:
         )
 
 
-def deciles(known: Float64) -> Float64:
-    """The edges that divide sorted numbers into ten bins of the same size, or into fewer if many numbers are equal.
+def median(known: Float64, weight: Float64) -> float:
+    """The median of sorted numbers with weights above 0: a number of weight 2 counts as two numbers."""
+    below = np.cumsum(weight)
+    half = below[-1] / 2
+    middle = known[[np.searchsorted(below, half, side) for side in ("left", "right")]]
+    return float(middle.mean())
+
+
+def deciles(known: Float64, weight: Float64) -> Float64:
+    """The edges that divide sorted numbers into ten bins of the same weight, or into fewer if many numbers are equal.
 
     A bin includes its upper edge. If the smallest number is an edge, there is an additional bin below it, so that a
     constant that later changes is noticed in both directions.
     """
     if not len(known):
         return known
-    edges = np.unique(np.quantile(known, np.arange(1, 10) / 10, method="inverted_cdf"))
+    tenths = np.arange(1, 10) / 10
+    if (weight == 1).all():
+        edges = np.unique(np.quantile(known, tenths, method="inverted_cdf"))
+    else:
+        edges = np.unique(np.quantile(known, tenths, method="inverted_cdf", weights=weight))
     if edges[0] == known[0]:
         edges = np.append(np.nextafter(known[0], -np.inf), edges)
     return edges

@@ -1,25 +1,28 @@
-"""How good a model is on rows whose labels are known."""
+"""How good a model is on rows whose labels or values are known."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from fastnn.pipeline.columns.labels import class_indices
-from fastnn.pipeline.columns.schema import DataError, check_names
+from fastnn.pipeline.columns.schema import DataError, check_names, listed, names_of
+from fastnn.pipeline.columns.statistics import Moments
+from fastnn.pipeline.columns.targets import ClassTarget, known_numbers
 from fastnn.pipeline.columns.text import Spellings, parse
 from fastnn.pipeline.io.rebatch import rebatch
 from fastnn.pipeline.io.source import BATCH_ROWS
+from fastnn.pipeline.jobs.result import Output
 from fastnn.pipeline.jobs.scoring import Scorer, as_stream
 from fastnn.pipeline.model import Model
 from fastnn.training.validation import mean_log_loss
 
 _BLOCK_ROWS = BATCH_ROWS
+_SAMPLE_ROWS = 10_000
 
 
 @dataclass(frozen=True)
@@ -45,55 +48,144 @@ class Evaluation:
     confusion: np.ndarray
 
 
-def evaluate(model: Model, data: Any, target: str, spelt: Spellings | None = None) -> Evaluation:
-    """Compare a model's predictions with the labels of a table, or of a stream of batches, in bounded memory.
+@dataclass(frozen=True)
+class RegressionEvaluation:
+    """Measures of a regression on some rows, in the targets' own units.
+
+    Attributes
+    ----------
+    n_rows : int
+        How many rows were scored.
+    r2, rmse, mae : dict of str to float
+        For each target the coefficient of determination, the root of the mean squared error, and the mean absolute
+        error. Where all true values are equal, R² is 1 if the predictions equal them and 0 otherwise, as in
+        scikit-learn.
+    sample : ndarray of float64, shape (n_targets, 2, n)
+        The true values and the predictions of some rows, for a plot.
+    """
+
+    n_rows: int
+    r2: dict[str, float]
+    rmse: dict[str, float]
+    mae: dict[str, float]
+    sample: np.ndarray
+
+
+def evaluate(
+    model: Model, data: Any, target: str | Sequence[str], spelt: Spellings | None = None
+) -> Evaluation | RegressionEvaluation:
+    """Compare a model's predictions with the truth in a table, or in a stream of batches, in bounded memory.
 
     Parameters
     ----------
     model : Model
         A trained model.
     data : iterable of pyarrow.RecordBatch, or anything that speaks Arrow
-        Rows with the model's columns and the target column.
-    target : str
-        The column of the true labels.
+        Rows with the model's columns and the target columns.
+    target : str or sequence of str
+        The columns of the true labels or values; of several targets in the model's order.
     spelt : mapping of str to Spelling, optional
         How columns that arrive as text are read (see `Scorer`).
 
     Raises
     ------
     DataError
-        If there are no rows, there is no target column, or labels are missing.
+        If there are no rows, there is no target column, or labels or values are missing.
     SchemaError
         If the columns don't fit the model, or a label isn't one of its classes.
     """
+    targets = names_of("target", target)
+    if len(targets) != len(model.learnt.names):
+        raise DataError(
+            f"The model predicts {listed(model.learnt.names)}: name as many columns, not {listed(targets)}."
+        )
+    measures = _OfClasses(model, targets) if model.task == "classification" else _OfNumbers(model, targets)
     schema, batches = as_stream(data)
     if schema is not None:
-        check_names(schema, [target])
-    # The true labels stay out of the scores' columns, one of which may have the target's name.
+        check_names(schema, targets)
+    spelling = {name: spelt[name] for name in targets if spelt and name in spelt}
+    # The truth stays out of the scores' columns, one of which may have a target's name.
     truth: deque[np.ndarray] = deque()
 
     def noted() -> Iterator[pa.RecordBatch]:
-        spelling = {target: spelt[target]} if spelt and target in spelt else {}
         for batch in batches:
-            check_names(batch.schema, [target])
+            check_names(batch.schema, targets)
             if batch.num_rows:
-                labels = parse(batch.select([target]), spelling, None).column(target)
-                truth.append(class_indices(target, pa.chunked_array([labels]), model.classes))
+                truth.append(measures.truth(parse(batch.select(targets), spelling, None)))
                 yield batch
 
-    n_classes = model.network.n_classes
-    confusion = np.zeros((n_classes, n_classes), np.int64)
-    loss = 0.0
-    scores = Scorer(model, output="proba", spelt=spelt).batches(noted())
-    # The scores are cut into blocks, so that the mean's bits don't depend on the batches.
-    for scored in rebatch(scores, _BLOCK_ROWS):
-        right, proba = next_rows(truth, scored.num_rows), np.column_stack([c.to_numpy() for c in scored.columns])
-        np.add.at(confusion, (right, proba.argmax(axis=1)), 1)
-        loss += mean_log_loss(proba, right) * len(right)
-    n_rows = int(confusion.sum())
+    output: Output = "proba" if model.task == "classification" else "label"
+    n_rows = 0
+    # The scores are cut into blocks, so that the bits of sums don't depend on the batches.
+    for scored in rebatch(Scorer(model, output=output, spelt=spelt).batches(noted()), _BLOCK_ROWS):
+        measures.update(next_rows(truth, scored.num_rows), np.column_stack([c.to_numpy() for c in scored.columns]))
+        n_rows += scored.num_rows
     if not n_rows:
         raise DataError("There are no rows.")
-    return Evaluation(n_rows, float(confusion.trace() / n_rows), loss / n_rows, confusion)
+    return measures.finish()
+
+
+class _OfClasses:
+    """The measures of a classification, block by block."""
+
+    def __init__(self, model: Model, targets: Sequence[str]) -> None:
+        self._target = ClassTarget(targets[0], model.classes)
+        self._dtype = model.network.dtype
+        n = len(model.classes)
+        self._confusion = np.zeros((n, n), np.int64)
+        self._loss = 0.0
+
+    def truth(self, batch: pa.RecordBatch) -> np.ndarray:
+        """The true classes' indices."""
+        return self._target.values(batch, self._dtype)
+
+    def update(self, right: np.ndarray, proba: np.ndarray) -> None:
+        """Add a block of rows: the true classes' indices, and the probabilities."""
+        np.add.at(self._confusion, (right, proba.argmax(axis=1)), 1)
+        self._loss += mean_log_loss(proba, right) * len(right)
+
+    def finish(self) -> Evaluation:
+        """The measures of all rows."""
+        confusion, n_rows = self._confusion, int(self._confusion.sum())
+        return Evaluation(n_rows, float(confusion.trace() / n_rows), self._loss / n_rows, confusion)
+
+
+class _OfNumbers:
+    """The measures of a regression, block by block."""
+
+    def __init__(self, model: Model, targets: Sequence[str]) -> None:
+        self._names = targets
+        n = len(targets)
+        self._moments = Moments(n)
+        self._squares, self._absolute = np.zeros(n), np.zeros(n)
+        self._sample: list[np.ndarray] = []
+
+    def truth(self, batch: pa.RecordBatch) -> np.ndarray:
+        """The true values, shape (n, n_targets)."""
+        columns = [np.asarray(known_numbers(name, batch.column(name)), np.float64) for name in self._names]
+        return np.column_stack(columns)
+
+    def update(self, right: np.ndarray, found: np.ndarray) -> None:
+        """Add a block of rows: the true values, and the predictions."""
+        self._moments.update(np.ascontiguousarray(right.T))
+        errors = found - right
+        self._squares += (errors**2).sum(axis=0)
+        self._absolute += np.abs(errors).sum(axis=0)
+        if sum(map(len, self._sample)) < _SAMPLE_ROWS:
+            self._sample.append(np.stack([right, found], axis=1)[:_SAMPLE_ROWS])
+
+    def finish(self) -> RegressionEvaluation:
+        """The measures of all rows."""
+        n = int(self._moments.rows)
+        spread = self._moments.squares
+        with np.errstate(divide="ignore", invalid="ignore"):
+            constant = np.where(self._squares > 0, 0.0, 1.0)
+            r2s = np.where(self._moments.low < self._moments.high, 1 - self._squares / spread, constant)
+        r2, rmse, mae = (
+            dict(zip(self._names, each.tolist(), strict=True))
+            for each in (r2s, np.sqrt(self._squares / n), self._absolute / n)
+        )
+        return RegressionEvaluation(n, r2, rmse, mae, np.concatenate(self._sample)[:_SAMPLE_ROWS].T)
 
 
 def next_rows(arrays: deque[np.ndarray], n: int) -> np.ndarray:

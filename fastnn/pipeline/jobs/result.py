@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastnn.pipeline.columns.arrow import to_arrow
 from fastnn.pipeline.columns.labels import arrow_labels
 from fastnn.pipeline.columns.schema import DataError, check_wanted, names_of
+from fastnn.pipeline.columns.targets import NumberTarget
 from fastnn.pipeline.model import Model
 
 Output = Literal["proba", "label", "both"]
@@ -31,7 +32,9 @@ class ResultColumns:
         self.model = model
         self.keep = names_of("keep", keep)
         self.output, self.on_bad_row = output, on_bad_row
-        self._labels = arrow_labels(model.classes)
+        self._labels = None if model.learnt.classes is None else arrow_labels(model.classes)
+        if self._labels is None and output == "proba":
+            raise ValueError("A regression has no probabilities: output must be label or both.")
 
     @property
     def columns(self) -> set[str]:
@@ -54,9 +57,14 @@ class ResultColumns:
                 f"Can't keep column {unfit[0].name!r} where bad rows are skipped: Arrow can't filter {unfit[0].type}."
             )
         made = []
-        if self.output != "proba":
+        if self._labels is None:
+            names = self.model.learnt.names
+            made += [
+                pa.field("prediction" if len(names) == 1 else f"prediction_{each}", pa.float64()) for each in names
+            ]
+        elif self.output != "proba":
             made.append(pa.field("prediction", self._labels.type))
-        if self.output != "label":
+        if self._labels is not None and self.output != "label":
             type_ = pa.from_numpy_dtype(self.model.network.dtype)
             made += [pa.field(f"probability_{label}", type_) for label in self.model.classes.tolist()]
         taken = {field.name for field in made} & set(self.keep)
@@ -65,18 +73,22 @@ class ResultColumns:
         return pa.schema([*kept, *made])
 
     def fill(
-        self, schema: pa.Schema, batch: pa.RecordBatch, probabilities: np.ndarray, bad: NDArray[np.bool_] | None
+        self, schema: pa.Schema, batch: pa.RecordBatch, outputs: np.ndarray, bad: NDArray[np.bool_] | None
     ) -> pa.RecordBatch:
         """The result's rows for a batch that was scored.
 
-        `probabilities` has a row for each class. `bad` says which rows couldn't be scored; it is None if all could be.
+        `outputs` has a row for each output of the network. `bad` says which rows couldn't be scored; it is None if all
+        could be.
         """
         mask = bad if self.on_bad_row == "null" else None
         arrays = [batch.column(name).cast(schema.field(name).type) for name in self.keep]
-        if self.output != "proba":
-            arrays.append(self._labels.take(to_arrow(probabilities.argmax(axis=0), mask)))
-        if self.output != "label":
-            arrays += [to_arrow(column, mask) for column in probabilities]
+        if isinstance(self.model.learnt, NumberTarget):
+            arrays += [to_arrow(column, mask) for column in self.model.learnt.in_own_unit(outputs)]
+        elif self._labels is not None:
+            if self.output != "proba":
+                arrays.append(self._labels.take(to_arrow(outputs.argmax(axis=0), mask)))
+            if self.output != "label":
+                arrays += [to_arrow(column, mask) for column in outputs]
         rows = pa.RecordBatch.from_arrays(arrays, schema=schema)
         return rows.filter(to_arrow(~bad)) if bad is not None and self.on_bad_row == "skip" else rows
 

@@ -10,13 +10,15 @@ from dataclasses import replace
 import pyarrow as pa
 
 from fastnn.errors import DataWarning
-from fastnn.pipeline.columns.labels import ClassLearner
+from fastnn.pipeline.columns.options import ColumnOptions
 from fastnn.pipeline.columns.schema import DataError, Schema, check_names, listed
 from fastnn.pipeline.columns.statistics import TableStatistics
+from fastnn.pipeline.columns.targets import TargetLearner
 from fastnn.pipeline.columns.text import MisfitError
 from fastnn.pipeline.io.source import Source
 from fastnn.pipeline.io.typed import Reading, Typed
 from fastnn.pipeline.learning.held_out import HeldOut
+from fastnn.pipeline.learning.plan import Plan
 from fastnn.pipeline.learning.survey import Survey, survey
 
 
@@ -27,10 +29,10 @@ class Features:
     ----------
     source : Source
         The rows.
-    target : str
-        The column to learn.
-    hold_out_by : str or None
-        The column of ids by which rows are held out.
+    targets : sequence of str
+        The columns to predict.
+    plan : Plan
+        The task, and the columns of weights and of ids by which rows are held out.
     ignore : sequence of str
         Columns that are neither target nor feature.
     reading : Reading
@@ -48,16 +50,21 @@ class Features:
     """
 
     def __init__(
-        self, source: Source, target: str, hold_out_by: str | None, ignore: Sequence[str], reading: Reading
+        self, source: Source, targets: Sequence[str], plan: Plan, ignore: Sequence[str], reading: Reading
     ) -> None:
-        by = [] if hold_out_by is None else [hold_out_by]
-        self.target = target
-        self._reading = replace(reading, as_text=by, required=[target])
+        by = [] if plan.hold_out_by is None else [plan.hold_out_by]
+        self.targets, self.weight, self._plan = targets, plan.weight, plan
+        weights = [] if plan.weight is None else [plan.weight]
+        self._reading = replace(reading, as_text=by, required=targets)
         self._untyped = source.untyped
-        self._apart = self._set_apart(source, [target, *by], ignore)
-        wanted = [name for name in source.schema.names if name not in self._apart or name == target]
+        self._apart = self._set_apart(source, [*targets, *by, *weights], ignore)
+        read = {*targets, *weights}
+        wanted = [name for name in source.schema.names if name not in self._apart or name in read]
         source.check_columns(wanted)
-        self.source = Typed(source, wanted, self._reading)
+        # Whoever asks for a regression says that the targets are numbers.
+        numbers = [*weights, *(targets if plan.task == "regression" or plan.loss == "poisson" else ())]
+        options = {**reading.options, **dict.fromkeys(numbers, ColumnOptions(kind="number"))}
+        self.source = Typed(source, wanted, replace(self._reading, options=options))
 
     def _set_apart(self, source: Source, apart: Sequence[str], ignore: Sequence[str]) -> set[str]:
         """The columns that are no features."""
@@ -84,15 +91,19 @@ class Features:
         """The number of rows; DataError if there are none."""
         n = self.source.n_rows
         if n is None:
-            n = sum(batch.num_rows for batch in self.source.batches([self.target]))
+            n = sum(batch.num_rows for batch in self.source.batches(self.targets[:1]))
         if not n:
             raise DataError(f"{self.source.name}: there are no rows.")
         return n
 
     def schema(self) -> Schema:
         """The features' schema, with the types that are known by now."""
-        text = () if self._untyped else self.source.declared
+        text = [] if self._untyped else [name for name in self.source.declared if name not in self._apart]
         return Schema.infer(self.source.schema, self._apart, self._reading.options, self._reading.dialect, text)
+
+    def target(self) -> TargetLearner:
+        """What learns the target."""
+        return TargetLearner(self.targets, self._plan.task, self._plan.class_weight, self._plan.loss)
 
     def statistics(self, schema: Schema) -> TableStatistics:
         """What learns the features, with the options of single columns."""
@@ -112,7 +123,7 @@ def surveyed(features: Features, held_out: HeldOut, advance: Callable[[int], obj
             advance(n)
 
         try:
-            found = survey(source, held_out, features.statistics(schema), ClassLearner(features.target), advanced)
+            found = survey(source, held_out, features.statistics(schema), features.target(), features.weight, advanced)
             break
         except MisfitError as misfit:
             if not source.widen(misfit):

@@ -19,11 +19,11 @@ import pyarrow as pa
 from fastnn.kernels.equations.shuffle import mix, random_bits
 from fastnn.network.samples import Checked, Parts
 from fastnn.pipeline.columns.arrow import to_arrow
-from fastnn.pipeline.columns.labels import class_indices
 from fastnn.pipeline.columns.schema import DataError
 from fastnn.pipeline.io.overlap import read_ahead
 from fastnn.pipeline.io.source import Source
 from fastnn.pipeline.learning.held_out import HeldOut
+from fastnn.pipeline.learning.weights import UNWEIGHTED, Weighing
 from fastnn.pipeline.model import Model
 
 # Neighbouring blocks of a file are read together until they have this many rows, since each reading opens the file.
@@ -90,6 +90,8 @@ class StreamedSamples(Parts):
         The most rows of a part.
     seed : int or None
         The seed of the order in which an epoch reads the blocks. With None each epoch reads them in the file's order.
+    weighing : Weighing
+        How much each row weighs.
 
     Attributes
     ----------
@@ -97,8 +99,16 @@ class StreamedSamples(Parts):
         A function that is called with the number of rows of each part when the network has learnt from the part.
     """
 
-    def __init__(self, model: Model, rows: TrainingRows, buffer_rows: int, seed: int | None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        rows: TrainingRows,
+        buffer_rows: int,
+        seed: int | None,
+        weighing: Weighing = UNWEIGHTED,
+    ) -> None:
         self.model, self.rows, self.buffer_rows, self.seed = model, rows, buffer_rows, seed
+        self.weighing = weighing
         self.advance: Callable[[int], object] = lambda rows: None
         self._runs = list(rows.runs())
 
@@ -125,37 +135,50 @@ class StreamedSamples(Parts):
         """A SHA-256 of the rows that the samples are made from, and of how they are made."""
         facts = {
             "source": self.rows.source.fingerprint(),
-            "target": [self.model.target, self.model.classes.tolist()],
+            "target": self.model.learnt.described(),
             "held out": [self.rows.held_out.share, self.rows.held_out.column],
             "rows of a buffer": self.buffer_rows,
             "preprocessing": self.model.preprocessor.description(),
         }
+        if self._weighted:  # which earlier versions' checkpoints didn't know
+            facts["weights"] = self.weighing.described()
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for array in self.model.preprocessor.tensors().values():
             digest.update(array.tobytes())
         return digest.hexdigest()
 
+    @property
+    def _weighted(self) -> bool:
+        return self.weighing.column is not None or self.weighing.of_classes is not None
+
     def _filled(self, runs: Iterable[range]) -> Iterator[Checked]:
-        model, target = self.model, self.model.target
-        columns = [*model.schema.names(), target]
+        model, target = self.model, self.model.learnt
+        columns = [*model.schema.names(), *target.names, *self.weighing.names]
         buffer = self._buffer()
         n = 0
         for batch in self.rows.batches(columns, runs):
-            y = class_indices(target, batch.column(target), model.classes) if batch.num_rows else np.empty(0, np.int64)
+            y = target.values(batch, model.network.dtype)
+            weight = self.weighing.weights(batch, y)
             start = 0
             while start < batch.num_rows:
                 count = min(batch.num_rows - start, self.buffer_rows - n)
                 here = slice(n, n + count)
                 model.preprocessor.transform(batch.slice(start, count), model.network.dtype, out=buffer.X[here])
                 buffer.y[here] = y[start : start + count]
+                if weight is not None:
+                    buffer.sample_weight[here] = weight[start : start + count]
                 n, start = n + count, start + count
                 if n == self.buffer_rows:
                     yield buffer
                     buffer, n = self._buffer(), 0
         if n:
-            yield Checked(buffer.X[:n], buffer.y[:n], buffer.sample_weight)
+            yield Checked(buffer.X[:n], buffer.y[:n], buffer.sample_weight[:n])
 
     def _buffer(self) -> Checked:
         network = self.model.network
         X = np.empty((self.buffer_rows, network.n_features), network.dtype)
-        return Checked(X, np.empty(self.buffer_rows, np.int64), np.empty(0, network.dtype))
+        if network.output == "softmax":
+            y = np.empty(self.buffer_rows, np.int64)
+        else:
+            y = np.empty((self.buffer_rows, network.n_classes), network.dtype)
+        return Checked(X, y, np.empty(self.buffer_rows if self._weighted else 0, network.dtype))

@@ -1,4 +1,4 @@
-"""The one pass over a source that learns the columns and the classes, and sets aside the rows that are held out."""
+"""The one pass over a source that learns the columns and the target, and sets aside the rows that are held out."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 
 from fastnn.pipeline.columns.arrow import to_arrow
 from fastnn.pipeline.columns.encoding import Preprocessor
-from fastnn.pipeline.columns.labels import ClassLearner
 from fastnn.pipeline.columns.schema import DataError
 from fastnn.pipeline.columns.statistics import BLOCK_ROWS, TableStatistics
+from fastnn.pipeline.columns.targets import Target, TargetLearner
 from fastnn.pipeline.io.overlap import read_ahead
 from fastnn.pipeline.io.rebatch import rebatch
 from fastnn.pipeline.io.source import Source
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.parts import TrainingRows
+from fastnn.pipeline.learning.weights import Weighing, weights_of
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Survey:
 
     rows: TrainingRows
     n_train: int
-    classes: np.ndarray
+    target: Target
+    weighing: Weighing
     preprocessor: Preprocessor
     held_out: pa.Table
 
@@ -36,31 +37,39 @@ def survey(
     source: Source,
     held_out: HeldOut,
     statistics: TableStatistics,
-    classes: ClassLearner,
+    target: TargetLearner,
+    weights: str | None,
     advance: Callable[[int], object],
 ) -> Survey:
-    """Read a source once: `statistics` learns the columns, `classes` the target.
+    """Read a source once: `statistics` learns the columns, `target` what is to be predicted; `weights` is the
+    column of the rows' weights.
 
     `advance` is called with the number of rows read since the last call.
 
     Raises a DataError if a column or the target can't be used, or if no row is left to train on or to hold out.
     """
-    by = [] if held_out.column is None else [held_out.column]
+    by = [name for name in (held_out.column, weights) if name is not None]
     block_rows = [rows or 0 for rows in source.block_rows]
-    kept, first, n_held_out = [], 0, 0
-    with closing(read_ahead(_batches(source, [*statistics.schema.names(), classes.name, *by], block_rows))) as read:
+    kept, first, n_held_out, total = [], 0, 0, 0.0
+    with closing(
+        read_ahead(_batches(source, list(dict.fromkeys([*statistics.schema.names(), *target.names, *by])), block_rows))
+    ) as read:
         # Blocks of the same rows from every source give the same sums.
         for block in rebatch(read, BLOCK_ROWS):
-            classes.update(block.column(classes.name))
             chosen = held_out.among(block, first)
-            statistics.update(block, first, ~chosen)
+            weight = None if weights is None else weights_of(block, weights, first)
+            target.update(block, ~chosen, weight)
+            statistics.update(block, first, ~chosen, weight)
+            total += 0.0 if weight is None else float(weight[~chosen].sum())
             n_held_out += int(chosen.sum())
             measured = held_out.measured(chosen, first)
             if measured.any():
                 kept.append(pa.Table.from_batches([block.filter(to_arrow(measured))]))
             first += block.num_rows
             advance(block.num_rows)
-    known = classes.finish()
+    if weights is not None and not total:
+        raise DataError(f"The weights {weights!r} of all rows to train on are 0.")
+    known = target.finish()
     if held_out.share and (not kept or n_held_out == first):
         way = "" if held_out.column is None else f" by {held_out.column!r}"
         raise DataError(
@@ -70,7 +79,8 @@ def survey(
     return Survey(
         rows=TrainingRows(source, tuple(block_rows), held_out),
         n_train=first - n_held_out,
-        classes=known,
+        target=known,
+        weighing=Weighing(weights, target.factors(known)),
         preprocessor=statistics.finish(),
         # A block with more than 2 GB of text has large strings, others haven't.
         held_out=pa.concat_tables(kept, promote_options="permissive") if kept else pa.table({}),

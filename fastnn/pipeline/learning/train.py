@@ -6,8 +6,10 @@ memory, they are read once more; otherwise they are read again for each epoch, b
 
 from __future__ import annotations
 
+import copy
+import math
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -17,11 +19,11 @@ import numpy as np
 import pyarrow as pa
 
 from fastnn.callbacks import Epoch
+from fastnn.network.ensemble import Ensemble
 from fastnn.network.network import Network
 from fastnn.network.samples import Checked
-from fastnn.pipeline.columns.labels import class_indices
 from fastnn.pipeline.columns.options import PLAIN, ColumnOptions, Dialect, column_options
-from fastnn.pipeline.columns.schema import names_of
+from fastnn.pipeline.columns.schema import DataError, names_of
 from fastnn.pipeline.io.opening import open_source
 from fastnn.pipeline.io.source import Source
 from fastnn.pipeline.io.typed import AS_IT_IS, Reading
@@ -54,11 +56,11 @@ class Trained:
     model : Model
         The model, with the weights of the best epoch if rows were held out, otherwise of the last epoch.
     epochs : list of Epoch
-        All epochs, whose validation score is the accuracy on the rows held out.
+        All epochs, whose validation score is the accuracy, or R², on the rows held out.
     n_train, n_validation : int
         How many rows were trained on and held out.
-    accuracy : float or None
-        The model's accuracy on the rows held out.
+    score : float or None
+        The model's accuracy on the rows held out, or its R² if it is one of a regression.
     seconds : float
         The time that the epochs took.
     """
@@ -67,8 +69,13 @@ class Trained:
     epochs: list[Epoch]
     n_train: int
     n_validation: int
-    accuracy: float | None
+    score: float | None
     seconds: float
+
+    @property
+    def accuracy(self) -> float | None:
+        """The score, if the model is one of a classification."""
+        return self.score if self.model.task == "classification" else None
 
 
 @dataclass(frozen=True)
@@ -87,12 +94,13 @@ class Training:
 
         The kernels are run on another network of the same size.
         """
-        net = Network.create(self.model.network.sizes, self.plan.activation, dtype=self.plan.dtype)
+        net = copy.deepcopy(self.model.network)
         n = min(self.options.batch_size, self.n_train)
-        some = Checked(np.zeros((n, net.n_features), net.dtype), np.zeros(n, np.int64), np.empty(0, net.dtype))
+        y = np.zeros(n, np.int64) if net.output == "softmax" else np.zeros((n, net.n_classes), net.dtype)
+        some = Checked(np.zeros((n, net.n_features), net.dtype), y, np.empty(0, net.dtype))
         if self.validation is not None:
             # Scoring comes before training, since a step of the size that the user chose may make the weights overflow.
-            net.predict_proba(self.validation.X)
+            net.outputs(self.validation.X)
         list(Trainer(net, self.options).epochs(some, 1))
 
     def run(self, report: Callable[[Epoch], object] | None = None, checkpoint: Checkpoint | None = None) -> Trained:
@@ -110,14 +118,21 @@ class Training:
         TrainingDivergedError
             If the loss stops being finite.
         """
-        network, validation, stopping = self.model.network, self.validation, None
-        if validation is not None:
+        network, plan = self.model.network, self.plan
+        schedule, stopping = plan.schedule_of(), None
+        if self.validation is not None:
             # The loss is watched because accuracy is too coarse: on fifty rows it stops rising long before the network
             # has learnt, and the first of many epochs with equal accuracy would pass for the best.
-            stopping = Stopping(validation=validation, watch=VALIDATION_LOSS)
+            stopping = Stopping(plan.tol, plan.n_iter_no_change, schedule, self.validation, VALIDATION_LOSS)
+        elif schedule is not None:
+            # "adaptive" needs a rule that says when the loss no longer falls.
+            patience = plan.n_iter_no_change if schedule.kind == "adaptive" else math.inf
+            stopping = Stopping(plan.tol, patience, schedule)
         epochs = []
         began = perf_counter()
         trainer = Trainer(network, self.options)
+        if schedule is not None:
+            trainer.step_size = schedule.first()
         with closing(trainer.epochs(self.samples, self.plan.epochs, stopping, checkpoint)) as trained:
             for epoch in trained:
                 epochs.append(epoch)
@@ -126,14 +141,14 @@ class Training:
         if stopping is not None:
             stopping.restore_best(network)
         seconds = perf_counter() - began
-        n_validation = 0 if validation is None else len(validation.targets)
-        accuracy = None if stopping is None else stopping.best_score
-        return Trained(self.model, epochs, self.n_train, n_validation, accuracy, seconds)
+        n_validation = 0 if self.validation is None else len(self.validation.targets)
+        score = None if self.validation is None or stopping is None else stopping.best_score
+        return Trained(self.model, epochs, self.n_train, n_validation, score, seconds)
 
 
 def train_batches(
     data: Any,
-    target: str,
+    target: str | Sequence[str],
     plan: Plan | None = None,
     *,
     ignore: Collection[str] = (),
@@ -148,8 +163,9 @@ def train_batches(
     ----------
     data : path, list of paths, or anything that speaks Arrow
         The rows, as `open_source` takes them. A stream, which can be read only once, is read into memory.
-    target : str
-        The column to learn: strings, integers, booleans, or floats that are whole numbers.
+    target : str or sequence of str
+        The column to learn. Strings, integers and booleans are classes, floats and decimals are numbers, unless the
+        plan's `task` says otherwise. Several columns are numbers.
     plan : Plan, optional
         What to build, and how long to train it.
     ignore : collection of str
@@ -184,7 +200,7 @@ def train_batches(
 
 def prepare(
     data: Any,
-    target: str,
+    target: str | Sequence[str],
     plan: Plan,
     ignore: Collection[str] = (),
     columns: Mapping[str, ColumnOptions | Mapping[str, Any]] | None = None,
@@ -202,25 +218,20 @@ def prepare(
     reading : Reading
         How text is read; the options of `columns`, the target and the ids to hold out by are added to it.
     """
-    if not isinstance(target, str):
-        raise TypeError(f"target must be the name of a column, got {target!r}.")
+    targets = names_of("target", target)
+    if not targets:
+        raise TypeError("target must be the name of a column, or a list of names.")
     said = column_options(columns or {})
     reading = replace(reading, options=said)
     given = data if isinstance(data, Source) else open_source(data, reading.dialect)
     if given.once:
         given = open_source(pa.Table.from_batches(given.batches(), given.schema))
-    features = Features(given, target, plan.hold_out_by, names_of("ignore", ignore), reading)
+    features = Features(given, targets, plan, names_of("ignore", ignore), reading)
     n_rows = features.count()
     schema, found = surveyed(features, _held_out(plan, n_rows), advance)
-    network = Network.create(
-        [len(found.preprocessor.inputs), *plan.hidden, len(found.classes)],
-        activation=plan.activation,
-        seed=plan.options.seed,
-        dtype=plan.dtype,
-        classes=found.classes,
-        feature_names=found.preprocessor.inputs,
-    )
-    model = Model(schema, found.preprocessor, network, target)
+    if found.target.task == "regression" and plan.options.label_smoothing:
+        raise DataError("A regression has no labels to smooth: leave label_smoothing out (--label-smoothing).")
+    model = Model(schema, found.preprocessor, _network(plan, found), found.target)
     options = replace(plan.options, batch_size=plan.batch_size or min(AUTO_BATCH, found.n_train))
     return Training(
         model=model,
@@ -228,8 +239,23 @@ def prepare(
         options=options,
         samples=_samples(model, found, options, plan.buffer_rows),
         n_train=found.n_train,
-        validation=_validation(model, found.held_out, options) if found.held_out.num_rows else None,
+        validation=_validation(model, found, options) if found.held_out.num_rows else None,
     )
+
+
+def _network(plan: Plan, found: Survey) -> Network | Ensemble:
+    """A new network, or several, for what the survey has found."""
+    sizes = [len(found.preprocessor.inputs), *plan.hidden, found.target.n_outputs]
+    options: dict[str, Any] = {
+        "dtype": plan.dtype,
+        "classes": found.target.classes,
+        "feature_names": found.preprocessor.inputs,
+        "output": found.target.output,
+        "layer_norm": plan.layer_norm,
+    }
+    if plan.ensemble == 1:
+        return Network.create(sizes, plan.activation, plan.options.seed, **options)
+    return Ensemble.create(plan.ensemble, sizes, plan.activation, plan.options.seed, **options)
 
 
 def _held_out(plan: Plan, n_rows: int) -> HeldOut:
@@ -249,15 +275,20 @@ def _samples(model: Model, found: Survey, options: TrainOptions, buffer_rows: in
     rows = max(1, rows // batch_size) * batch_size
     fits = found.n_train <= rows or (not buffer_rows and found.n_train * row_bytes <= _MEMORY_BYTES)
     seed = options.seed if options.shuffle else None
-    streamed = StreamedSamples(model, found.rows, found.n_train if fits else rows, seed)
+    streamed = StreamedSamples(model, found.rows, found.n_train if fits else rows, seed, found.weighing)
     return streamed.all() if fits else streamed
 
 
-def _validation(model: Model, table: pa.Table, options: TrainOptions) -> Validation:
-    indices = class_indices(model.target, table.column(model.target), model.classes)
+def _validation(model: Model, found: Survey, options: TrainOptions) -> Validation:
+    table = found.held_out
+    targets = model.learnt.values(table, model.network.dtype)
     X = np.empty((table.num_rows, model.network.n_features), model.network.dtype)
     start = 0
     for batch in table.to_batches():
         model.preprocessor.transform(batch, model.network.dtype, out=X[start : start + batch.num_rows])
         start += batch.num_rows
-    return Validation(model.network, Checked(X, indices, np.empty(0, X.dtype)), options.n_threads)
+    weights = found.weighing.weights(table, targets)
+    weight = np.empty(0, X.dtype) if weights is None else weights.astype(X.dtype)
+    if len(weight) and not weight.any():
+        raise DataError("The weights of all rows that are held out are 0. Train on all rows: --validation 0")
+    return Validation(model.network, Checked(X, targets, weight), options.n_threads)

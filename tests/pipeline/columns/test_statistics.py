@@ -196,8 +196,12 @@ def test_an_identifier_is_no_category(monkeypatch):
 
 def test_deciles():
     known = np.arange(1.0, 101.0)
-    assert deciles(known).tolist() == [10, 20, 30, 40, 50, 60, 70, 80, 90]
-    assert deciles(np.zeros(0)).tolist() == []
-    below, constant = deciles(np.full(9, 3.0))
+    assert deciles(known, np.ones(len(known))).tolist() == [10, 20, 30, 40, 50, 60, 70, 80, 90]
+    assert deciles(np.zeros(0), np.ones(len(np.zeros(0)))).tolist() == []
+    below, constant = deciles(np.full(9, 3.0), np.ones(9))
     assert constant == 3 and below == np.nextafter(3, 0)
-    assert deciles(np.sort([0.0] * 6 + [1.0] * 4)).tolist() == [-5e-324, 0, 1]
+    assert deciles(np.sort([0.0] * 6 + [1.0] * 4), np.ones(len(np.sort([0.0] * 6 + [1.0] * 4)))).tolist() == [
+        -5e-324,
+        0,
+        1,
+    ]

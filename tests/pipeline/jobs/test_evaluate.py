@@ -4,7 +4,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from breast_cancer import N_ROWS, TABLE
-from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    root_mean_squared_error,
+)
 
 from fastnn.pipeline import DataError, SchemaError, scoring
 from fastnn.pipeline.jobs import evaluate as module
@@ -65,3 +72,45 @@ def test_refusals(model):
     strange = TABLE.slice(0, 1).set_column(TABLE.column_names.index("diagnosis"), "diagnosis", pa.array(["unclear"]))
     with pytest.raises(SchemaError, match="'unclear'"):
         evaluate(model, pa.concat_tables([TABLE, strange]), "diagnosis")
+
+
+@pytest.fixture(scope="module")
+def regression():
+    plan = Plan(hidden=(16,), epochs=5, options=TrainOptions("adam", step_size=1e-2), task="regression")
+    return prepare(TABLE, ["mean_texture", "count"], plan, ["id", "diagnosis"]).run().model
+
+
+def test_measures_of_a_regression(regression, monkeypatch):
+    names = ["mean_texture", "count"]
+    predicted = regression.predict(TABLE)
+    found = set()
+    for rows in (1, 100, 1000):
+        monkeypatch.setattr(module, "_BLOCK_ROWS", 64)
+        result = evaluate(regression, iter(TABLE.to_batches(max_chunksize=rows)), names)
+        found.add(str((result.n_rows, result.r2, result.rmse, result.mae)))
+    assert len(found) == 1 and result.n_rows == N_ROWS
+    for number, name in enumerate(names):
+        truth, values = TABLE[name].to_numpy(), predicted[:, number]
+        assert result.r2[name] == pytest.approx(r2_score(truth, values), rel=1e-12)
+        assert result.rmse[name] == pytest.approx(root_mean_squared_error(truth, values), rel=1e-12)
+        assert result.mae[name] == pytest.approx(mean_absolute_error(truth, values), rel=1e-12)
+        np.testing.assert_array_equal(result.sample[number], [truth, values])
+
+
+def test_r2_of_a_constant(regression):
+    constant = TABLE.slice(0, 5).set_column(10, "count", pa.array([3] * 5))
+    assert evaluate(regression, constant, ["mean_texture", "count"]).r2["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "message"),
+    [
+        (["mean_texture"], None, "predicts 'mean_texture', 'count': name as many columns, not 'mean_texture'"),
+        (["mean_texture", "absent"], None, "no column 'absent'"),
+        (["mean_texture", "diagnosis"], None, "'diagnosis' is string: a regression needs numbers"),
+        (["mean_texture", "mean_area"], None, "'mean_area' is missing in 51 rows"),
+    ],
+)
+def test_values_that_cannot_be_compared(regression, target, values, message):
+    with pytest.raises(DataError, match=message):
+        evaluate(regression, TABLE, target)
