@@ -196,7 +196,7 @@ def test_info(files, capsys):
 def test_progress_is_on_stderr(files, tmp_path, capsys):
     assert main(["train", str(files / "d.csv"), *TRAIN, "--model", str(tmp_path / "m")]) == 0
     captured = capsys.readouterr()
-    assert captured.out.count("\n") == 1 and "held-out score" in captured.out
+    assert captured.out.count("\n") == 1 and "held-out accuracy" in captured.out
     assert re.search(r"epoch 1/12 +loss \d\.\d+ +held-out score", captured.err)
 
 

@@ -362,6 +362,26 @@ def test_missing_texts_and_bad_rows_in_training(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["bad_rows"] == 0
 
 
+@pytest.mark.parametrize(
+    ("column", "late", "kind"), [("y", "1.5", "regression"), ("y", "maybe", "classification"), ("x", "?", "category")]
+)
+def test_late_values_in_the_target_and_in_features(tmp_path, capsys, monkeypatch, column, late, kind):
+    """Types are inferred from the first rows; what comes later widens them, and the training begins to read anew."""
+    monkeypatch.setattr("fastnn.pipeline.io.csvfile._INFERRED_BYTES", 1)
+    monkeypatch.setattr("fastnn.pipeline.io.csvfile._BLOCK_BYTES", 1 << 10)
+    rows = [{"x": i % 7, "y": i % 2} for i in range(2000)]
+    rows[1800][column] = late
+    pd.DataFrame(rows).to_csv(tmp_path / "d.csv", index=False)
+    train = ["train", tmp_path / "d.csv", "--target", "y", "--epochs", 1, "--model", tmp_path / "m", "--json"]
+    assert call(*train) == 0, capsys.readouterr().err
+    found = capsys.readouterr()
+    summary = json.loads(found.out)
+    assert summary["task"] == ("regression" if kind == "regression" else "classification")
+    assert (f"line 1802: column {column!r} holds {late!r}" in found.err) == (kind != "regression")
+    if kind == "classification":
+        assert summary["classes"] == ["0", "1", "maybe"]
+
+
 def test_names_of_files_that_are_not_utf8(plain, tmp_path, capsys):
     data, out = (os.fsdecode(os.fsencode(tmp_path) + name) for name in (b"/\xff.parquet", b"/\xfe.csv"))
     os.link(plain / "d.parquet", data)

@@ -84,8 +84,8 @@ class Csv(File):
         """Whether the file hasn't even a header."""
         return not self._names
 
-    def _opened(self, columns: Sequence[str] | None, rows: int = 0) -> pyarrow.csv.CSVStreamingReader:
-        """A reader of some columns, or of all. Blocks grow until the first row after `rows` rows fits into one."""
+    def _opened(self, columns: Sequence[str] | None) -> pyarrow.csv.CSVStreamingReader:
+        """A reader of some columns as text; without `columns`, a reader that tells the names of all columns."""
         dialect = self._dialect
         while True:
             stream = self._bytes()

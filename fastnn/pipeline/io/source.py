@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -13,6 +14,9 @@ import pyarrow as pa
 
 from fastnn.pipeline.columns.options import hint
 from fastnn.pipeline.columns.schema import DataError, check_wanted, listed
+
+# No machine has so much memory: whoever asks for it has read a wrong number.
+_ABSURD_BYTES = 1 << 44
 
 Batches = Generator[pa.RecordBatch, None, None]
 
@@ -192,8 +196,11 @@ def as_data_errors(name: str) -> Iterator[None]:
     """Turn errors of Arrow and of the operating system into a DataError of one line."""
     try:
         yield
-    except MemoryError:  # Arrow's memory errors are also ArrowExceptions
-        raise
+    except MemoryError as error:  # Arrow's memory errors are also ArrowExceptions
+        asked = re.search(r"of size (\d+) failed", str(error))
+        if asked is None or int(asked[1]) < _ABSURD_BYTES:
+            raise
+        raise DataError(f"{name} can't be read: it is damaged, since it asks for {int(asked[1]):,} bytes.") from None
     except UnicodeDecodeError:
         raise DataError(f"{name} can't be read: it isn't UTF-8 text. Say its encoding: --encoding latin-1?") from None
     except (pa.ArrowException, OSError) as error:

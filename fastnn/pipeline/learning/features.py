@@ -6,6 +6,7 @@ import shlex
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import pyarrow as pa
 
@@ -20,6 +21,8 @@ from fastnn.pipeline.io.typed import Reading, Typed
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.plan import Plan
 from fastnn.pipeline.learning.survey import Survey, survey
+
+T = TypeVar("T")
 
 
 class Features:
@@ -89,9 +92,10 @@ class Features:
 
     def count(self) -> int:
         """The number of rows; DataError if there are none."""
-        n = self.source.n_rows
+        source = self.source
+        n = source.n_rows
         if n is None:
-            n = sum(batch.num_rows for batch in self.source.batches(self.targets[:1]))
+            n = _until_all_fits(source, lambda: sum(batch.num_rows for batch in source.batches(self.targets[:1])))
         if not n:
             raise DataError(f"{self.source.name}: there are no rows.")
         return n
@@ -113,7 +117,8 @@ class Features:
 def surveyed(features: Features, held_out: HeldOut, advance: Callable[[int], object]) -> tuple[Schema, Survey]:
     """The features' schema and what `survey` finds. If a late value widens a column's type, it begins anew."""
     source = features.source
-    while True:
+
+    def once() -> tuple[Schema, Survey]:
         schema, rows = features.schema(), 0
         source.n_skipped = 0
 
@@ -123,13 +128,24 @@ def surveyed(features: Features, held_out: HeldOut, advance: Callable[[int], obj
             advance(n)
 
         try:
-            found = survey(source, held_out, features.statistics(schema), features.target(), features.weight, advanced)
-            break
-        except MisfitError as misfit:
-            if not source.widen(misfit):
-                raise
+            statistics, target = features.statistics(schema), features.target()
+            return schema, survey(source, held_out, statistics, target, features.weight, advanced)
+        except MisfitError:
             advance(-rows)
+            raise
+
+    found = _until_all_fits(source, once)
     if source.n_skipped:
         rows_were = "1 row was" if source.n_skipped == 1 else f"{source.n_skipped} rows were"
         warnings.warn(f"{rows_were} left out, the first one at {source.first_skipped}.", DataWarning, stacklevel=3)
-    return schema, found
+    return found
+
+
+def _until_all_fits(source: Typed, read: Callable[[], T]) -> T:
+    """The result of a pass over a source, which begins anew as long as a late value widens a column's type."""
+    while True:
+        try:
+            return read()
+        except MisfitError as misfit:
+            if not source.widen(misfit):
+                raise

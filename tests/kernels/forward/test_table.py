@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fastnn.kernels.arrays import aligned_empty
 from fastnn.kernels.equations.activation import CODES
+from fastnn.kernels.forward.rows import OUTPUTS
 from fastnn.kernels.forward.table import (
     BLOCK,
     COLUMN,
@@ -110,16 +111,18 @@ def test_rows_against_a_loop(drawn):
 @settings(deadline=None)
 @given(encodings(), st.lists(st.integers(1, 70), min_size=1, max_size=3), st.sampled_from(sorted(CODES)), st.data())
 def test_scores_are_the_network_s_own_to_the_last_bit(drawn, widths, activation, data):
+    output = data.draw(st.sampled_from(["softmax", "identity"]))
     *_, n_inputs, n_rows, dtype = drawn
     columns, numbers = drawn[:2]
     rows, bad, strange = expected(*drawn)
     assume(np.abs(rows).max(initial=0) < 1e30)
-    net, parts = Network.create([n_inputs, *widths], activation, dtype=dtype), data.draw(st.integers(1, 2))
+    net = Network.create([n_inputs, *widths], activation, dtype=dtype, output=output)
+    parts = data.draw(st.integers(1, 2))
     layout, size = net.layout.columns(BLOCK, training=False)
     memory, apart = aligned_empty(parts * (size + 16), dtype), n_rows + 3
     results = np.full(widths[-1] * apart, np.nan, dtype)
     table = table_of(drawn, parts)
-    args = TableScoring(net.params, layout, table, results, apart, memory, size + 16)
+    args = TableScoring(net.params, layout, table, results, apart, memory, size + 16, OUTPUTS[output])
     parts = launch(score_table, args, parts, dtype)
     assert not memory[size + 15 : parts * (size + 16) : size + 16].any()
     # Each part counts for itself, in whole blocks.
@@ -130,6 +133,6 @@ def test_scores_are_the_network_s_own_to_the_last_bit(drawn, widths, activation,
         counted = expected(own, numbers, n_inputs, len(own[0][0]), dtype)[2]
         assert table.non_finite.reshape(-1, len(strange))[part].tolist() == counted
     found = results.reshape(widths[-1], apart)
-    np.testing.assert_array_equal(found[:, :n_rows].T, net.predict_proba(rows))
+    np.testing.assert_array_equal(found[:, :n_rows].T, net.outputs(rows))
     assert np.isnan(found[:, n_rows:]).all()
     np.testing.assert_array_equal(table.bad, bad)

@@ -46,6 +46,12 @@ def test_a_plain_schema_has_names_and_types_alone():
         (DataError("as it is"), DataError, "as it is"),
         # These errors don't come from the data.
         (pa.ArrowMemoryError("malloc"), MemoryError, "malloc"),
+        (pa.ArrowMemoryError("malloc of size 4096 failed"), MemoryError, "malloc of size 4096 failed"),
+        (
+            pa.ArrowMemoryError("malloc of size 14073748847853568 failed"),
+            DataError,
+            "f can't be read: it is damaged, since it asks for 14,073,748,847,853,568 bytes.",
+        ),
         (ValueError("a caller's own"), ValueError, "a caller's own"),
     ],
 )
