@@ -43,6 +43,7 @@ class Moments:
 
     def __init__(self, n_columns: int) -> None:
         self.rows: float = 0
+        self.missing = np.zeros(n_columns)
         self.count = np.zeros(n_columns)
         self.pivot = np.zeros(n_columns)
         self.mean = np.zeros(n_columns)  # relative to the pivot
@@ -58,6 +59,7 @@ class Moments:
         missing = np.isnan(values)
         some_missing = bool(missing.any())
         missing_rows = missing.sum(1) if weight is None else missing @ weight
+        found.missing += missing_rows if some_missing else 0
         found.count += found.rows - missing_rows if some_missing else found.rows
         known = np.where(found.count > 0, found.count, 1)
         deviations = values - pivot[:, None]
@@ -90,6 +92,7 @@ class Moments:
     def merge(self, other: Moments) -> None:
         """Add the statistics of other rows."""
         self.rows += other.rows
+        self.missing = self.missing + other.missing
         pivot = np.where(self.count > 0, self.pivot, other.pivot)
         count = self.count + other.count
         share = np.where(other.count > 0, other.count / np.where(count > 0, count, 1), 0.0)
@@ -123,6 +126,7 @@ class CategoryCounts:
     counts: Counter[str] = field(default_factory=Counter)
     rows: float = 0
     missing: float = 0
+    others: float = 0  # of the categories that aren't wanted
 
     def update(self, values: pa.Array, keep: NDArray[np.bool_] | None = None, weight: Float64 | None = None) -> None:
         """Add a block of the column: all of its rows, or those to keep, with their weights."""
@@ -142,12 +146,15 @@ class CategoryCounts:
                 self.missing += n
             elif self.wanted is None or category in self.wanted:
                 self.counts[category] += n
+            else:
+                self.others += n
         self._check()
 
     def merge(self, other: CategoryCounts) -> None:
         """Add the statistics of other rows."""
         self.rows += other.rows
         self.missing += other.missing
+        self.others += other.others
         self.counts.update(other.counts)
         self._check()
 
@@ -163,7 +170,8 @@ class CategoryCounts:
         else:
             categories = self.wanted
         occur = [self.counts[category] for category in categories]
-        others = known - sum(occur)
+        # Added, not subtracted: sums of weights are rounded, and a rest of 1e-17 would be a category.
+        others = self.others + sum(n for category, n in self.counts.items() if category not in {*categories})
         shares = tuple(n / self.rows for n in (*occur, others, self.missing))
         indicator = self.missing > 0 if options.indicator is None else options.indicator
         return CategoryColumn(self.name, indicator, shares, categories, others > 0)
@@ -292,12 +300,11 @@ class TableStatistics:
         # A column with values in few rows may have none in the sample.
         fill = median(known, weight) if options.impute == "median" and len(known) else mean
         standardise = column.kind != "boolean" if options.standardise is None else options.standardise
-        missing = moments.rows - moments.count[number]
-        indicator = bool(missing > 0) if options.indicator is None else options.indicator
+        indicator = bool(moments.missing[number] > 0) if options.indicator is None else options.indicator
         edges = deciles(known, weight)
         bins = np.bincount(bins_of(edges, known), weight, minlength=len(edges) + 1) if len(known) else np.ones(1)
         known_share = float(moments.count[number] / moments.rows)
-        shares = (*(bins / bins.sum() * known_share).tolist(), 1 - known_share)
+        shares = (*(bins / bins.sum() * known_share).tolist(), max(0.0, 1 - known_share))
         return NumberColumn(
             column.name,
             indicator,

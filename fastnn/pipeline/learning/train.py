@@ -72,6 +72,12 @@ class Trained:
     score: float | None
     seconds: float
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if "score" not in state:  # of a version that knew classifications only
+            state = {**state, "score": state.get("accuracy")}
+        state.pop("accuracy", None)
+        vars(self).update(state)
+
     @property
     def accuracy(self) -> float | None:
         """The score, if the model is one of a classification."""

@@ -1,6 +1,7 @@
 """The weights of rows: a row of weight 2 counts as two rows, everywhere."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from fastnn.cli import main
 from fastnn.pipeline.columns.schema import DataError
 from fastnn.pipeline.learning.plan import Plan
-from fastnn.pipeline.learning.train import prepare, train_batches
+from fastnn.pipeline.learning.train import Trained, prepare, train_batches
+from fastnn.pipeline.model import Model
 from fastnn.training.options import TrainOptions
 
 N = 300
@@ -123,3 +125,29 @@ def test_a_weight_is_no_feature_and_not_asked_for_in_scoring(tmp_path, capsys):
     assert list(json.loads(capsys.readouterr().out)["columns"]) == ["x", "word"]
     with pytest.raises(DataError, match="no column 'w8'"):
         train_batches(TABLE, "label", Plan(weight="w8"))
+
+
+def test_weights_that_are_no_whole_numbers(tmp_path):
+    """Sums of them are rounded: no category, no missing value and no share may come of that."""
+    weight = np.random.default_rng(1).random(N)
+    table = TABLE.set_column(2, "weight", pa.array(weight)).drop_columns("value")
+    known = table.set_column(0, "x", pa.array(X))
+    for rows, missing in ((table, True), (known, False)):
+        for columns in ({}, {"word": {"categories": ["a", "b", "c"]}}, {"word": {"max_categories": 3}}):
+            model = train_batches(rows, "label", Plan(epochs=1, weight="weight"), columns=columns).model
+            number, word = model.preprocessor.columns
+            assert (number.indicator, word.indicator, word.other) == (missing, False, False)
+            for column in (number, word):
+                assert min(column.shares) >= 0 and sum(column.shares) == pytest.approx(1)
+            model.save(tmp_path / "m")
+            assert Model.load(tmp_path / "m").predict(rows).tolist() == model.predict(rows).tolist()
+
+
+def test_a_result_of_an_earlier_version():
+    trained = train_batches(TABLE, "label", Plan(epochs=1), ignore=["value", "weight"])
+    state = {**vars(trained)}
+    state["accuracy"] = state.pop("score")
+    earlier = object.__new__(Trained)
+    earlier.__setstate__(state)
+    assert earlier.score == earlier.accuracy == trained.accuracy
+    assert pickle.loads(pickle.dumps(trained)).score == trained.score
