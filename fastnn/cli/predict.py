@@ -102,7 +102,9 @@ def _tasks(job: Job, model: str, data: list[str], out: str, format_: str | None)
     suffix = os.path.splitext(path)[1]
     into_folder = path.endswith(("/", os.sep)) or place.kind == "folder" or (len(data) > 1 and not suffix)
     if not into_folder and format_ is not None:
-        raise typer.BadParameter(f"--format is for outputs in a folder: the format of {out} is that of its ending.")
+        raise typer.BadParameter(
+            f"--format is for outputs in a folder: the format of {place.name} is that of its ending."
+        )
     try:
         if into_folder:
             if isinstance(place, Local):

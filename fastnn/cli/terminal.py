@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import threading
 import warnings
@@ -53,7 +54,16 @@ def notes() -> Iterator[None]:
 
 def show(summary: dict[str, Any], as_json: bool, text: str) -> None:
     """Print a command's result on stdout: as one JSON object, or as text for people."""
-    print(json.dumps(summary) if as_json else "\n".join(map(printable, text.split("\n"))))
+    print(json.dumps(_finite(summary)) if as_json else "\n".join(map(printable, text.split("\n"))))
+
+
+def _finite(value: Any) -> Any:
+    """The value with None in the place of NaN and infinities, which JSON doesn't have."""
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager

@@ -42,6 +42,8 @@ def train(
     """
     plan = _plan(training)
     checkpoint = None if training["checkpoint"] is None else Path(training["checkpoint"])
+    if "://" in (training["checkpoint"] or ""):
+        raise typer.BadParameter("--checkpoint must be a local file.")
     if resume:
         if checkpoint is not None:
             raise typer.BadParameter("--resume names the checkpoint itself: leave --checkpoint out.")
@@ -78,7 +80,7 @@ def _plan(training: dict[str, Any]) -> Plan:
     from fastnn.training.options import TrainOptions
 
     said = {**training, "hidden": _layer_sizes(training["hidden"]), "batch_size": _batch_size(training["batch_size"])}
-    if said["solver"] != "adamw":
+    if said["solver"] != "adamw" and said["weight_decay"] == OPTIONS["weight_decay"].uses[COMMAND_LINE].default:
         said["weight_decay"] = 0.0  # the default is adamw's
     known = {field.name for field in fields(TrainOptions)}
     settings, options, names = {}, {}, {}

@@ -296,6 +296,7 @@ class Model:
             If the file is anything else. For a bare network's file, the message names ``fastnn.Network.load``.
         """
         tensors, description = read_model_file(path)
+        path = without_secrets(os.fspath(path)) if is_uri(path) else path
         check_kind(description, PIPELINE, path)
         try:
             json.dumps(description, ensure_ascii=False).encode()  # JSON can hold half of a surrogate pair, Arrow can't

@@ -297,7 +297,7 @@ def test_ids_to_hold_out_by_are_text(tmp_path, capsys):
         ([], "x,y\n1,é\n2,b\n".encode("latin-1"), "--encoding latin-1"),
         ([], "x,y\n1,a\n".encode("utf-16"), "--encoding utf-16"),
         ([], b"PK\x03\x04 and more", "a zip archive or an Excel file"),
-        ([], b"PARE and more", "an encrypted Parquet file"),
+        ([], b"PARE\x15\x00 and more", "an encrypted Parquet file"),
         ([], b"x,y\n1,a\n2,\x1b[31mred\n1,a,b\n", "Expected 2 columns, got 3"),
     ],
 )
@@ -404,6 +404,69 @@ def test_labels_that_may_be_missing(tmp_path, capsys):
         assert code == 5 and "The target 'y' is missing in 1 row" in line
         assert call(*train, "--missing", "NA", "--on-bad-row", "skip") == 0
         assert json.loads(capsys.readouterr().out)["classes"] == ["no", "yes"]
+
+
+def columns_of(capsys, model):
+    capsys.readouterr()
+    assert call("info", model, "--json") == 0
+    return {name: each.split()[0] for name, each in json.loads(capsys.readouterr().out)["columns"].items()}
+
+
+def test_an_empty_file_beside_csv_files_changes_no_type(tmp_path, capsys):
+    (tmp_path / "d").mkdir()
+    write_csv(PLAIN, tmp_path / "d/1.csv")
+    kinds = {"x": "number", "k": "number", "store": "category", "since": "date"}
+    (tmp_path / "d/0.csv").touch()
+    for _ in range(2):
+        assert call("train", tmp_path / "d", *TRAIN, "--model", tmp_path / "m") == 0
+        assert columns_of(capsys, tmp_path / "m") == kinds
+        write_parquet(PLAIN[:0], tmp_path / "d/0.parquet")
+
+
+def test_a_column_that_is_empty_for_long(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fastnn.pipeline.io.csvfile._INFERRED_BYTES", 1)
+    monkeypatch.setattr("fastnn.pipeline.io.csvfile._BLOCK_BYTES", 1 << 10)
+    for late, kind in (("1.5", "number"), ("word", "category"), ("2020-01-01", "date"), ("true", "boolean")):
+        rows = [f"{i % 7},{late if i > 1800 else ''},{'pq'[i % 2]}" for i in range(2000)]
+        (tmp_path / "d.csv").write_text("\n".join(["x,e,y", *rows]))
+        train = ["train", tmp_path / "d.csv", "--target", "y", "--epochs", 1, "--model", tmp_path / "m"]
+        assert call(*train) == 0, capsys.readouterr().err
+        assert columns_of(capsys, tmp_path / "m") == {"x": "number", "e": kind}
+    (tmp_path / "d.csv").write_text("\n".join(["x,e,y", *(f"{i},,{'pq'[i % 2]}" for i in range(50))]))
+    code, line = fail(capsys, *train)
+    assert code == 5 and "'e' has no values to learn from. Leave it out: --ignore e" in line
+
+
+def test_an_index_in_some_files_only(tmp_path, capsys):
+    (tmp_path / "d").mkdir()
+    frame_of_all = PLAIN.to_pandas()
+    frame_of_all.to_parquet(tmp_path / "d/1.parquet")
+    frame_of_all[frame_of_all["k"] > 2].to_parquet(tmp_path / "d/2.parquet")
+    assert call("train", tmp_path / "d", *TRAIN, "--model", tmp_path / "m") == 0, capsys.readouterr().err
+    assert "__index_level_0__" not in columns_of(capsys, tmp_path / "m")
+
+
+@pytest.mark.parametrize("name", ["ORCID", "PARENT", "FEA1", "PAR2", "abcdefghDUCK"])
+def test_a_header_that_begins_like_a_format(tmp_path, capsys, name):
+    rows = [f"{i},{'pq'[i % 2]}" for i in range(50)]
+    (tmp_path / "d.csv").write_text("\n".join([f"{name},y", *rows]))
+    assert call("train", tmp_path / "d.csv", "--target", "y", "--epochs", 1, "--model", tmp_path / "m") == 0
+    assert columns_of(capsys, tmp_path / "m") == {name: "number"}
+
+
+def test_ids_in_the_names_of_folders(tmp_path, capsys):
+    for store in ("007", "7", "07"):
+        (tmp_path / f"d/store={store}").mkdir(parents=True)
+        write_parquet(PLAIN.drop_columns("store"), tmp_path / f"d/store={store}/p.parquet")
+    assert call("train", tmp_path / "d", *TRAIN, "--model", tmp_path / "m") == 0
+    assert columns_of(capsys, tmp_path / "m")["store"] == "category"
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "hex", "base64", "punycode", "undefined"])
+def test_encodings_that_are_none_of_text(tmp_path, capsys, encoding):
+    write_csv(PLAIN, tmp_path / "d.csv")
+    code, line = fail(capsys, "train", tmp_path / "d.csv", *TRAIN, "--model", tmp_path / "m", "--encoding", encoding)
+    assert code == 2 and "encoding must be one that Python knows" in line
 
 
 # The rows of the table in docs/pipelines.md, and the tests that hold them.

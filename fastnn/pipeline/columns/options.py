@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import difflib
 import os
 import tomllib
@@ -58,11 +57,13 @@ class Dialect:
         if self.delimiter == self.decimal:
             raise ValueError(f"delimiter and decimal must differ, got {self.decimal!r} for both.")
         try:
-            codecs.lookup(self.encoding)
+            known = "a,b".encode(self.encoding).decode(self.encoding) == "a,b" and self.encoding != "punycode"
         except (LookupError, TypeError, ValueError):
+            known = False
+        if not known:
             raise ValueError(
                 f"encoding must be one that Python knows, such as utf-8 or latin-1, got {self.encoding!r}."
-            ) from None
+            )
         object.__setattr__(self, "missing", texts("missing", self.missing))
         if not isinstance(self.strip, bool):
             raise ValueError(f"strip must be True or False, got {self.strip!r}.")

@@ -58,14 +58,14 @@ class Moments:
         found.rows, found.pivot = values.shape[1] if weight is None else float(weight.sum()), pivot
         missing = np.isnan(values)
         some_missing = bool(missing.any())
-        missing_rows = missing.sum(1) if weight is None else missing @ weight
+        missing_rows = missing.sum(1) if weight is None else (missing * weight).sum(1)  # not by BLAS, whose bits vary
         found.missing += missing_rows if some_missing else 0
         found.count += found.rows - missing_rows if some_missing else found.rows
         known = np.where(found.count > 0, found.count, 1)
         deviations = values - pivot[:, None]
         if some_missing:
             deviations[missing] = 0
-        found.mean = (deviations.sum(1) if weight is None else deviations @ weight) / known
+        found.mean = (deviations if weight is None else deviations * weight).sum(1) / known
         deviations -= found.mean[:, None]
         if some_missing:
             deviations[missing] = 0

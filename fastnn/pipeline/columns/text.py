@@ -104,7 +104,7 @@ class Spelling(NamedTuple):
             return values, []
         # One pass finds most of the texts that can't be parsed, and halving the others finds the rest. Halving alone
         # would take 10 s for half a million words.
-        hopeless = pc.invert(pc.match_substring_regex(text, _start_of(self.type), ignore_case=True)).fill_null(False)
+        hopeless = pc.invert(pc.match_substring_regex(text, _shape_of(self.type), ignore_case=True)).fill_null(False)
         values, unparsable = _halved(pc.if_else(hopeless, pa.scalar(None, text.type), text), self.type)
         return values, sorted([*unparsable, *np.flatnonzero(to_numpy(hopeless.cast(pa.uint8()))).tolist()])
 
@@ -325,15 +325,17 @@ def _attempts(text: pa.Array, type_: pa.DataType, exact: bool) -> Iterator[Calla
             yield lambda: pc.replace_substring_regex(text, r"(\.\d{6})\d+", r"\1").cast(type_)
 
 
-def _start_of(type_: pa.DataType) -> str:
-    """A regular expression for the beginning of every text that can be parsed as this type."""
+def _shape_of(type_: pa.DataType) -> str:
+    """A regular expression that every text matches that can be parsed as this type, and few others do."""
     if pa.types.is_null(type_):
         return "$."
     if pa.types.is_boolean(type_):
         return "^(0|1|true|false)$"
     if pa.types.is_time(type_):
-        return r"^\d\d:"
-    return r"^\d{4}-" if pa.types.is_temporal(type_) else r"^[+-]?(\d|\.\d|inf|nan)"
+        return r"^\d\d:[\d:.]*$"
+    if pa.types.is_temporal(type_):
+        return r"^\d{4}-\d\d-\d\d([T ][\d:.]*(Z|[+-][\d:]+)?)?$"
+    return r"^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)$"
 
 
 def _halved(text: pa.Array, type_: pa.DataType) -> tuple[pa.Array, list[int]]:

@@ -152,7 +152,7 @@ def partitions(
         All files.
     spellings : mapping of str to Spelling, optional
         The types of a model's columns; all other columns are text then. Without it, for training, a column is int32 if
-        all of its values are such integers, and otherwise text.
+        all of its values are such integers, without leading zeros, and otherwise text.
 
     Returns
     -------
@@ -181,7 +181,10 @@ def _typed(texts: set[str | None], name: str, spellings: Mapping[str, Spelling] 
     column = pa.array(ordered, pa.string())
     if spellings is None:
         with suppress(pa.ArrowInvalid):
-            column = column.cast(pa.int32() if column.null_count < len(column) else pa.string())
+            numbers = column.cast(pa.int32())
+            # Not those that would lose their zeros: they are ids.
+            if numbers.null_count < len(column) and numbers.cast(pa.string()).equals(column):
+                column = numbers
     elif name in spellings:
         values, unparsable = spellings[name].values(column)
         column = column if unparsable else values

@@ -132,6 +132,8 @@ class ArrowFile(File):
 
     @property
     def block_rows(self) -> Sequence[int]:
+        if not self._fields:
+            return [0] * self._n_blocks
         if self._block_rows is None:
             # The format has no list of them, so the batches are opened with their first column alone.
             with as_data_errors(self.name), self._open([0]) as file:

@@ -86,7 +86,8 @@ class Files(Source):
         self._files = files
         self.schema, self.odd = common_schema(files)
         self.own_types = {field.name: field.type for field in self.schema}
-        self.untyped = all(file.untyped for file in files)
+        # Files without rows have no say here, as in `common_schema`.
+        self.untyped = all(file.untyped for file in [file for file in files if file.n_rows != 0] or files)
         self.unlearnt = frozenset[str]().union(*(file.unlearnt for file in files))
         self.spell({})
 

@@ -153,7 +153,8 @@ def glob_parts(uri: str) -> bool:
 
 def without_secrets(uri: str) -> str:
     """A URI without user, password and options."""
-    return re.sub("://[^/@]*@", "://", uri.partition("?")[0])
+    # A secret may hold a slash, as those of S3 do; a colon before a port or within a path is none.
+    return re.sub(r"://[^/@:]*:(?!\d+(/|$))[^@]*@", "://", uri.partition("?")[0])
 
 
 @functools.lru_cache(maxsize=64)
@@ -163,8 +164,11 @@ def _file_system(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
     encoded = urllib.parse.quote(path, safe="%/:@=+,~$&'()!*;-._") + mark + options
     try:
         return pyarrow.fs.FileSystem.from_uri(encoded)  # type: ignore[no-any-return]
+    except OSError as error:  # a library or the network that a file system needs isn't there
+        raise DataError(f"{without_secrets(uri)} can't be read: {str(error).partition(chr(10))[0]}") from None
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        reason = str(error).partition("\n")[0].replace(uri, without_secrets(uri))
+        reason = str(error).partition("\n")[0] if "@" not in uri and "?" not in uri else "the URI can't be used"
+        reason = "Unrecognized filesystem type" if "Unrecognized filesystem" in str(error) else reason
         if "Unrecognized filesystem" not in reason:
             raise DataError(f"{without_secrets(uri)} can't be read: {reason}") from None
     try:

@@ -55,8 +55,11 @@ def refuse_foreign(name: str, start: bytes, encoding: str) -> None:
     `encoding` is the one that the user declared, or UTF-8.
     """
     declared = encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig")
+    # A header may begin with the letters of a format: ORCID, PARENT.
+    is_text = not re.search(rb"[\0-\x08\x0e-\x1f]", start)
     for magic, what, way in _FOREIGN:
-        if re.match(magic, start, re.DOTALL) and not (declared and what.startswith("text")):
+        letters = is_text and magic.replace(rb".{8}", b"").isalnum()
+        if re.match(magic, start, re.DOTALL) and not letters and not (declared and what.startswith("text")):
             raise DataError(f"{name} is {what}: {way}.")
     if not declared and b"\0" in start:
         raise DataError(f"{name} is neither text nor a file of a format that fastnn reads.")

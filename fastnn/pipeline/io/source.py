@@ -201,8 +201,11 @@ def as_data_errors(name: str) -> Iterator[None]:
         if asked is None or int(asked[1]) < _ABSURD_BYTES:
             raise
         raise DataError(f"{name} can't be read: it is damaged, since it asks for {int(asked[1]):,} bytes.") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{name} can't be read: it isn't UTF-8 text. Say its encoding: --encoding latin-1?") from None
+    except UnicodeError:
+        raise DataError(
+            f"{name} can't be read: it isn't text of the encoding that was declared, which is UTF-8 if none was. Say "
+            "its encoding: --encoding latin-1?"
+        ) from None
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{name} can't be read: {first_line(error)}") from None
 

@@ -164,6 +164,11 @@ class Typed(Source):
         return True
 
     @property
+    def empty(self) -> list[str]:
+        """The columns in which no value has been found so far, and whose types a value would tell."""
+        return [name for name, type_ in self._inferred.items() if pa.types.is_null(type_)]
+
+    @property
     def _skips(self) -> bool:
         return self._reading.on_bad_row == "skip"
 

@@ -168,17 +168,20 @@ class _OfNumbers:
     def update(self, right: np.ndarray, found: np.ndarray) -> None:
         """Add a block of rows: the true values, and the predictions."""
         self._moments.update(np.ascontiguousarray(right.T))
-        errors = found - right
-        self._squares += (errors**2).sum(axis=0)
-        self._absolute += np.abs(errors).sum(axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._add(found - right)
         if sum(map(len, self._sample)) < _SAMPLE_ROWS:
             self._sample.append(np.stack([right, found], axis=1)[:_SAMPLE_ROWS])
+
+    def _add(self, errors: np.ndarray) -> None:
+        self._squares += (errors**2).sum(axis=0)
+        self._absolute += np.abs(errors).sum(axis=0)
 
     def finish(self) -> RegressionEvaluation:
         """The measures of all rows."""
         n = int(self._moments.rows)
         spread = self._moments.squares
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             constant = np.where(self._squares > 0, 0.0, 1.0)
             r2s = np.where(self._moments.low < self._moments.high, 1 - self._squares / spread, constant)
         r2, rmse, mae = (

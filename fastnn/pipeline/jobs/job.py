@@ -125,7 +125,7 @@ class Job:
         self._dialect = replace(self.model.schema.dialect, **given)
         self.model_sha256 = _sha256(model)
         if self.model_sha256 != before:
-            raise ModelFileError(f"{model} was changed while it was read.")
+            raise ModelFileError(f"{place_of(model).name} was changed while it was read.")
         self._columns = ResultColumns(self.model, options.keep, options.output, options.on_bad_row)
 
     def task(self, data: Sequence[str], out: str | os.PathLike[str] | Place) -> Task:

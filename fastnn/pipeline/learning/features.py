@@ -65,7 +65,8 @@ class Features:
         wanted = [name for name in source.schema.names if name not in self._apart or name in read]
         source.check_columns(wanted)
         # Whoever asks for a regression says that the targets are numbers.
-        numbers = [*weights, *(targets if plan.task == "regression" or plan.loss == "poisson" else ())]
+        numbers_asked = plan.task == "regression" or plan.loss == "poisson" or len(targets) > 1
+        numbers = [*weights, *(targets if numbers_asked else ())]
         options = {**reading.options, **dict.fromkeys(numbers, ColumnOptions(kind="number"))}
         self.source = Typed(source, wanted, replace(self._reading, options=options))
 
@@ -86,7 +87,7 @@ class Features:
             )
         ignored = {*ignore, *(name for name in said if said[name].kind == "ignore")}
         for name, reason in source.odd.items():
-            if name not in ignored:
+            if name not in ignored and name not in unlearnt:
                 raise DataError(f"{reason} Leave it out: --ignore {shlex.quote(name)}")
         return {*apart, *ignore, *unlearnt} & {*source.schema.names}
 
@@ -103,7 +104,13 @@ class Features:
     def schema(self) -> Schema:
         """The features' schema, with the types that are known by now."""
         text = [] if self._untyped else [name for name in self.source.declared if name not in self._apart]
-        return Schema.infer(self.source.schema, self._apart, self._reading.options, self._reading.dialect, text)
+        # A column without a value so far may get one: until then, something stands in for its type.
+        stand_ins = {
+            name: pa.string() if getattr(self._reading.options.get(name), "kind", None) == "category" else pa.float64()
+            for name in self.source.empty
+        }
+        table = pa.schema((each.name, stand_ins.get(each.name, each.type)) for each in self.source.schema)
+        return Schema.infer(table, self._apart, self._reading.options, self._reading.dialect, text)
 
     def target(self) -> TargetLearner:
         """What learns the target."""

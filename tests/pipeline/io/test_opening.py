@@ -78,7 +78,7 @@ def test_parquet_whatever_its_name(tmp_path):
         (b"a,b\n1,2\n3\n", "Expected 2 columns, got 1"),
         (b"a,b\n1,2,3\n", "Expected 2 columns, got 3"),
         (b"\xff\xfe,b\n1,2\n", "is text in UTF-16: declare it: --encoding utf-16"),
-        (b"\xe9,b\n1,2\n", "isn't UTF-8 text. Say its encoding: --encoding latin-1"),
+        (b"\xe9,b\n1,2\n", "isn't text of the encoding that was declared, which is UTF-8"),
         (b"a,b\n1,2\n3,\xe9\n", "the text of column 'b' isn't utf-8. Say which encoding the file has"),
         (b"PAR1 and no more", "can't be read"),
         (b"PAR1" + b"\0" * 100 + b"PAR1", "can't be read"),

@@ -91,7 +91,14 @@ def test_what_is_a_uri():
     for path in ("C:/x", "c://x", "data/s3://x", "x.csv", "/s3:/x"):
         assert not is_uri(path)
     assert isinstance(place_of("file:///tmp/a%20b"), Local) and place_of("file:///tmp/a%20b").name == "/tmp/a b"
-    assert without_secrets("s3://key:secret@bucket/a?x=1") == "s3://bucket/a"
+    for uri, shown in [
+        ("s3://key:secret@bucket/a?x=1", "s3://bucket/a"),
+        ("s3://AKIA:SE/CRET@bucket/a", "s3://bucket/a"),
+        ("abfs://container@account.dfs.core.windows.net/a", "abfs://container@account.dfs.core.windows.net/a"),
+        ("hdfs://host:8020/a@b", "hdfs://host:8020/a@b"),
+        ("s3://bucket/a:b@c", "s3://bucket/a:b@c"),
+    ]:
+        assert without_secrets(uri) == shown
 
 
 @pytest.mark.parametrize("uri", ["nothing://a/b", "hdfs2://a"])

@@ -41,7 +41,8 @@ def test_a_plain_schema_has_names_and_types_alone():
         (
             UnicodeDecodeError("utf-8", b"\xff", 0, 1, "bad"),
             DataError,
-            "f can't be read: it isn't UTF-8 text. Say its encoding: --encoding latin-1?",
+            "f can't be read: it isn't text of the encoding that was declared, which is UTF-8 if none was. Say its "
+            "encoding: --encoding latin-1?",
         ),
         (DataError("as it is"), DataError, "as it is"),
         # These errors don't come from the data.
