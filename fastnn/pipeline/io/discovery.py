@@ -152,7 +152,7 @@ def partitions(
         All files.
     spellings : mapping of str to Spelling, optional
         The types of a model's columns; all other columns are text then. Without it, for training, a column is int32 if
-        all of its values are such integers, without leading zeros, and otherwise text.
+        all of its values are different integers of that size, and otherwise text.
 
     Returns
     -------
@@ -182,8 +182,8 @@ def _typed(texts: set[str | None], name: str, spellings: Mapping[str, Spelling] 
     if spellings is None:
         with suppress(pa.ArrowInvalid):
             numbers = column.cast(pa.int32())
-            # Not those that would lose their zeros: they are ids.
-            if numbers.null_count < len(column) and numbers.cast(pa.string()).equals(column):
+            # 01 to 12 are numbers, but 7 and 007 are two ids.
+            if numbers.null_count < len(column) == len(numbers.unique()):
                 column = numbers
     elif name in spellings:
         values, unparsable = spellings[name].values(column)

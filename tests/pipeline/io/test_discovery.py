@@ -99,7 +99,7 @@ def test_links_in_folders(folder, tmp_path_factory):
     [
         [{"year": "2024", "town": "a"}, {"year": "2025", "town": "b"}],
         [{"year": "2024"}, {"year": "two"}],
-        [{"year": "2024"}, {"year": "-3"}],
+        [{"year": "02024"}, {"year": "-3"}],
         [{"year": "1.5"}, {"year": "1"}],
         [{"id": "3000000000"}, {"id": "1"}],
         [{"day": "2024-01-01"}, {"day": "2024-01-02"}],
