@@ -177,9 +177,8 @@ import sys, time
 began = time.perf_counter()
 from fastnn.cli import main
 sys.stdout = sys.stderr
-assert main(["train", "past.parquet", "--target", "price", "--task", "regression", "--hidden", "128,64",
-             "--activation", "relu", "--epochs", "30", "--learning-rate", "0.005", "--schedule", "cosine",
-             "--model", "price.model"]) == 0
+assert main(["train", "past.parquet", "--target", "price", "--task", "regression", "--hidden", "32", "--epochs", "20",
+             "--learning-rate", "0.01", "--schedule", "cosine", "--model", "price.model"]) == 0
 assert main(["predict", "price.model", "new.parquet", "--out", "scores.parquet"]) == 0
 sys.stdout = sys.__stdout__
 seconds = time.perf_counter() - began
