@@ -125,8 +125,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc]
     label_smoothing : float, default=0.0
         The share of each target that is spread evenly over all classes.
     class_weight : dict, "balanced" or None, default=None
-        The weights of the classes in the training loss, as in scikit-learn. They multiply the sample weights, also
-        those of samples that are held out of X.
+        The weights of the classes in the training loss, as in scikit-learn. They multiply the weights of the samples,
+        also of those that are held out.
 
     Attributes
     ----------

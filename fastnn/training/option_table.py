@@ -206,12 +206,12 @@ OPTIONS: dict[str, Option] = {
         "The weights of the classes in the training loss, as in scikit-learn.",
         {
             CLASSIFIER: None,
-            PLAN: Use(None, note="They multiply the weights of the rows."),
+            PLAN: None,
             COMMAND_LINE: Use(
                 None, accepts=(Choice(("balanced",)), NONE), note="balanced: all classes weigh the same."
             ),
         },
-        "They multiply the sample weights, also those of samples that are held out of X.",
+        "They multiply the weights of the samples, also of those that are held out.",
     ),
     "loss": option(
         Choice(("squared_error", "poisson")),

@@ -74,7 +74,7 @@ class ClassLearner:
         """
         if self._known is None or not self._rows:
             raise DataError("There are no rows.")
-        _refuse_missing(self.name, self._missing, self._rows)
+        refuse_missing(self.name, self._missing, self._rows)
         classes: np.ndarray = np.sort(self._known.to_numpy(zero_copy_only=False))
         if pa.types.is_large_string(self._known.type):
             lost = [label for label in classes if label.endswith("\0")]
@@ -116,7 +116,7 @@ def class_indices(name: str, labels: pa.ChunkedArray, classes: np.ndarray) -> np
     """
     if not len(labels):
         raise DataError("There are no rows.")
-    _refuse_missing(name, pc.sum(_missing(labels)).as_py(), len(labels))
+    refuse_missing(name, pc.sum(_missing(labels)).as_py(), len(labels))
     comparable = _comparable(name, labels)
     known = arrow_labels(classes)
     if comparable.type != known.type:
@@ -144,7 +144,8 @@ def _missing(labels: pa.ChunkedArray) -> pa.ChunkedArray:
     return labels.cast(type_).is_null(nan_is_null=True)
 
 
-def _refuse_missing(name: str, n_missing: int, n_rows: int) -> None:
+def refuse_missing(name: str, n_missing: int, n_rows: int) -> None:
+    """Raise a DataError if a target is missing in some rows."""
     if n_missing:
         rows = "1 row" if n_missing == 1 else f"{n_missing} rows"
         raise DataError(f"The target {name!r} is missing in {rows} of {n_rows}.")

@@ -171,7 +171,8 @@ class CategoryCounts:
             categories = self.wanted
         occur = [self.counts[category] for category in categories]
         # Added, not subtracted: sums of weights are rounded, and a rest of 1e-17 would be a category.
-        others = self.others + sum(n for category, n in self.counts.items() if category not in {*categories})
+        kept = {*categories}
+        others = self.others + sum(n for category, n in self.counts.items() if category not in kept)
         shares = tuple(n / self.rows for n in (*occur, others, self.missing))
         indicator = self.missing > 0 if options.indicator is None else options.indicator
         return CategoryColumn(self.name, indicator, shares, categories, others > 0)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fastnn.errors import DataWarning
-from fastnn.pipeline.columns.labels import ClassLearner, class_factors, class_indices
+from fastnn.pipeline.columns.labels import ClassLearner, class_factors, class_indices, refuse_missing
 from fastnn.pipeline.columns.schema import DataError, family_of, listed
 from fastnn.pipeline.columns.statistics import Moments
 from fastnn.pipeline.columns.values import numbers_of
@@ -164,9 +164,7 @@ def known_numbers(name: str, column: pa.Array | pa.ChunkedArray) -> Array:
         raise DataError(f"The target {name!r} is {column.type}: a regression needs numbers.")
     numbers = numbers_of(column)
     missing = np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros(0, np.bool_)
-    if missing.any():
-        rows = "1 row" if missing.sum() == 1 else f"{missing.sum()} rows"
-        raise DataError(f"The target {name!r} is missing in {rows} of {len(numbers)}.")
+    refuse_missing(name, int(missing.sum()), len(numbers))
     if numbers.dtype.kind == "f" and np.isinf(numbers).any():
         raise DataError(f"The target {name!r} holds an infinite value.")
     return numbers

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from fastnn.pipeline.columns.schema import DataError
 from fastnn.pipeline.columns.text import Spelling
-from fastnn.pipeline.io.places import Local, Place, Remote, glob_parts, is_uri, place_of, without_secrets
+from fastnn.pipeline.io.places import Local, Place, Remote, glob_parts, has_magic, is_uri, place_of, without_secrets
 from fastnn.pipeline.io.source import as_data_errors
 
 # How Hive spells a missing value in a folder's name.
@@ -106,7 +106,7 @@ def _find_remote(uri: str) -> tuple[list[Found], str]:
         missing = f"{place.name}: there are no files in this folder."
     else:
         parts = place.path.split("/")
-        first = next(i for i, part in enumerate(parts) if "*" in part or "[" in part)
+        first = next(i for i, part in enumerate(parts) if has_magic(part))
         pattern = parts[first:]
         cut = len("/".join(pattern)) + 1
         base = Remote(place.file_system, place.path[:-cut], place.name[:-cut])

@@ -138,17 +138,18 @@ def place_of(path: str | os.PathLike[str] | Place) -> Place:
 def _split_at_pattern(uri: str) -> tuple[str, str]:
     path, mark, options = uri.partition("?")
     parts = path.split("/")
-    first = next(i for i, part in enumerate(parts) if _has_magic(part))
+    first = next(i for i, part in enumerate(parts) if has_magic(part))
     return "/".join(parts[:first]) + mark + options, "/".join(parts[first:])
 
 
-def _has_magic(part: str) -> bool:
+def has_magic(part: str) -> bool:
+    """Whether a part of a URI's path is a pattern."""
     return "*" in part or "[" in part
 
 
 def glob_parts(uri: str) -> bool:
     """Whether a URI is a pattern: in URIs, a question mark begins the options and matches nothing."""
-    return any(map(_has_magic, uri.partition("?")[0].split("/")[3:]))
+    return any(map(has_magic, uri.partition("?")[0].split("/")[3:]))
 
 
 def without_secrets(uri: str) -> str:

@@ -200,7 +200,7 @@ class Job:
                 for name, value in dataclasses.asdict(self.options).items()
                 if value is not None or name == "drift_limit"
             },
-            # The types of a CSV file's columns depend on all files that are read together.
+            # The types of kept columns depend on all files that are read together.
             "columns": [(field.name, str(field.type)) for field in task.schema],
         }
 

@@ -75,8 +75,8 @@ class Plan:
         A column of weights, which is then no feature: a row of weight 2 counts as two rows. By default all rows weigh
         the same.
     class_weight : dict, "balanced" or None
-        The weights of the classes in the training loss, as in scikit-learn. They multiply the sample weights, also
-        those of samples that are held out of X. They multiply the weights of the rows.
+        The weights of the classes in the training loss, as in scikit-learn. They multiply the weights of the samples,
+        also of those that are held out.
     options : TrainOptions
         The solver and its rates. The seed there also makes the first weights and the split.
     """
