@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from fastnn.cli import arguments
 from fastnn.cli.terminal import show
 
@@ -35,10 +37,10 @@ def evaluate(
 
     arguments.check_outputs([model, *data], [], plot)
     fitted = Model.load(model)
-    given = {"delimiter": delimiter, "decimal": decimal, "encoding": encoding}
-    dialect = arguments.dialect_of(
-        **{**vars(fitted.schema.dialect), **{name: value for name, value in given.items() if value is not None}}
-    )
+    try:
+        dialect = fitted.schema.dialect.changed(delimiter=delimiter, decimal=decimal, encoding=encoding)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     type_ = pa.float64() if fitted.task == "regression" else arrow_labels(fitted.classes).type
     source, spelt = open_for(fitted.schema, data, dialect, further=dict.fromkeys(target, type_))
     result = evaluate_rows(fitted, source.batches({*fitted.schema.names(), *target}), target, spelt)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastnn.errors import DataWarning
 from fastnn.pipeline.columns.arrow import strings_to_arrow, to_arrow, to_numpy
-from fastnn.pipeline.columns.schema import DataError, SchemaError, is_text, listed
+from fastnn.pipeline.columns.schema import DataError, SchemaError, is_text, listed, value_type
 from fastnn.pipeline.columns.text import NO_VALUE
 
 # A column with more classes is an identifier by mistake, and would make a layer of as many outputs.
@@ -138,7 +138,7 @@ def arrow_labels(labels: np.ndarray) -> pa.Array:
 
 def _missing(labels: pa.ChunkedArray) -> pa.ChunkedArray:
     """Which labels are missing: null, NaN, or an empty string."""
-    type_ = labels.type.value_type if pa.types.is_dictionary(labels.type) else labels.type
+    type_ = value_type(labels.type)
     if is_text(type_):
         return pc.equal(labels.cast(pa.large_string()), "").fill_null(True)
     return labels.cast(type_).is_null(nan_is_null=True)
@@ -153,7 +153,7 @@ def refuse_missing(name: str, n_missing: int, n_rows: int) -> None:
 
 def _comparable(name: str, labels: pa.ChunkedArray) -> pa.ChunkedArray:
     """The labels, none of which may be missing, as an array of large_string, int64 or bool."""
-    type_ = labels.type.value_type if pa.types.is_dictionary(labels.type) else labels.type
+    type_ = value_type(labels.type)
     if is_text(type_):
         return labels.cast(pa.large_string())
     labels = labels.cast(type_)

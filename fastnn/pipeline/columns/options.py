@@ -6,7 +6,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 from fastnn.errors import is_whole
@@ -67,6 +67,10 @@ class Dialect:
         object.__setattr__(self, "missing", texts("missing", self.missing))
         if not isinstance(self.strip, bool):
             raise ValueError(f"strip must be True or False, got {self.strip!r}.")
+
+    def changed(self, **said: Any) -> Dialect:
+        """The dialect with other attributes; those that are None stay."""
+        return replace(self, **{name: value for name, value in said.items() if value is not None})
 
     def description(self) -> dict[str, Any]:
         """What differs from the defaults, as JSON can express it."""

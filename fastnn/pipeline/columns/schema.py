@@ -179,8 +179,7 @@ class Schema:
 def family_of(type_: pa.DataType) -> Family | None:
     """The family of types that this type can replace, or None if it can't be used."""
     types = pa.types
-    if types.is_dictionary(type_):
-        type_ = type_.value_type
+    type_ = value_type(type_)
     if types.is_boolean(type_):
         return "boolean"
     if types.is_integer(type_) or types.is_floating(type_) or types.is_decimal(type_):
@@ -194,6 +193,11 @@ def family_of(type_: pa.DataType) -> Family | None:
     return "time" if types.is_time(type_) else None
 
 
+def value_type(type_: pa.DataType) -> pa.DataType:
+    """The type of a column's values, whether they are dictionary-encoded or not."""
+    return type_.value_type if pa.types.is_dictionary(type_) else type_
+
+
 def is_text(type_: pa.DataType) -> bool:
     """Whether a type is one of plain (not dictionary-encoded) strings."""
     return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_))
@@ -202,11 +206,11 @@ def is_text(type_: pa.DataType) -> bool:
 def _column(field: pa.Field, options: ColumnOptions, dialect: Dialect) -> Column:
     family = family_of(field.type)
     assert family is not None
-    is_dictionary = pa.types.is_dictionary(field.type)
-    value_type = field.type.value_type if is_dictionary else field.type
-    named = family != "number" or pa.types.is_integer(value_type)  # floats such as 0.1 + 0.2 can't name categories
+    named = family != "number" or pa.types.is_integer(
+        value_type(field.type)
+    )  # floats such as 0.1 + 0.2 can't name categories
     # Whoever makes a dictionary of integers, as pandas does of its categories, means names and not numbers.
-    encoded = is_dictionary and named and "category" in _KINDS[family]
+    encoded = pa.types.is_dictionary(field.type) and named and "category" in _KINDS[family]
     kind = options.kind or ("category" if encoded else _KINDS[family][0])
     assert kind != "ignore"
     if kind not in _KINDS[family] or (kind == "category" and not named):

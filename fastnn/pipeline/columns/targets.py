@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastnn.errors import DataWarning
 from fastnn.pipeline.columns.labels import ClassLearner, class_factors, class_indices, refuse_missing
-from fastnn.pipeline.columns.schema import DataError, family_of, listed
+from fastnn.pipeline.columns.schema import DataError, family_of, listed, value_type
 from fastnn.pipeline.columns.statistics import Moments
 from fastnn.pipeline.columns.values import numbers_of
 
@@ -219,7 +219,7 @@ class TargetLearner:
         """
         if self._learns is None:
             type_ = batch.schema.field(self.names[0]).type
-            plain = type_.value_type if pa.types.is_dictionary(type_) else type_
+            plain = value_type(type_)
             numbers = pa.types.is_floating(plain) or pa.types.is_decimal(plain)
             self._learns = "regression" if numbers else "classification"
         if self._learns == "classification":

@@ -17,7 +17,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from fastnn.pipeline.columns.arrow import strings_to_arrow, to_numpy
-from fastnn.pipeline.columns.schema import DataError, Schema, SchemaError, is_text
+from fastnn.pipeline.columns.schema import DataError, Schema, SchemaError, is_text, value_type
 
 # The ways in which CSV spells a missing value, where values are numbers or dates.
 NO_VALUE = tuple(pyarrow.csv.ConvertOptions().null_values)
@@ -193,7 +193,7 @@ def parsed_schema(table: pa.Schema, spellings: Spellings) -> pa.Schema:
 
 def is_spelt(type_: pa.DataType) -> bool:
     """Whether a type is one of text, dictionary-encoded or not."""
-    return is_text(type_.value_type if pa.types.is_dictionary(type_) else type_)
+    return is_text(value_type(type_))
 
 
 def parse(

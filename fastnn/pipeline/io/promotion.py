@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from fastnn.pipeline.columns.schema import family_of
+from fastnn.pipeline.columns.schema import family_of, value_type
 from fastnn.pipeline.columns.text import is_spelt
 from fastnn.pipeline.io.source import Source
 
@@ -30,7 +30,7 @@ def promoted(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
         return None
     are_dictionaries = pa.types.is_dictionary(one), pa.types.is_dictionary(other)
     if any(are_dictionaries) and not (all(are_dictionaries) and one.ordered == other.ordered):
-        return promoted(*(type_.value_type if pa.types.is_dictionary(type_) else type_ for type_ in (one, other)))
+        return promoted(value_type(one), value_type(other))
     if pa.types.is_timestamp(one) or pa.types.is_timestamp(other):
         return _timestamp(one, other)
     if pa.types.is_decimal(one) or pa.types.is_decimal(other):

@@ -15,7 +15,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from fastnn.pipeline.columns.arrow import to_arrow
-from fastnn.pipeline.columns.schema import DataError, family_of
+from fastnn.pipeline.columns.schema import DataError, family_of, value_type
 from fastnn.pipeline.io.overlap import write_behind
 from fastnn.pipeline.io.places import Place, is_uri, place_of, without_secrets
 from fastnn.pipeline.io.rebatch import MOST_TEXT_BYTES, rebatch
@@ -101,7 +101,7 @@ def write_batches(
 
 def _encode(format_: str, file: BinaryIO, schema: pa.Schema, batches: Iterator[pa.RecordBatch]) -> None:
     # Dictionaries are written as values: they depend on how the rows were divided, and only Parquet could hold several.
-    plain = pa.schema([field.with_type(_value_type(field.type)) for field in schema], schema.metadata)
+    plain = pa.schema([field.with_type(value_type(field.type)) for field in schema], schema.metadata)
     values = (batch if batch.schema.equals(plain) else batch.cast(plain) for batch in batches)
     synced = 0
     with _writer(format_, file, plain) as writer:
@@ -132,10 +132,6 @@ def _fitting(block: pa.RecordBatch, schema: pa.Schema) -> Iterator[pa.RecordBatc
 
 def _copied(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.take(to_arrow(np.arange(batch.num_rows)))
-
-
-def _value_type(type_: pa.DataType) -> pa.DataType:
-    return type_.value_type if pa.types.is_dictionary(type_) else type_
 
 
 def _writer(format_: str, file: BinaryIO, schema: pa.Schema) -> Any:

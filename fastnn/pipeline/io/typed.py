@@ -63,6 +63,12 @@ class Reading:
     required: Collection[str] = ()
     on_bad_row: str = "fail"
 
+    def __post_init__(self) -> None:
+        if self.on_bad_row not in ("fail", "null", "skip"):
+            raise ValueError(f"on_bad_row must be fail, null or skip, got {self.on_bad_row!r}.")
+        if not isinstance(self.dialect, Dialect):
+            raise TypeError(f"dialect must be a fastnn.pipeline.Dialect, got {self.dialect!r}.")
+
     def spelling(self, name: str) -> Spelling:
         """How the text of a column is written, if it stays text."""
         missing = (self.options.get(name) or ColumnOptions()).missing or ()

@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -120,9 +120,9 @@ class Job:
         before = _sha256(model)
         self.model = Model.load(model)
         self.options = options
-        given = {name: getattr(options, name) for name in ("delimiter", "decimal", "encoding")}
-        given = {name: value for name, value in given.items() if value is not None}
-        self._dialect = replace(self.model.schema.dialect, **given)
+        self._dialect = self.model.schema.dialect.changed(
+            delimiter=options.delimiter, decimal=options.decimal, encoding=options.encoding
+        )
         self.model_sha256 = _sha256(model)
         if self.model_sha256 != before:
             raise ModelFileError(f"{place_of(model).name} was changed while it was read.")

@@ -205,3 +205,10 @@ def test_odd_columns_that_a_model_does_not_read(tmp_path):
     pq.write_table(pa.table({"t": ["b"], "y": [1]}), tmp_path / "3.parquet")
     with pytest.raises(SchemaError, match=r"1\.parquet has a column 'x' that .*3\.parquet doesn't"):
         open_for(NUMBERS, [str(tmp_path)])
+
+
+def test_readings_that_make_no_sense():
+    with pytest.raises(ValueError, match="on_bad_row must be fail, null or skip, got 'skp'"):
+        Reading(on_bad_row="skp")
+    with pytest.raises(TypeError, match=r"dialect must be a fastnn\.pipeline\.Dialect"):
+        Reading({"missing": ["?"]})
