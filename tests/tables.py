@@ -10,10 +10,9 @@ from fastnn.pipeline.columns.encoding import Preprocessor
 from fastnn.pipeline.columns.options import column_options
 from fastnn.pipeline.columns.schema import Schema
 from fastnn.pipeline.columns.statistics import TableStatistics
-from fastnn.pipeline.columns.text import MisfitError
 from fastnn.pipeline.io.opening import open_source
 from fastnn.pipeline.io.source import Source
-from fastnn.pipeline.io.typed import AS_IT_IS, Typed
+from fastnn.pipeline.io.typed import AS_IT_IS, Typed, WidenedError
 
 
 def statistics_of(
@@ -44,6 +43,5 @@ def read_table(data: Any, **reading: Any) -> pa.Table:
     while True:
         try:
             return pa.Table.from_batches(source.batches(), source.schema)
-        except MisfitError as misfit:
-            if not source.widen(misfit):
-                raise
+        except WidenedError:
+            continue

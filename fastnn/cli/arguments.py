@@ -147,6 +147,14 @@ ResumeScoring = Annotated[
 Truth = Annotated[
     list[str], typer.Option("--target", help="The column of the true classes or values; may be given several times.")
 ]
+OnBadEvaluationRow = Annotated[
+    str,
+    _one_of(
+        ["fail", "skip"],
+        "--on-bad-row",
+        help="What becomes of a row that can't be scored or has no true value: an error, or it is left out.",
+    ),
+]
 ConfusionPlot = Annotated[Path | None, typer.Option("--plot", help="Draw the confusion table into this image file.")]
 
 # info, demo

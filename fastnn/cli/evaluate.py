@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import typer
 
 from fastnn.cli import arguments
-from fastnn.cli.terminal import show
+from fastnn.cli.terminal import say, show
 
 if TYPE_CHECKING:
     from fastnn.pipeline.jobs.evaluate import RegressionEvaluation
@@ -22,6 +22,7 @@ def evaluate(
     delimiter: arguments.OtherDelimiter = None,
     decimal: arguments.OtherDecimal = None,
     encoding: arguments.OtherEncoding = None,
+    on_bad_row: arguments.OnBadEvaluationRow = "fail",
     plot: arguments.ConfusionPlot = None,
     json: arguments.Json = False,
 ) -> None:
@@ -30,9 +31,10 @@ def evaluate(
 
     from fastnn.pipeline import Model
     from fastnn.pipeline.columns.labels import arrow_labels
-    from fastnn.pipeline.io.typed import open_for
+    from fastnn.pipeline.io.source import at_its_place
     from fastnn.pipeline.jobs.evaluate import RegressionEvaluation
     from fastnn.pipeline.jobs.evaluate import evaluate as evaluate_rows
+    from fastnn.pipeline.jobs.inputs import open_for
     from fastnn.plot import plot_confusion
 
     arguments.check_outputs([model, *data], [], plot)
@@ -43,7 +45,11 @@ def evaluate(
         raise typer.BadParameter(str(error)) from None
     type_ = pa.float64() if fitted.task == "regression" else arrow_labels(fitted.classes).type
     source, spelt = open_for(fitted.schema, data, dialect, further=dict.fromkeys(target, type_))
-    result = evaluate_rows(fitted, source.batches({*fitted.schema.names(), *target}), target, spelt)
+    with at_its_place(source):
+        rows = source.batches({*fitted.schema.names(), *target})
+        result = evaluate_rows(fitted, rows, target, spelt, cast("Literal['fail', 'skip']", on_bad_row))
+    if result.n_skipped:
+        say(f"{result.n_skipped} of {result.n_rows + result.n_skipped} rows were left out")
     if isinstance(result, RegressionEvaluation):
         _report_regression(result, plot, json)
         return
@@ -53,6 +59,7 @@ def evaluate(
     confusion = result.confusion.tolist()
     summary = {
         "rows": result.n_rows,
+        "skipped_rows": result.n_skipped,
         "accuracy": result.accuracy,
         "log_loss": result.log_loss,
         "classes": labels,
@@ -73,7 +80,7 @@ def _report_regression(result: RegressionEvaluation, plot: Path | None, as_json:
         plot_predictions(plot, result.sample, list(result.r2))
     several = len(result.r2) > 1
     measures = {name: getattr(result, name) for name in ("r2", "rmse", "mae")}
-    summary: dict[str, Any] = {"rows": result.n_rows}
+    summary: dict[str, Any] = {"rows": result.n_rows, "skipped_rows": result.n_skipped}
     summary |= {name: each if several else next(iter(each.values())) for name, each in measures.items()}
     if several:
         summary["mean_r2"] = sum(result.r2.values()) / len(result.r2)

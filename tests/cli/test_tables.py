@@ -313,7 +313,7 @@ def test_what_is_quoted_from_data_cannot_command_the_terminal(plain, tmp_path, c
     lines[3] = lines[3].replace(lines[3].split(",")[1], "\x1b[31m9\x07")
     (tmp_path / "d.csv").write_text("\n".join(lines))
     code, line = fail(capsys, "predict", plain / "m", tmp_path / "d.csv", "--out", tmp_path / "s.csv")
-    assert code == 5 and line.isprintable() and r"x1b[31m9" in line and "Row 3: column 'x'" in line
+    assert code == 5 and line.isprintable() and r"x1b[31m9" in line and "d.csv, line 4: column 'x'" in line
 
 
 def test_latin_1_with_semicolons_and_decimal_commas(plain, tmp_path, capsys):

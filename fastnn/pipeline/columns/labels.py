@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastnn.errors import DataWarning
 from fastnn.pipeline.columns.arrow import strings_to_arrow, to_arrow, to_numpy
-from fastnn.pipeline.columns.schema import DataError, SchemaError, is_text, listed, value_type
+from fastnn.pipeline.columns.schema import DataError, RowError, SchemaError, is_text, listed, value_type
 from fastnn.pipeline.columns.text import NO_VALUE
 
 # A column with more classes is an identifier by mistake, and would make a layer of as many outputs.
@@ -40,7 +40,8 @@ class ClassLearner:
         self.name = name
         self.weights: Counter[Any] = Counter()
         self._known: pa.Array | None = None
-        self._rows = self._missing = 0
+        self._rows = 0
+        self._missing = Missing([name])
 
     def update(self, labels: pa.Array, weight: NDArray[np.float64] | None = None) -> None:
         """Add a batch of labels: strings, integers, booleans, or floats that are whole numbers; with their weights.
@@ -50,15 +51,15 @@ class ClassLearner:
         DataError
             If labels of this type can't be classes, or an integer is too large.
         """
-        missing = _missing(labels)
+        missing = is_missing(labels)
+        self._missing.note(missing, self._rows)
         self._rows += len(labels)
-        self._missing += pc.sum(missing).as_py() or 0
-        known = _comparable(self.name, labels.filter(pc.invert(missing)))
+        known = _comparable(self.name, labels.filter(to_arrow(~missing)))
         found = pc.unique(known)
         if weight is not None:
             encoded = known.dictionary_encode()
-            there = weight[~to_numpy(missing.cast(pa.uint8())).astype(np.bool_)]
-            sums = np.bincount(to_numpy(encoded.indices.cast(pa.int64())), there, minlength=len(encoded.dictionary))
+            indices = to_numpy(encoded.indices.cast(pa.int64()))
+            sums = np.bincount(indices, weight[~missing], minlength=len(encoded.dictionary))
             self.weights.update(dict(zip(encoded.dictionary.to_pylist(), sums.tolist(), strict=True)))
         self._known = found if self._known is None else pc.unique(pa.chunked_array([self._known, found]))
         if len(self._known) > MOST_CLASSES:
@@ -70,11 +71,11 @@ class ClassLearner:
         Raises
         ------
         DataError
-            If labels are missing, there are fewer than two classes, or a label ends in a NUL character.
+            If labels are missing (a RowError), there are fewer than two classes, or a label ends in a NUL character.
         """
         if self._known is None or not self._rows:
             raise DataError("There are no rows.")
-        refuse_missing(self.name, self._missing, self._rows)
+        self._missing.refuse(self._rows)
         classes: np.ndarray = np.sort(self._known.to_numpy(zero_copy_only=False))
         if pa.types.is_large_string(self._known.type):
             lost = [label for label in classes if label.endswith("\0")]
@@ -110,13 +111,15 @@ def class_indices(name: str, labels: pa.ChunkedArray, classes: np.ndarray) -> np
     Raises
     ------
     DataError
-        If a label is missing, or labels of this type can't be classes.
+        If a label is missing (a RowError), or labels of this type can't be classes.
     SchemaError
         If the labels' type isn't that of the classes, or a label isn't among them.
     """
     if not len(labels):
         raise DataError("There are no rows.")
-    refuse_missing(name, pc.sum(_missing(labels)).as_py(), len(labels))
+    missing = Missing([name])
+    missing.note(is_missing(labels), 0)
+    missing.refuse(len(labels))
     comparable = _comparable(name, labels)
     known = arrow_labels(classes)
     if comparable.type != known.type:
@@ -136,19 +139,46 @@ def arrow_labels(labels: np.ndarray) -> pa.Array:
     return strings_to_arrow(labels.tolist()) if labels.dtype.kind == "U" else to_arrow(labels)
 
 
-def _missing(labels: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Which labels are missing: null, NaN, or an empty string."""
+class Missing:
+    """How many values of a target are missing, and in which row the first one is.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The target's columns, for messages.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = names
+        self.rows, self.first = 0, 0
+
+    def note(self, missing: NDArray[np.bool_], first_row: int) -> None:
+        """Count a batch's missing values; `first_row` is the number of rows before the batch."""
+        found = int(missing.sum())
+        if found and not self.rows:
+            self.first = first_row + int(missing.argmax())
+        self.rows += found
+
+    def refuse(self, n_rows: int) -> None:
+        """Raise a RowError if values are missing among so many rows."""
+        if self.rows:
+            rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
+            raise RowError(
+                self.first,
+                f"The target {listed(self.names)} is missing in {rows} of {n_rows}. To leave such rows out: "
+                "--on-bad-row skip.",
+            )
+
+
+def is_missing(labels: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+    """Which values of a target are missing: null, NaN, or an empty string."""
     type_ = value_type(labels.type)
     if is_text(type_):
-        return pc.equal(labels.cast(pa.large_string()), "").fill_null(True)
-    return labels.cast(type_).is_null(nan_is_null=True)
-
-
-def refuse_missing(name: str, n_missing: int, n_rows: int) -> None:
-    """Raise a DataError if a target is missing in some rows."""
-    if n_missing:
-        rows = "1 row" if n_missing == 1 else f"{n_missing} rows"
-        raise DataError(f"The target {name!r} is missing in {rows} of {n_rows}.")
+        missing = pc.equal(labels.cast(pa.large_string()), "").fill_null(True)
+    else:
+        missing = labels.cast(type_).is_null(nan_is_null=True)
+    chunks = missing.chunks if isinstance(missing, pa.ChunkedArray) else [missing]
+    return np.concatenate([np.empty(0, np.bool_), *(to_numpy(chunk.cast(pa.uint8())) == 1 for chunk in chunks)])
 
 
 def _comparable(name: str, labels: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -25,9 +25,30 @@ _KINDS: dict[Family, tuple[Kind, ...]] = {
     "time": ("date",),
 }
 
+_MOST_QUOTED = 80  # characters
+
 
 class DataError(ValueError):
     """Data that can't be used, because it is unreadable, empty, or has values without a meaning here."""
+
+
+class RowError(DataError):
+    """A row that can't be used. Where it stands in a file is for the source to say (`Source.where`).
+
+    Parameters
+    ----------
+    row : int
+        The row's number among all rows, counted from 0.
+    problem : str
+        What is wrong with it.
+    """
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(row, problem)
+        self.row, self.problem = row, problem
+
+    def __str__(self) -> str:
+        return f"Row {self.row + 1}: {self.problem}"
 
 
 class SchemaError(ValueError):
@@ -146,11 +167,6 @@ class Schema:
         """The names of all columns, or of those of one kind."""
         return [column.name for column in self.columns if kind in (None, column.kind)]
 
-    @property
-    def text_names(self) -> list[str]:
-        """The names of the columns of strings, whose values a CSV reader mustn't turn into anything else."""
-        return [column.name for column in self.columns if column.family == "text"]
-
     def description(self) -> list[dict[str, Any]]:
         """The columns as JSON can express them, without the attributes that have their defaults."""
         return [
@@ -257,9 +273,14 @@ def names_of(argument: str, names: Any) -> list[str]:
     return list(dict.fromkeys(listed))
 
 
-def listed(names: Sequence[str]) -> str:
-    """Names for a message: quoted, and ten at most."""
-    return _listed([repr(name) for name in names])
+def listed(names: Sequence[Any]) -> str:
+    """Names or labels for a message: quoted, and ten at most."""
+    return _listed([quoted(name) for name in names])
+
+
+def quoted(value: Any) -> str:
+    """A value for a message, in quotation marks if it is text; a long text is cut off."""
+    return f"{value[:_MOST_QUOTED]!r}…" if isinstance(value, str) and len(value) > _MOST_QUOTED else repr(value)
 
 
 def ignore_options(fields: Sequence[pa.Field | Column]) -> str:

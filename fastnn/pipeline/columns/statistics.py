@@ -21,7 +21,7 @@ from fastnn.pipeline.columns.encoding import Preprocessor
 from fastnn.pipeline.columns.learnt import CategoryColumn, LearntColumn, NumberColumn, bins_of
 from fastnn.pipeline.columns.options import ColumnOptions
 from fastnn.pipeline.columns.sample import RowSample
-from fastnn.pipeline.columns.schema import Column, DataError, Schema, ignore_options
+from fastnn.pipeline.columns.schema import Column, DataError, RowError, Schema, ignore_options
 from fastnn.pipeline.columns.values import chunks, numbers_of, texts_of
 
 # A column with more categories is more likely an identifier or free text.
@@ -237,7 +237,7 @@ class TableStatistics:
         Raises
         ------
         DataError
-            If a number is infinite, or a column has too many categories to count.
+            If a number is infinite (a RowError), or a column has too many categories to count.
         """
         if weight is not None:
             keep = weight > 0 if keep is None else keep & (weight > 0)
@@ -251,7 +251,11 @@ class TableStatistics:
                 row += chunk.n
             infinite = np.isposinf(self._moments.high) | np.isneginf(self._moments.low)
             if infinite.any():
-                raise DataError(f"Column {self._numbers[int(infinite.argmax())]!r} holds an infinite value.")
+                which = int(infinite.argmax())
+                at = np.isinf(columns[which]) if keep is None else np.isinf(columns[which]) & keep
+                raise RowError(
+                    first_row + int(at.argmax()), f"column {self._numbers[which]!r} holds an infinite value."
+                )
             rows, hashes = self._sample.select(batch.num_rows, first_row, keep)
             ones = np.ones(len(rows)) if weight is None else weight[rows]
             self._sample.add(hashes, np.array([*(column[rows] for column in columns), ones], np.float64))

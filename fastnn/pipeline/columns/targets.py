@@ -12,8 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fastnn.errors import DataWarning
-from fastnn.pipeline.columns.labels import ClassLearner, class_factors, class_indices, refuse_missing
-from fastnn.pipeline.columns.schema import DataError, family_of, listed, value_type
+from fastnn.pipeline.columns.labels import ClassLearner, Missing, class_factors, class_indices
+from fastnn.pipeline.columns.schema import DataError, RowError, family_of, listed, value_type
 from fastnn.pipeline.columns.statistics import Moments
 from fastnn.pipeline.columns.values import numbers_of
 
@@ -155,7 +155,7 @@ Target = ClassTarget | NumberTarget
 
 
 def known_numbers(name: str, column: pa.Array | pa.ChunkedArray) -> Array:
-    """A target's values as numbers; DataError if one is missing, infinite, or no number."""
+    """A target's values as numbers; RowError if one is missing or infinite, DataError if they are no numbers."""
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks()
     if isinstance(column, pa.ChunkedArray):  # as a column without rows stays
@@ -163,11 +163,18 @@ def known_numbers(name: str, column: pa.Array | pa.ChunkedArray) -> Array:
     if family_of(column.type) not in ("number", "boolean"):
         raise DataError(f"The target {name!r} is {column.type}: a regression needs numbers.")
     numbers = numbers_of(column)
-    missing = np.isnan(numbers) if numbers.dtype.kind == "f" else np.zeros(0, np.bool_)
-    refuse_missing(name, int(missing.sum()), len(numbers))
-    if numbers.dtype.kind == "f" and np.isinf(numbers).any():
-        raise DataError(f"The target {name!r} holds an infinite value.")
+    if numbers.dtype.kind == "f":
+        missing = Missing([name])
+        missing.note(np.isnan(numbers), 0)
+        missing.refuse(len(numbers))
+        _refuse_infinite(name, numbers, 0)
     return numbers
+
+
+def _refuse_infinite(name: str, numbers: Array, first_row: int) -> None:
+    infinite = np.isinf(numbers)
+    if infinite.any():
+        raise RowError(first_row + int(infinite.argmax()), f"the target {name!r} holds an infinite value.")
 
 
 class TargetLearner:
@@ -204,7 +211,7 @@ class TargetLearner:
             self._task = "regression"
         self._classes = ClassLearner(names[0])
         self._moments = Moments(len(names))
-        self._rows = self._missing = 0
+        self._rows, self._missing = 0, Missing(names)
         # A column of a floating type may hold classes; until a value tells that it doesn't, these are all values.
         self._few: set[float] | None = set() if self._task is None else None
         self._learns = self._task
@@ -233,11 +240,10 @@ class TargetLearner:
                 raise DataError(f"The target {name!r} is {column.type}: a regression needs numbers.")
             columns.append(np.asarray(numbers_of(column), np.float64))
         values = np.array(columns)
+        self._missing.note(np.isnan(values.sum(axis=0)), self._rows)
+        for name, numbers in zip(self.names, values, strict=True):
+            _refuse_infinite(name, numbers, self._rows)
         self._rows += values.shape[1]
-        self._missing += int(np.isnan(values).any(axis=0).sum())
-        if np.isinf(values).any():
-            which = self.names[int(np.isinf(values).any(axis=1).argmax())]
-            raise DataError(f"The target {which!r} holds an infinite value.")
         if weight is None:
             self._moments.update(values[:, keep])
         else:
@@ -258,15 +264,14 @@ class TargetLearner:
         Raises
         ------
         DataError
-            If values are missing, there are fewer than two classes, or it isn't clear whether numbers are classes.
+            If values are missing (a RowError), there are fewer than two classes, or it isn't clear whether numbers are
+            classes.
         """
         if self._learns != "regression":
             return self._finish_classes()
         if not self._rows:
             raise DataError("There are no rows.")
-        if self._missing:
-            rows = "1 row" if self._missing == 1 else f"{self._missing} rows"
-            raise DataError(f"The target {listed(self.names)} is missing in {rows} of {self._rows}.")
+        self._missing.refuse(self._rows)
         if self._few is not None:
             values = ", ".join(f"{value:g}" for value in sorted(self._few)[:5])
             raise DataError(

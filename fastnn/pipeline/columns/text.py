@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from fastnn.pipeline.columns.arrow import strings_to_arrow, to_numpy
-from fastnn.pipeline.columns.schema import DataError, Schema, SchemaError, is_text, value_type
+from fastnn.pipeline.columns.schema import RowError, Schema, SchemaError, is_text, quoted, value_type
 
 # The ways in which CSV spells a missing value, where values are numbers or dates.
 NO_VALUE = tuple(pyarrow.csv.ConvertOptions().null_values)
@@ -41,6 +41,10 @@ _WIDENINGS = (
 _BAD_ROWS = " Such rows can be left out, or kept without scores: --on-bad-row skip, or null."
 _PLAIN_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _PLAIN_DATE = r"^\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\s*$"
+# The integers and booleans whose text comes back from the value, apart from the .0 that pandas writes after integers in
+# a column with missing values. As names, 007 and 7 are two, and so are 1 and true.
+_EXACT = {pa.int64(): r"^(0|-?[1-9]\d*)(\.0)?$", pa.bool_(): "^(true|True|TRUE|false|False|FALSE)$"}
+_LONG_INTEGER = r"^[+-]?\d+$"
 # A number, a date or a time, also with a currency, a sign for thousands or one for per cent.
 _NUMERIC = r"^[\s\p{Sc}]*[+-]?\p{Sc}?[\d.,]*\d[\d.,:/\s'TZ+-]*([eE][+-]?\d+)?[\s%\p{Sc}]*$"
 
@@ -58,12 +62,15 @@ class Spelling(NamedTuple):
         Whether blanks around the text are left out. Those around numbers and dates always are.
     decimal : str
         The character before a number's decimal places.
+    exact : bool
+        Whether an integer's or a boolean's text must be the one that its value has, so that no two names become one.
     """
 
     type: pa.DataType
     missing: tuple[str, ...] = ()
     strip: bool = False
     decimal: str = "."
+    exact: bool = False
 
     @property
     def stays_text(self) -> bool:
@@ -99,12 +106,13 @@ class Spelling(NamedTuple):
         text = self.prepared(text)
         if self.stays_text:
             return text, []
-        values = _parsed(text, self.type)
+        shape = _EXACT.get(self.type) if self.exact else None
+        values = _parsed(text, self.type) if shape is None else None
         if values is not None:
             return values, []
         # One pass finds most of the texts that can't be parsed, and halving the others finds the rest. Halving alone
         # would take 10 s for half a million words.
-        hopeless = pc.invert(pc.match_substring_regex(text, _shape_of(self.type), ignore_case=True)).fill_null(False)
+        hopeless = pc.invert(pc.match_substring_regex(text, shape or _shape_of(self.type))).fill_null(False)
         values, unparsable = _halved(pc.if_else(hopeless, pa.scalar(None, text.type), text), self.type)
         return values, sorted([*unparsable, *np.flatnonzero(to_numpy(hopeless.cast(pa.uint8()))).tolist()])
 
@@ -135,26 +143,6 @@ def spellings_of(schema: Schema, *, typed: bool = False) -> dict[str, Spelling]:
     return {name: spelling for name, spelling in found.items() if not spelling.changes_nothing}
 
 
-class MisfitError(DataError):
-    """A text that can't be read as the type of its column.
-
-    Parameters
-    ----------
-    place : str
-        Where the text is, in words.
-    found : Unparsable
-        The column.
-    way_out : str
-        What to do.
-    origin : tuple of Any and int, optional
-        The source of the batch, and the number of its rows before the batch.
-    """
-
-    def __init__(self, place: str, found: Unparsable, way_out: str = "", origin: tuple[Any, int] = (None, 0)) -> None:
-        self.found, self.origin = found, origin
-        super().__init__(f"{place}: column {found.name!r} holds {found.value!r}, which is no {found.type}.{way_out}")
-
-
 class Unparsable(NamedTuple):
     """A column of a batch, some of whose text can't be read as its type.
 
@@ -179,6 +167,11 @@ class Unparsable(NamedTuple):
     def value(self) -> str:
         """The first such text."""
         return str(self.text[self.rows[0]].as_py())
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in words."""
+        return f"column {self.name!r} holds {quoted(self.value)}, which is no {self.type}."
 
 
 def parsed_schema(table: pa.Schema, spellings: Spellings) -> pa.Schema:
@@ -217,7 +210,7 @@ def parse(
     SchemaError
         If no value of a column can be parsed, the batch is the first one, and `bad` is None: the column must hold
         something else than in training.
-    MisfitError
+    RowError
         If a value can't be parsed and `bad` is None.
     """
     parsed, failures = parsed_batch(batch, spellings)
@@ -227,11 +220,11 @@ def parse(
             bad[found.rows] = True
         elif first_row == n_known == 0 and len(found.rows) > 1:
             raise SchemaError(
-                f"The data doesn't match the model: column {found.name!r} is string (such as {found.value!r}), but was "
-                f"{found.type} in training."
+                f"The data doesn't match the model: column {found.name!r} is string (such as {quoted(found.value)}), "
+                f"but was {found.type} in training."
             )
         else:
-            raise MisfitError(f"Row {first_row + found.rows[0] + 1}", found, _BAD_ROWS)
+            raise RowError(first_row + found.rows[0], f"{found.problem}{_BAD_ROWS}")
     return parsed
 
 
@@ -261,6 +254,23 @@ def type_of(text: pa.Array, spelling: Spelling) -> pa.DataType:
         if all(_parsed(some, guess, exact=True) is not None for some in (prepared[:10], prepared)):
             return guess
     return pa.string()
+
+
+def type_of_names(text: pa.Array, spelling: Spelling, *, surely: bool) -> pa.DataType:
+    """The type of texts that name something: categories, or the classes of a target.
+
+    They are integers or booleans only if every text comes back from its value; else they stay text. Unless they are
+    `surely` names, numbers that aren't all whole are floats: a target may be a regression.
+    """
+    found, distinct = type_of(text, spelling), pc.unique(text)
+    if found == pa.float64():
+        known = spelling._replace(type=found).prepared(distinct)
+        if not surely and not pc.all(pc.match_substring_regex(known, _LONG_INTEGER), min_count=0).as_py():
+            return found
+        found = pa.int64()
+    if found in _EXACT:
+        return pa.string() if spelling._replace(type=found, exact=True).values(distinct)[1] else found
+    return found if pa.types.is_null(found) else pa.string()
 
 
 def merged_type(one: pa.DataType, other: pa.DataType) -> pa.DataType:
@@ -330,12 +340,12 @@ def _shape_of(type_: pa.DataType) -> str:
     if pa.types.is_null(type_):
         return "$."
     if pa.types.is_boolean(type_):
-        return "^(0|1|true|false)$"
+        return "(?i)^(0|1|true|false)$"
     if pa.types.is_time(type_):
         return r"^\d\d:[\d:.]*$"
     if pa.types.is_temporal(type_):
         return r"^\d{4}-\d\d-\d\d([T ][\d:.]*(Z|[+-][\d:]+)?)?$"
-    return r"^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)$"
+    return r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)$"
 
 
 def _halved(text: pa.Array, type_: pa.DataType) -> tuple[pa.Array, list[int]]:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain, islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -36,7 +41,6 @@ class Csv(File):
     """
 
     block_rows = (None,)
-    untyped = True
 
     def __init__(self, place: Place, partition: Mapping[str, pa.Scalar], dialect: Dialect) -> None:
         super().__init__(place, partition)
@@ -59,6 +63,7 @@ class Csv(File):
                 self._lines_before = next((i for i, line in enumerate(lines) if line.strip("\r\n")), 0)
             self._blank_lines = True
         self._set_schema(pa.schema([(name, pa.string()) for name in self._names]))
+        self.untyped = frozenset(self._names) - {*partition}
 
     def _bytes(self) -> pa.NativeFile:
         file = self.place.open()
@@ -68,15 +73,17 @@ class Csv(File):
         try:
             with self._opened(None) as reader:
                 return list(reader.schema.names)
+        except UnicodeError:
+            raise self._not_text(None) from None
         except pa.ArrowInvalid as error:
             if "Empty CSV" not in str(error):
                 raise
         # Arrow wants a line after the header, or at least its line break.
-        text = self._lines().read(1 << 20)
-        for names in csv.reader(io.StringIO(text), delimiter=self._dialect.delimiter):
-            if names:
-                self._header_alone = True
-                return names
+        with self._lines() as lines:
+            for names in self._split(lines):
+                if names:
+                    self._header_alone = True
+                    return list(names)
         return []
 
     @property
@@ -85,8 +92,13 @@ class Csv(File):
         return not self._names
 
     def _opened(self, columns: Sequence[str] | None) -> pyarrow.csv.CSVStreamingReader:
-        """A reader of some columns as text; without `columns`, a reader that tells the names of all columns."""
+        """A reader of some columns as text, and of the last one, by which `_rows` knows whether a quotation mark is
+        missing; without `columns`, a reader that tells the names of all columns.
+        """
         dialect = self._dialect
+        types = None
+        if columns is not None:
+            types = {self._names[-1]: pa.binary(), **dict.fromkeys(columns, pa.string())}
         while True:
             stream = self._bytes()
             try:
@@ -101,8 +113,7 @@ class Csv(File):
                         ignore_empty_lines=not self._blank_lines,
                     ),
                     convert_options=pyarrow.csv.ConvertOptions(
-                        column_types=None if columns is None else dict.fromkeys(columns, pa.string()),
-                        include_columns=columns,
+                        column_types=types, include_columns=None if types is None else list(types)
                     ),
                 )
             except pa.ArrowInvalid as error:
@@ -111,7 +122,8 @@ class Csv(File):
 
     def _take_up(self, error: pa.ArrowInvalid) -> None:
         """Read larger blocks from now on, if the error is that of a row that doesn't fit into one; else raise it."""
-        if "Expected 1 columns" in str(error):
+        expected = re.search(r"Expected (\d+) columns, got \d+", str(error))
+        if expected is not None and expected[1] == "1":
             with self._lines() as lines:
                 header = next(line for line in lines if line.strip()).strip()
             other = next((each for each in ";\t|," if each in header), None)
@@ -120,6 +132,8 @@ class Csv(File):
                     f"{self.name} can't be read: its header has one name, {header!r}. Does another character stand "
                     f"between the values: --delimiter {shlex.quote(other)}?"
                 ) from None
+        if expected is not None:
+            raise self._ragged(int(expected[1])) from None
         if "straddling" not in str(error):
             raise error
         if self._block_bytes >= MOST_BLOCK_BYTES:
@@ -139,6 +153,7 @@ class Csv(File):
         done = 0
         while True:
             skipped = 0
+            last: pa.Scalar = pa.scalar(None)
             try:
                 with self._opened(names) as reader:
                     for batch in reader:
@@ -147,21 +162,54 @@ class Csv(File):
                         skipped += again
                         if again < batch.num_rows:
                             done, skipped = done + batch.num_rows - again, skipped + batch.num_rows - again
-                            yield batch.slice(again)
+                            last = batch.column(self._names[-1])[-1]
+                            yield batch.select(names).slice(again)
+                # A missing quotation mark makes one value of all that follows, which is in the last column, since Arrow
+                # refuses a row that ends before it.
+                if last.is_valid and re.search(rb"[\r\n]", last.as_buffer()):
+                    self._check_closed()
                 return
             except pa.ArrowInvalid as error:
                 if "invalid UTF8" in str(error):
-                    raise self._not_utf8(error) from None
+                    number = first_line(error).partition("#")[2].partition(":")[0]
+                    raise self._not_text(int(number) if number.isdecimal() else None) from None
                 self._take_up(error)
+            except UnicodeError:
+                raise self._not_text(None) from None
 
-    def _not_utf8(self, error: pa.ArrowInvalid) -> DataError:
-        line = first_line(error)
-        number = line.partition("#")[2].partition(":")[0]
-        column = f" column {self._names[int(number)]!r}" if number.isdecimal() else ""
+    def _not_text(self, column: int | None) -> DataError:
+        """The error of text that isn't of the declared encoding, in one column or in any."""
+        place = self.name
+        with suppress(UnicodeError), self._lines("surrogateescape") as lines:
+            for number, values in self._numbered(lines):
+                found = values if column is None else values[column : column + 1]
+                if any("\udc80" <= letter <= "\udcff" for value in found for letter in value):
+                    place = f"{self.name}, line {number}"
+                    break
+        which = "the text" if column is None else f"the text of column {self._names[column]!r}"
         return DataError(
-            f"{self.name} can't be read: the text of{column or ' a column'} isn't {self._dialect.encoding}. Say which "
-            f"encoding the file has: --encoding latin-1, for example."
+            f"{place}: {which} isn't {self._dialect.encoding}. Say which encoding the file has: --encoding latin-1, "
+            "for example."
         )
+
+    def _ragged(self, n_columns: int) -> DataError:
+        """The error of a row with more or fewer values than the header."""
+        with self._lines() as lines:
+            for number, values in self._numbered(lines):
+                if values and len(values) != n_columns:
+                    quote = " Is a quotation mark missing?" if any("\n" in value for value in values) else ""
+                    return DataError(
+                        f"{self.name}, line {number}: Expected {n_columns} columns, got {len(values)}.{quote}"
+                    )
+        return self._changed()
+
+    def _check_closed(self) -> None:
+        """Refuse a file that ends within quotation marks."""
+        end = ["the end of the file"]
+        with self._lines() as lines:
+            *_, (line, values) = deque(self._numbered(chain(lines, end)), 1)
+        if values != end:
+            raise DataError(f"{self.name}, line {line}: a value that begins here has no quotation mark at its end.")
 
     def head(self, names: Sequence[str]) -> pa.RecordBatch:
         """The first rows of some columns, from which their types are inferred: about 16 MB of the file."""
@@ -178,20 +226,36 @@ class Csv(File):
             (head,) = table.combine_chunks().to_batches() or [pa.RecordBatch.from_pylist([], table.schema)]
             return head
 
-    def _lines(self) -> io.TextIOWrapper:
-        csv.field_size_limit(MOST_BLOCK_BYTES)
-        return io.TextIOWrapper(io.BufferedReader(self._bytes()), self._dialect.encoding, "replace", newline="")
+    @contextmanager
+    def _lines(self, errors: str = "replace") -> Iterator[Iterable[str]]:
+        """The file's lines as Python reads them: many times slower than Arrow does, but they have numbers."""
+        limit = csv.field_size_limit(MOST_BLOCK_BYTES)
+        try:
+            with io.TextIOWrapper(
+                io.BufferedReader(self._bytes()), self._dialect.encoding, errors, newline=""
+            ) as lines:
+                yield lines
+        finally:
+            csv.field_size_limit(limit)
+
+    def _split(self, lines: Iterable[str]) -> Any:
+        return csv.reader(lines, delimiter=self._dialect.delimiter)
+
+    def _numbered(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+        """The header and all rows as lists of text, each with the number of the line on which it begins."""
+        reader = self._split(lines)
+        first = 1
+        for values in reader:
+            yield first, values
+            first = reader.line_num + 1
 
     def line_of(self, row: int) -> int:
-        """The number of the line on which a row ends, counted from 1; rows are counted from 0."""
+        """The number of the line on which a row begins, counted from 1; rows are counted from 0."""
         with self._lines() as lines:
-            reader = csv.reader(lines, delimiter=self._dialect.delimiter)
-            left = row + 1  # since the header is a line
-            for _ in range(self._lines_before):
-                next(reader)
-            for values in reader:
-                if values or self._blank_lines:
-                    if not left:
-                        break
-                    left -= 1
-            return reader.line_num
+            # Blank lines before the header of a single column are no rows.
+            rows = islice(self._numbered(lines), self._lines_before, None)
+            found = ((number, values) for number, values in rows if values or self._blank_lines)
+            return next(islice(found, row + 1, None), (0, []))[0]  # since the header is a line
+
+    def where(self, row: int) -> str:
+        return f"{self.name}, line {self.line_of(row)}"

@@ -6,7 +6,7 @@ import fnmatch
 import glob
 import os
 import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -14,7 +14,6 @@ from pathlib import PurePath
 import pyarrow as pa
 
 from fastnn.pipeline.columns.schema import DataError
-from fastnn.pipeline.columns.text import Spelling
 from fastnn.pipeline.io.places import Local, Place, Remote, glob_parts, has_magic, is_uri, place_of, without_secrets
 from fastnn.pipeline.io.source import as_data_errors
 
@@ -141,18 +140,16 @@ def _is_hidden(name: str) -> bool:
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
 
 
-def partitions(
-    files: Sequence[Found], spellings: Mapping[str, Spelling] | None = None
-) -> list[tuple[dict[str, pa.Scalar], frozenset[str]]]:
+def partitions(files: Sequence[Found], *, typed: bool = True) -> list[tuple[dict[str, pa.Scalar], frozenset[str]]]:
     """The columns of each file that folders called ``key=value`` make (Hive's partitions).
 
     Parameters
     ----------
     files : sequence of Found
         All files.
-    spellings : mapping of str to Spelling, optional
-        The types of a model's columns; all other columns are text then. Without it, for training, a column is int32 if
-        all of its values are different integers of that size, and otherwise text.
+    typed : bool
+        Whether a column is int32 if all of its values are different integers of that size. Otherwise columns are text,
+        dictionary-encoded, since a file's rows all have the same.
 
     Returns
     -------
@@ -162,9 +159,9 @@ def partitions(
     """
     texts = [{**_keys(file.outer), **_keys(file.inner)} for file in files]
     names = {name for each in texts for name in each}
-    typed = {name: _typed({each[name] for each in texts if name in each}, name, spellings) for name in sorted(names)}
+    values = {name: _values({each[name] for each in texts if name in each}, typed) for name in sorted(names)}
     return [
-        ({name: typed[name][value] for name, value in each.items()}, frozenset({*each} - {*_keys(file.inner)}))
+        ({name: values[name][value] for name, value in each.items()}, frozenset({*each} - {*_keys(file.inner)}))
         for file, each in zip(files, texts, strict=True)
     ]
 
@@ -175,17 +172,16 @@ def _keys(folders: str) -> dict[str, str | None]:
     return {unquote(key): None if value == _NO_VALUE else unquote(value) for key, _, value in pairs}
 
 
-def _typed(texts: set[str | None], name: str, spellings: Mapping[str, Spelling] | None) -> dict[str | None, pa.Scalar]:
+def _values(texts: set[str | None], typed: bool) -> dict[str | None, pa.Scalar]:
     """The value of each text of a column."""
     ordered = sorted(texts, key=str)
     column = pa.array(ordered, pa.string())
-    if spellings is None:
-        with suppress(pa.ArrowInvalid):
-            numbers = column.cast(pa.int32())
-            # 01 to 12 are numbers, but 7 and 007 are two ids.
-            if numbers.null_count < len(column) == len(numbers.unique()):
-                column = numbers
-    elif name in spellings:
-        values, unparsable = spellings[name].values(column)
-        column = column if unparsable else values
+    if not typed:
+        # A dictionary for each value, since all of a dictionary is parsed for each batch of rows.
+        return {text: pa.array([text], pa.string()).dictionary_encode()[0] for text in ordered}
+    with suppress(pa.ArrowInvalid):
+        numbers = column.cast(pa.int32())
+        # 01 to 12 are numbers, but 7 and 007 are two ids.
+        if numbers.null_count < len(column) == len(numbers.unique()):
+            column = numbers
     return dict(zip(ordered, column, strict=True))

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from fastnn.pipeline.columns.options import PLAIN, Dialect
 from fastnn.pipeline.columns.schema import DataError
-from fastnn.pipeline.columns.text import Spellings
 from fastnn.pipeline.io.csvfile import Csv
 from fastnn.pipeline.io.discovery import find_files, partitions
 from fastnn.pipeline.io.formats import ArrowFile, ArrowStream, Empty, File, Npy, Parquet, slice_rows
@@ -26,7 +25,7 @@ from fastnn.pipeline.io.promotion import common_schema
 from fastnn.pipeline.io.source import BATCH_ROWS, Batches, Source, as_data_errors
 
 
-def open_source(data: Any, dialect: Dialect = PLAIN, spellings: Spellings | None = None) -> Source:
+def open_source(data: Any, dialect: Dialect = PLAIN, *, type_folders: bool = True) -> Source:
     """Open files, a table or a stream as a source of rows.
 
     Parameters
@@ -38,8 +37,8 @@ def open_source(data: Any, dialect: Dialect = PLAIN, spellings: Spellings | None
         and polars are tables; DuckDB's relations and record batch readers are streams.
     dialect : Dialect
         How CSV files are written. All columns of a CSV file are text; `typed` finds their types.
-    spellings : mapping of str to Spelling, optional
-        A model's columns, which tell the types of the columns that folders make.
+    type_folders : bool
+        Whether the columns that folders make get a type, for a training. A model knows their types, and reads text.
 
     Raises
     ------
@@ -51,7 +50,7 @@ def open_source(data: Any, dialect: Dialect = PLAIN, spellings: Spellings | None
     if isinstance(data, str | os.PathLike):
         data = [data]
     if isinstance(data, list | tuple):
-        return _open_files(data, dialect, spellings)
+        return _open_files(data, dialect, type_folders)
     with as_data_errors("The table"):
         if isinstance(data, pa.Table):
             return Table(data)
@@ -84,21 +83,27 @@ class Files(Source):
     def __init__(self, files: Sequence[File], name: str) -> None:
         self.name = name
         self._files = files
-        self.schema, self.odd = common_schema(files)
+        self.schema, self.odd, self.untyped = common_schema(files)
         self.own_types = {field.name: field.type for field in self.schema}
-        # Files without rows have no say here, as in `common_schema`.
-        self.untyped = all(file.untyped for file in [file for file in files if file.n_rows != 0] or files)
         self.unlearnt = frozenset[str]().union(*(file.unlearnt for file in files))
         self.spell({})
 
     def spell(self, types: Mapping[str, pa.DataType]) -> None:
-        """Give the files their schemas: the common one, with other types for some columns, and text in CSV files."""
-        self.schema = common = pa.schema([(field.name, types.get(field.name, field.type)) for field in self.schema])
-        text = pa.schema([(name, pa.string()) for name in common.names])
+        """Give the files their schemas: the common one, with other types for some columns, and text as it is."""
+        self.schema = pa.schema([(field.name, types.get(field.name, field.type)) for field in self.schema])
         for file in self._files:
-            file.schema = common
-            if file.untyped:
-                file.schema = pa.schema((common if name in file.partition else text).field(name) for name in text.names)
+            text = {name: file.own_types[name] for name in file.untyped if name not in types}
+            file.schema = pa.schema([(field.name, text.get(field.name, field.type)) for field in self.schema])
+
+    def where(self, row: int) -> str:
+        for file in self._files:
+            n_rows = file.n_rows
+            if n_rows is None:
+                n_rows = sum(batch.num_rows for batch in file.batches(file.schema.names[:1]))
+            if row < n_rows:
+                return file.where(row)
+            row -= n_rows
+        return super().where(row)
 
     @property
     def parts(self) -> Sequence[Source]:
@@ -198,14 +203,16 @@ def _described(schema: pa.Schema) -> list[list[str]]:
     return [[field.name, str(field.type)] for field in schema]
 
 
-def _open_files(paths: Sequence[str | os.PathLike[str]], dialect: Dialect, spellings: Spellings | None) -> Source:
+def _open_files(paths: Sequence[str | os.PathLike[str]], dialect: Dialect, type_folders: bool) -> Source:
     found = [file for path in paths for file in find_files(path)]
     if not found:
         raise DataError("There are no files in an empty list.")
     files = []
-    for file, (partition, unlearnt) in zip(found, partitions(found, spellings), strict=True):
+    for file, (partition, unlearnt) in zip(found, partitions(found, typed=type_folders), strict=True):
         opened = open_file(file.place, partition, dialect)
         opened.unlearnt |= unlearnt
+        if not type_folders:
+            opened.untyped |= {*partition}
         opened.relative = posixpath.join(file.inner, os.path.basename(file.path))
         files.append(opened)
     if all(isinstance(file, Empty) for file in files):

@@ -8,15 +8,25 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from fastnn.pipeline.columns.schema import family_of, value_type
-from fastnn.pipeline.columns.text import is_spelt
-from fastnn.pipeline.io.source import Source
+from fastnn.pipeline.io.source import Source, plain_type
 
 
 class Common(NamedTuple):
-    """What several sources have in common: a schema, and for each other column the reason why it isn't in it."""
+    """What several sources have in common.
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+        The columns that all have.
+    odd : dict of str to str
+        The other columns, each with the reason why it isn't in the schema.
+    untyped : frozenset of str
+        The columns that are text because no source says their type.
+    """
 
     schema: pa.Schema
     odd: dict[str, str]
+    untyped: frozenset[str]
 
 
 def promoted(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
@@ -24,6 +34,7 @@ def promoted(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
 
     Values are cast without a loss, or not at all: an integer above 2**53 beside a float64 is an error of its file.
     """
+    one, other = plain_type(one), plain_type(other)
     if one == other or pa.types.is_null(one) or pa.types.is_null(other):
         return other if pa.types.is_null(one) else one
     if family_of(one) is None or family_of(one) != family_of(other):
@@ -76,7 +87,9 @@ def common_schema(sources: Sequence[Source]) -> Common:
     for source in voters:
         for field in source.schema:
             columns.setdefault(field.name, []).append((field.type, source))
-    types, odd = {}, {}
+    types: dict[str, pa.DataType] = {}
+    odd: dict[str, str] = {}
+    untyped = set()
     for name, found in columns.items():
         owners = [id(source) for _, source in found]
         lacking = next((source.name for source in voters if id(source) not in {*owners}), None)
@@ -86,12 +99,15 @@ def common_schema(sources: Sequence[Source]) -> Common:
         elif lacking is not None:
             odd[name] = f"{found[0][1].name} has a column {name!r} that {lacking} doesn't have."
         else:
-            merged = _merged([each for each in found if not (each[1].untyped and is_spelt(each[0]))] or found)
+            typed = [each for each in found if name not in each[1].untyped and not pa.types.is_null(each[0])]
+            merged = _merged(typed or found)
             if isinstance(merged, str):
                 odd[name] = f"Column {name!r} is {merged}."
-            else:
-                types[name] = merged
-    return Common(pa.schema(types.items()), odd)
+                continue
+            types[name] = merged
+            if not typed and not pa.types.is_null(merged):
+                untyped.add(name)
+    return Common(pa.schema(types.items()), odd, frozenset(untyped))
 
 
 def _different(sources: Sequence[Source]) -> list[Source]:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from fastnn.pipeline.columns.options import hint
-from fastnn.pipeline.columns.schema import DataError, check_wanted, listed
+from fastnn.pipeline.columns.schema import DataError, RowError, check_wanted, listed
 
 # No machine has so much memory: whoever asks for it has read a wrong number.
 _ABSURD_BYTES = 1 << 44
@@ -39,8 +39,9 @@ class Source(ABC):
         Columns that can't be read since the source's files don't have them in common, each with the reason.
     unlearnt : frozenset of str
         Columns that a training learns from only if it is told to: pandas' index, and those of folders above the path.
-    untyped : bool
-        Whether columns are text because the file's format has no types.
+    untyped : frozenset of str
+        Columns that are text because nothing says their types: those of CSV files, and, where a model reads them, those
+        of folders.
     once : bool
         Whether the source is a stream, which can be read only once.
     """
@@ -50,7 +51,7 @@ class Source(ABC):
     own_types: dict[str, pa.DataType]
     odd: Mapping[str, str] = {}
     unlearnt: frozenset[str] = frozenset()
-    untyped = False
+    untyped: frozenset[str] = frozenset()
     once = False
 
     def _set_schema(self, schema: pa.Schema) -> None:
@@ -138,6 +139,10 @@ class Source(ABC):
             raise DataError(f"{self.name} has no column {words}, but {listed(self.schema.names)}.")
         check_wanted(self.schema, names)
 
+    def where(self, row: int) -> str:
+        """Where a row stands, in words; rows are counted from 0."""
+        return f"{self.name}, row {row + 1}"
+
     def _shaped(self, schema: pa.Schema, blocks: Sequence[int]) -> Batches:
         with as_data_errors(self.name), closing(self._read(schema.names, blocks)) as found:
             for batch in found:
@@ -189,6 +194,15 @@ def plain_type(type_: pa.DataType) -> pa.DataType:
     if pa.types.is_dictionary(type_) and pa.types.is_string_view(type_.value_type):
         return pa.dictionary(type_.index_type, pa.large_string(), type_.ordered)
     return type_
+
+
+@contextmanager
+def at_its_place(source: Source) -> Iterator[None]:
+    """Say of a row that can't be used where it stands in the source."""
+    try:
+        yield
+    except RowError as error:
+        raise DataError(f"{source.where(error.row)}: {error.problem}") from None
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Text columns with types: those that a training infers (`Typed`), and those of a model that scores (`open_for`)."""
+"""Text columns with the types that a training infers."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import hashlib
 import json
 import shlex
 import warnings
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from fastnn.errors import DataWarning
-from fastnn.pipeline.columns.arrow import to_arrow, to_numpy
+from fastnn.pipeline.columns.arrow import to_arrow
+from fastnn.pipeline.columns.labels import is_missing
 from fastnn.pipeline.columns.options import PLAIN, ColumnOptions, Dialect
-from fastnn.pipeline.columns.schema import Schema, SchemaError, is_text
+from fastnn.pipeline.columns.schema import DataError, quoted
 from fastnn.pipeline.columns.text import (
-    MisfitError,
     Spelling,
     Unparsable,
     is_spelt,
@@ -27,15 +30,20 @@ from fastnn.pipeline.columns.text import (
     odd_one,
     parsed_batch,
     parsed_schema,
-    spellings_of,
     type_of,
+    type_of_names,
 )
 from fastnn.pipeline.io.csvfile import Csv
-from fastnn.pipeline.io.opening import Files, by_part, open_source
+from fastnn.pipeline.io.opening import Files, by_part
 from fastnn.pipeline.io.source import Batches, Source
 
-# What the text of a column is read as, if the column is declared to be of this kind.
-_DECLARED = {"number": pa.float64(), "date": pa.timestamp("us"), "boolean": pa.bool_()}
+_MOST_SHOWN = 40  # characters of a text in an option that a message suggests
+# What the text of a column may be read as, if the column is declared to be of this kind: the first type that fits best.
+_DECLARED = {
+    "number": (pa.float64(), pa.bool_()),
+    "date": (pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.time64("us")),
+    "boolean": (pa.bool_(),),
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class Reading:
         The options of single columns: a column's declared kind tells its type.
     as_text : collection of str
         The columns that stay text: ids, of which every character counts.
+    labels : collection of str
+        The columns whose values may be classes: their text becomes numbers only if it comes back from them.
     required : collection of str
         The columns in which a row must have a value, such as the target.
     on_bad_row : {"fail", "null", "skip"}
@@ -60,6 +70,7 @@ class Reading:
     dialect: Dialect = PLAIN
     options: Mapping[str, ColumnOptions] = field(default_factory=dict)
     as_text: Collection[str] = ()
+    labels: Collection[str] = ()
     required: Collection[str] = ()
     on_bad_row: str = "fail"
 
@@ -69,13 +80,38 @@ class Reading:
         if not isinstance(self.dialect, Dialect):
             raise TypeError(f"dialect must be a fastnn.pipeline.Dialect, got {self.dialect!r}.")
 
+    def kind(self, name: str) -> str | None:
+        """The kind that a column is declared to be of."""
+        said = self.options.get(name)
+        return None if said is None else said.kind
+
     def spelling(self, name: str) -> Spelling:
         """How the text of a column is written, if it stays text."""
         missing = (self.options.get(name) or ColumnOptions()).missing or ()
-        return Spelling(pa.string(), (*self.dialect.missing, *missing), self.dialect.strip, self.dialect.decimal)
+        return Spelling(
+            pa.string(),
+            (*self.dialect.missing, *missing),
+            self.dialect.strip,
+            self.dialect.decimal,
+            exact=self.kind(name) == "category" or name in self.labels,
+        )
+
+    def type_of(self, name: str, text: pa.Array) -> pa.DataType:
+        """The type that some of a column's texts have."""
+        spelling, kind = self.spelling(name), self.kind(name)
+        if kind in _DECLARED:
+            distinct = pc.unique(text)
+            return min(_DECLARED[kind], key=lambda type_: len(spelling._replace(type=type_).values(distinct)[1]))
+        if spelling.exact:
+            return type_of_names(text, spelling, surely=kind == "category")
+        return type_of(text, spelling)
 
 
 AS_IT_IS = Reading()
+
+
+class WidenedError(DataError):
+    """Later values gave columns wider types, so that the rows are to be read anew."""
 
 
 class Typed(Source):
@@ -83,6 +119,9 @@ class Typed(Source):
 
     The types of a CSV file's columns are inferred from its first rows, unless other files have types. Text of other
     formats stays text, unless it is declared to be something else.
+
+    If a later value isn't of its column's inferred type, the column gets a wider one. Reading goes on to the end of the
+    blocks, for other such values, and then raises a `WidenedError`: what was read before has the old types.
 
     Parameters
     ----------
@@ -104,70 +143,89 @@ class Typed(Source):
     """
 
     def __init__(self, source: Source, names: Collection[str], reading: Reading) -> None:
+        keep_text(source, [name for name in reading.as_text if name in source.schema.names])
         self._source, self._reading = source, reading
         self.name, self.once, self.unlearnt, self.odd = source.name, source.once, source.unlearnt, source.odd
         self.n_skipped, self.first_skipped = 0, ""
+        self._noted: set[str] = set()  # the columns that a note was given of
+        self._counted: dict[int, int] = {}  # the rows of blocks, where only reading the block tells
         wanted = {*names} - {*reading.as_text}
         fields = {each.name: each.type for each in source.schema if each.name in wanted}
-        self._spellings = {name: reading.spelling(name) for name, type_ in fields.items() if is_spelt(type_)}
-        kinds = {name: said.kind or "" for name, said in reading.options.items() if name in self._spellings}
-        types = {name: _DECLARED[kind] for name, kind in kinds.items() if kind in _DECLARED}
-        self.declared = frozenset(types)
-        self._inferred: dict[str, pa.DataType] = {}  # the types that later values may widen
-        if source.untyped:
-            self._inferred = self._infer([name for name in self._spellings if name not in types])
-            types |= self._inferred
-        else:
-            # The text of CSV files beside files that have types.
-            types |= {name: type_ for name, type_ in fields.items() if not is_spelt(type_)}
-        for name, type_ in types.items():
-            self._spellings[name] = reading.spelling(name)._replace(type=type_)
+        text = [name for name, type_ in fields.items() if is_spelt(type_)]
+        self.declared = frozenset(name for name in text if reading.kind(name) in _DECLARED)
+        # The types that later values may widen.
+        self._inferred = self._infer([name for name in text if name in source.untyped and name not in self.declared])
+        types = {name: type_ for name, type_ in fields.items() if not is_spelt(type_)}  # for CSV files' text
+        types |= {**self._inferred, **self._declared_types()}
+        self._spellings = {
+            name: reading.spelling(name)._replace(type=types.get(name, pa.string())) for name in (*text, *types)
+        }
         self._set_types()
 
+    def _declared_types(self) -> dict[str, pa.DataType]:
+        names = sorted(self.declared)
+        if not names:
+            return {}
+        with closing(self._source.batches(names)) as batches:
+            first = next(batches, None)
+        if first is None:
+            return {name: _DECLARED[self._reading.kind(name) or ""][0] for name in names}
+        return {name: self._reading.type_of(name, first.column(name)) for name in names}
+
     def _infer(self, names: Sequence[str]) -> dict[str, pa.DataType]:
-        types: dict[str, pa.DataType] = {}
+        """The types that the first rows of all files tell. If a column is text because of some values, say which."""
+        types: dict[str, pa.DataType] = dict.fromkeys(names, pa.null())
+        first: dict[str, tuple[str, str]] = {}  # the place and the value of a column's first text
         for part in self._source.parts:
-            if isinstance(part, Csv):
-                head = part.head([name for name in names if is_spelt(part.schema.field(name).type)])
-                for name, text in zip(head.schema.names, head.columns, strict=True):
-                    spelling, before = self._reading.spelling(name), types.get(name, pa.null())
-                    types[name] = merged_type(before, type_of(text, spelling))
-                    if types[name] == pa.string() != before:
-                        self._say_why(name, part, text, 0)
+            if not isinstance(part, Csv):
+                continue
+            head = part.head([name for name in names if name in part.untyped])
+            for name, text in zip(head.schema.names, head.columns, strict=True):
+                before, here = types[name], self._reading.type_of(name, text)
+                types[name] = merged_type(before, here)
+                if types[name] != pa.string() or here in (before, pa.null()):
+                    continue
+                if before == pa.string():  # other files are text, and this one isn't
+                    self._say_why(name, *first[name])
+                    continue
+                row = odd_one(text, self._reading.spelling(name)) if here == pa.string() else None
+                found = self._reading.spelling(name)._replace(type=before).values(text)[1][0] if row is None else row
+                first[name] = part.where(found), text[found].as_py()
+                if row is not None or before != pa.null():
+                    self._say_why(name, *first[name])
         return types
 
     def _set_types(self) -> None:
         self.schema = parsed_schema(self._source.schema, self._spellings)
         self.own_types = {each.name: each.type for each in self.schema}
 
-    def _say_why(self, name: str, file: Source, text: pa.Array, first_row: int) -> None:
-        """Warn of a column that is text because of a few of its values."""
-        said = self._reading.options.get(name)
-        row = odd_one(text, self._reading.spelling(name)) if said is None or said.kind is None else None
-        if row is not None:
-            value = text[row].as_py()
-            use = "its values are classes" if name in self._reading.required else "it is learnt as a category"
-            declare = "" if name in self._reading.required else ', or declare the column: kind = "number" in --columns'
-            warnings.warn(
-                f"{_place(file, first_row + row)}: column {name!r} holds {value!r}, so the column is text and {use}. "
-                f"If that means a missing value: --missing {shlex.quote(value)}{declare}.",
-                DataWarning,
-                stacklevel=2,
-            )
+    def _say_why(self, name: str, place: str, value: str) -> None:
+        """Warn of a column that is text because of some of its values, unless it was declared to be."""
+        if self._reading.kind(name) is not None or name in self._noted:
+            return
+        self._noted.add(name)
+        label = name in self._reading.labels
+        use = "its values are classes" if label else "it is learnt as a category"
+        declare = "" if label else ', or declare the column: kind = "number" in --columns'
+        warnings.warn(
+            f"{place}: column {name!r} holds {quoted(value)}, so the column is text and {use}. "
+            f"If that means a missing value: {_as_missing(value)}{declare}.",
+            DataWarning,
+            stacklevel=2,
+        )
 
-    def widen(self, misfit: MisfitError) -> bool:
-        """Whether a column could be given a wider type, after which its rows are to be read anew."""
-        found = misfit.found
-        before = self._inferred.get(found.name)
-        if before is None:
-            return False
-        wider = merged_type(before, type_of(found.text, self._reading.spelling(found.name)))
-        self._inferred[found.name] = wider if wider != before else pa.string()
-        self._spellings[found.name] = self._spellings[found.name]._replace(type=self._inferred[found.name])
-        if self._inferred[found.name] == pa.string():
-            self._say_why(found.name, misfit.origin[0], found.text, misfit.origin[1])
+    def _widen(self, found: Unparsable, part: Source, first_row: int) -> None:
+        """Give a column a wider type, since later values aren't of the one that was inferred."""
+        name, before = found.name, self._inferred[found.name]
+        wider = merged_type(before, self._reading.type_of(name, found.text))
+        self._inferred[name] = wider if wider != before else pa.string()
+        self._spellings[name] = self._spellings[name]._replace(type=self._inferred[name])
+        if self._inferred[name] == pa.string():
+            row = odd_one(found.text, self._reading.spelling(name))
+            if row is not None or before != pa.null():
+                row = found.rows[0] if row is None else row
+                self._say_why(name, part.where(first_row + row), found.text[row].as_py())
         self._set_types()
-        return True
 
     @property
     def empty(self) -> list[str]:
@@ -179,17 +237,13 @@ class Typed(Source):
         return self._reading.on_bad_row == "skip"
 
     @property
-    def _deciding(self) -> list[str]:
-        """The columns by which rows are left out, which therefore are always read."""
-        return [*self.declared, *self._reading.required] if self._skips else []
-
-    @property
     def parts(self) -> Sequence[Source]:
         return self._source.parts
 
     @property
     def block_rows(self) -> Sequence[int | None]:
-        return [None] * self._source.n_blocks if self._skips else self._source.block_rows
+        known = [None] * self._source.n_blocks if self._skips else self._source.block_rows
+        return [self._counted.get(block, rows) for block, rows in enumerate(known)]
 
     @property
     def n_blocks(self) -> int:
@@ -208,103 +262,111 @@ class Typed(Source):
     def check_unchanged(self) -> None:
         self._source.check_unchanged()
 
+    def where(self, row: int) -> str:
+        if self._skips:
+            for piece in self._pieces([], range(self.n_blocks)):
+                kept = np.flatnonzero(~piece.bad)
+                if row < len(kept):
+                    return piece.part.where(piece.first_row + int(kept[row]))
+                row -= len(kept)
+        return self._source.where(row)
+
     def _column(self, batch: pa.RecordBatch, field: pa.Field, index: int | None) -> pa.Array:
         assert index is not None
         return batch.column(index).cast(field.type)
 
     def _read(self, names: list[str], blocks: Sequence[int]) -> Batches:
-        wanted = list(dict.fromkeys([*names, *self._deciding]))
-        for i, inner in by_part(self._source, blocks):
-            part = self._source.parts[i]
-            row = sum(rows or 0 for rows in part.block_rows[: inner[0]])
-            for batch in part.batches(wanted, inner):
-                yield self._usable(batch, part, row)
-                row += batch.num_rows
+        for piece in self._pieces(names, blocks):
+            n_bad = int(piece.bad.sum())
+            if n_bad and not self.n_skipped:
+                self.first_skipped = piece.part.where(piece.first_row + int(piece.bad.argmax()))
+            self.n_skipped += n_bad
+            yield piece.rows.filter(to_arrow(~piece.bad)) if n_bad else piece.rows
 
-    def _usable(self, batch: pa.RecordBatch, part: Source, first_row: int) -> pa.RecordBatch:
-        """The rows of a batch that can be learnt from, with their values."""
+    def _pieces(self, names: Sequence[str], blocks: Sequence[int]) -> Iterator[_Piece]:
+        """The batches of some blocks with parsed columns; a WidenedError at the end of these if a type was too narrow.
+
+        The rows of each block are counted where they weren't known.
+        """
+        deciding = [*self.declared, *self._reading.required] if self._skips else []  # by which rows are left out
+        wanted = list(dict.fromkeys([*names, *deciding]))
+        starts = [0, *accumulate(part.n_blocks for part in self.parts)]
+        widened = False
+        for i, inner in by_part(self._source, blocks):
+            part = self.parts[i]
+            known = part.block_rows
+            row = sum(rows or 0 for rows in known[: inner[0]])
+            ends = np.cumsum([known[block] or 0 for block in inner[:-1]]) + row  # of blocks whose rows are known
+            counts = np.zeros(len(inner), np.int64)
+            for batch in part.batches(wanted, inner):
+                parsed, bad = self._parsed(batch, part, row)
+                if parsed is None:
+                    widened = True
+                elif not widened:
+                    yield _Piece(part, row, parsed, bad)
+                if self._skips or known[inner[0]] is None:
+                    of_block = np.searchsorted(ends, np.arange(row, row + batch.num_rows), "right")
+                    counts += np.bincount(of_block[~bad], minlength=len(inner))
+                row += batch.num_rows
+            if self._skips or known[inner[0]] is None:
+                self._counted.update(zip((starts[i] + block for block in inner), counts.tolist(), strict=True))
+        if widened:
+            raise WidenedError(f"{self.name} was changed while it was read: later values have other types.")
+
+    def _parsed(
+        self, batch: pa.RecordBatch, part: Source, first_row: int
+    ) -> tuple[pa.RecordBatch | None, NDArray[np.bool_]]:
+        """A batch's values, and the rows that can't be learnt from; no values if a type was too narrow for them."""
         parsed, failures = parsed_batch(batch, self._spellings)
         bad = np.zeros(batch.num_rows, np.bool_)
+        late = [found for found in failures if found.name in self._inferred]
+        for found in late:
+            self._widen(found, part, first_row)
+        if late:
+            return None, bad
         for found in failures:
-            if found.name in self._inferred or self._reading.on_bad_row == "fail":
-                raise self._misfit(found, part, first_row)
+            if self._reading.on_bad_row == "fail":
+                raise DataError(
+                    f"{part.where(first_row + found.rows[0])}: {found.problem} If that means a missing value: "
+                    f"{_as_missing(found.value)}. To leave such rows out: --on-bad-row skip."
+                )
             bad[found.rows] = True
         if not self._skips:
-            return parsed
+            return parsed, np.zeros(batch.num_rows, np.bool_)
         for name in self._reading.required:
-            column = parsed.column(name)
-            bad |= to_numpy(pc.or_kleene(column.is_null(nan_is_null=True), _is_empty(column)).cast(pa.uint8())) == 1
-        if not bad.any():
-            return parsed
-        if not self.n_skipped:
-            self.first_skipped = _place(part, first_row + int(bad.argmax()))
-        self.n_skipped += int(bad.sum())
-        return parsed.filter(to_arrow(~bad))
-
-    def _misfit(self, found: Unparsable, part: Source, first_row: int) -> MisfitError:
-        ways = (
-            f" If that means a missing value: --missing {shlex.quote(found.value)}. To leave such rows out: "
-            "--on-bad-row skip."
-        )
-        return MisfitError(_place(part, first_row + found.rows[0]), found, ways, (part, first_row))
+            bad |= is_missing(parsed.column(name))
+        return parsed, bad
 
 
-def _is_empty(column: pa.Array) -> pa.Array:
-    return pc.equal(column, "").fill_null(True) if is_text(column.type) else pa.repeat(False, len(column))
+class _Piece(NamedTuple):
+    """A batch of a file's rows.
 
-
-def _place(source: Source, row: int) -> str:
-    """A row of a file in words; rows are counted from 0."""
-    return f"{source.name}, line {source.line_of(row)}" if isinstance(source, Csv) else f"{source.name}, row {row + 1}"
-
-
-def open_for(
-    schema: Schema,
-    data: Sequence[str],
-    dialect: Dialect | None = None,
-    *,
-    keep: Collection[str] = (),
-    further: Mapping[str, pa.DataType] | None = None,
-) -> tuple[Source, dict[str, Spelling]]:
-    """Open files for a model. All columns of CSV files come as text, which `columns.text.parse` parses batch by batch.
-
-    Parameters
+    Attributes
     ----------
-    schema : Schema
-        The model's columns.
-    data : sequence of str
-        Files, folders and patterns.
-    dialect : Dialect, optional
-        How CSV files are written; by default as in training.
-    keep : collection of str
-        Columns that are copied. If some files are CSV files, they are text in all files.
-    further : mapping of str to pyarrow.DataType, optional
-        Further columns, such as the target, and what their text stands for.
-
-    Returns
-    -------
-    source : Source
-        The rows.
-    spellings : dict of str to Spelling
-        How `parse` is to read the columns that come as text.
-
-    Raises
-    ------
-    DataError
-        If a file can't be read.
-    SchemaError
-        If the columns don't match the model's.
+    part : Source
+        The file.
+    first_row : int
+        The number of the file's rows before the batch.
+    rows : pyarrow.RecordBatch
+        The batch, with parsed columns.
+    bad : ndarray of bool, shape (n,)
+        The rows to leave out.
     """
-    if dialect is not None:
-        schema = replace(schema, dialect=dialect)
-    spellings = spellings_of(schema)
-    for name, type_ in (further or {}).items():
-        spellings[name] = Spelling(type_, schema.dialect.missing, schema.dialect.strip, schema.dialect.decimal)
-    source = open_source(list(data), schema.dialect, spellings)
-    odd = [source.odd[name] for name in schema.names() if name in source.odd]
-    if odd:
-        raise SchemaError(f"The data doesn't match the model: {odd[0]}")
-    schema.check(parsed_schema(source.schema, spellings) if source.untyped else source.schema)
-    if isinstance(source, Files) and any(part.untyped for part in source.parts) and not source.untyped:
-        source.spell(dict.fromkeys(keep, pa.string()))
-    return source, spellings
+
+    part: Source
+    first_row: int
+    rows: pa.RecordBatch
+    bad: NDArray[np.bool_]
+
+
+def _as_missing(value: str) -> str:
+    """The command line's option for a text that means a missing value."""
+    return f"--missing {shlex.quote(value) if len(value) <= _MOST_SHOWN else 'TEXT'}"
+
+
+def keep_text(source: Source, names: Collection[str]) -> None:
+    """Let columns be text in all files, if they are text in some, since these have no types. Casts would change ids."""
+    mixed = [name for name in names if any(name in part.untyped for part in source.parts)]
+    changed = [name for name in mixed if not is_spelt(source.schema.field(name).type)]
+    if isinstance(source, Files) and changed:
+        source.spell(dict.fromkeys(changed, pa.string()))

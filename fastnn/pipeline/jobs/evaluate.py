@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from fastnn.pipeline.columns.schema import DataError, check_names, listed, names_of
+from fastnn.pipeline.columns.arrow import to_arrow, to_numpy
+from fastnn.pipeline.columns.labels import is_missing
+from fastnn.pipeline.columns.schema import DataError, RowError, check_names, listed, names_of
 from fastnn.pipeline.columns.statistics import Moments
 from fastnn.pipeline.columns.targets import ClassTarget, known_numbers
 from fastnn.pipeline.columns.text import Spellings, parse
@@ -40,12 +42,15 @@ class Evaluation:
         larger, as in scikit-learn.
     confusion : ndarray of int64, shape (n_classes, n_classes)
         How many rows of each class (first axis) were predicted as each class (second axis).
+    n_skipped : int
+        How many rows were left out, since they had no truth or couldn't be scored.
     """
 
     n_rows: int
     accuracy: float
     log_loss: float
     confusion: np.ndarray
+    n_skipped: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class RegressionEvaluation:
         scikit-learn.
     sample : ndarray of float64, shape (n_targets, 2, n)
         The true values and the predictions of some rows, for a plot.
+    n_skipped : int
+        How many rows were left out, since they had no truth or couldn't be scored.
     """
 
     n_rows: int
@@ -69,10 +76,15 @@ class RegressionEvaluation:
     rmse: dict[str, float]
     mae: dict[str, float]
     sample: np.ndarray
+    n_skipped: int = 0
 
 
 def evaluate(
-    model: Model, data: Any, target: str | Sequence[str], spelt: Spellings | None = None
+    model: Model,
+    data: Any,
+    target: str | Sequence[str],
+    spelt: Spellings | None = None,
+    on_bad_row: Literal["fail", "skip"] = "fail",
 ) -> Evaluation | RegressionEvaluation:
     """Compare a model's predictions with the truth in a table, or in a stream of batches, in bounded memory.
 
@@ -86,11 +98,13 @@ def evaluate(
         The columns of the true labels or values; of several targets in the model's order.
     spelt : mapping of str to Spelling, optional
         How columns that arrive as text are read (see `Scorer`).
+    on_bad_row : {"fail", "skip"}
+        What becomes of rows that can't be scored or that have no truth: an error, or they are left out and counted.
 
     Raises
     ------
     DataError
-        If there are no rows, there is no target column, or labels or values are missing.
+        If there are no rows or no target column; as a `RowError`, if a row can't be scored or has no truth.
     SchemaError
         If the columns don't fit the model, or a label isn't one of its classes.
     """
@@ -106,23 +120,44 @@ def evaluate(
     spelling = {name: spelt[name] for name in targets if spelt and name in spelt}
     # The truth stays out of the scores' columns, one of which may have a target's name.
     truth: deque[np.ndarray] = deque()
+    first, n_skipped, skips = 0, 0, on_bad_row == "skip"
 
     def noted() -> Iterator[pa.RecordBatch]:
+        nonlocal first, n_skipped
         for batch in batches:
             check_names(batch.schema, targets)
-            if batch.num_rows:
-                truth.append(measures.truth(parse(batch.select(targets), spelling, None)))
-                yield batch
+            bad = np.zeros(batch.num_rows, np.bool_)
+            known = parse(batch.select(targets), spelling, bad if skips else None, first)
+            if skips:
+                bad |= np.logical_or.reduce([is_missing(column) for column in known.columns])
+            keep = to_arrow(~bad)
+            if bad.any():
+                n_skipped += int(bad.sum())
+                known = known.filter(keep)
+            if known.num_rows:
+                try:
+                    truth.append(measures.truth(known))
+                except RowError as error:
+                    raise RowError(first + error.row, error.problem) from None
+                yield batch.filter(keep) if bad.any() else batch
+            first += batch.num_rows
 
     output: Output = "proba" if model.task == "classification" else "label"
+    scorer = Scorer(model, output=output, spelt=spelt, on_bad_row="null" if skips else "fail")
     n_rows = 0
     # The scores are cut into blocks, so that the bits of sums don't depend on the batches.
-    for scored in rebatch(Scorer(model, output=output, spelt=spelt).batches(noted()), _BLOCK_ROWS):
-        measures.update(next_rows(truth, scored.num_rows), np.column_stack([c.to_numpy() for c in scored.columns]))
-        n_rows += scored.num_rows
+    for scored in rebatch(scorer.batches(noted()), _BLOCK_ROWS):
+        right = next_rows(truth, scored.num_rows)
+        there = ~is_missing(scored.column(0))
+        found = np.column_stack([to_numpy(column) for column in scored.columns])
+        if not there.all():
+            right, found = right[there], found[there]
+        if len(right):
+            measures.update(right, found)
+        n_rows += len(right)
     if not n_rows:
         raise DataError("There are no rows.")
-    return measures.finish()
+    return measures.finish(n_skipped + scorer.bad_rows)
 
 
 class _OfClasses:
@@ -144,10 +179,10 @@ class _OfClasses:
         np.add.at(self._confusion, (right, proba.argmax(axis=1)), 1)
         self._loss += mean_log_loss(proba, right) * len(right)
 
-    def finish(self) -> Evaluation:
+    def finish(self, n_skipped: int) -> Evaluation:
         """The measures of all rows."""
         confusion, n_rows = self._confusion, int(self._confusion.sum())
-        return Evaluation(n_rows, float(confusion.trace() / n_rows), self._loss / n_rows, confusion)
+        return Evaluation(n_rows, float(confusion.trace() / n_rows), self._loss / n_rows, confusion, n_skipped)
 
 
 class _OfNumbers:
@@ -177,7 +212,7 @@ class _OfNumbers:
         self._squares += (errors**2).sum(axis=0)
         self._absolute += np.abs(errors).sum(axis=0)
 
-    def finish(self) -> RegressionEvaluation:
+    def finish(self, n_skipped: int) -> RegressionEvaluation:
         """The measures of all rows."""
         n = int(self._moments.rows)
         spread = self._moments.squares
@@ -188,7 +223,7 @@ class _OfNumbers:
             dict(zip(self._names, each.tolist(), strict=True))
             for each in (r2s, np.sqrt(self._squares / n), self._absolute / n)
         )
-        return RegressionEvaluation(n, r2, rmse, mae, np.concatenate(self._sample)[:_SAMPLE_ROWS].T)
+        return RegressionEvaluation(n, r2, rmse, mae, np.concatenate(self._sample)[:_SAMPLE_ROWS].T, n_skipped)
 
 
 def next_rows(arrays: deque[np.ndarray], n: int) -> np.ndarray:

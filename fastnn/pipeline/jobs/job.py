@@ -25,7 +25,7 @@ from fastnn.pipeline.io.formats import File
 from fastnn.pipeline.io.places import Place, place_of
 from fastnn.pipeline.io.sinks import format_of
 from fastnn.pipeline.io.source import Source
-from fastnn.pipeline.io.typed import open_for
+from fastnn.pipeline.jobs.inputs import open_for
 from fastnn.pipeline.jobs.result import OnBadRow, Output, ResultColumns
 from fastnn.pipeline.model import Model
 

@@ -13,6 +13,7 @@ from fastnn.pipeline.columns.arrow import to_arrow
 from fastnn.pipeline.columns.labels import arrow_labels
 from fastnn.pipeline.columns.schema import DataError, check_wanted, names_of
 from fastnn.pipeline.columns.targets import NumberTarget
+from fastnn.pipeline.io.source import plain_type
 from fastnn.pipeline.model import Model
 
 Output = Literal["proba", "label", "both"]
@@ -50,7 +51,8 @@ class ResultColumns:
             As `predict_batches`.
         """
         check_wanted(table, self.keep)
-        kept = [_without_view(table.field(name)) for name in self.keep]
+        # Arrow can't filter views yet.
+        kept = [table.field(name).with_type(plain_type(table.field(name).type)) for name in self.keep]
         unfit = [field for field in kept if self.on_bad_row == "skip" and not _can_filter(field.type)]
         if unfit:
             raise DataError(
@@ -91,11 +93,6 @@ class ResultColumns:
                 arrays += [to_arrow(column, mask) for column in outputs]
         rows = pa.RecordBatch.from_arrays(arrays, schema=schema)
         return rows.filter(to_arrow(~bad)) if bad is not None and self.on_bad_row == "skip" else rows
-
-
-def _without_view(field: pa.Field) -> pa.Field:
-    """A field of string views as one of large strings: Arrow can't filter views yet."""
-    return field.with_type(pa.large_string()) if pa.types.is_string_view(field.type) else field
 
 
 def _can_filter(type_: pa.DataType) -> bool:

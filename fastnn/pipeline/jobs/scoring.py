@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from fastnn.pipeline.columns.drift import Drift
-from fastnn.pipeline.columns.schema import DataError, SchemaError
+from fastnn.pipeline.columns.schema import DataError, RowError, SchemaError
 from fastnn.pipeline.columns.text import Spellings, parse, parsed_schema, spellings_of
 from fastnn.pipeline.io.overlap import read_ahead
 from fastnn.pipeline.io.sinks import write_batches
-from fastnn.pipeline.io.source import BATCH_ROWS
+from fastnn.pipeline.io.source import BATCH_ROWS, at_its_place
 from fastnn.pipeline.jobs.job import Job, Scored, Task
 from fastnn.pipeline.jobs.result import OnBadRow, Output, ResultColumns
 from fastnn.pipeline.model import Model, not_arrow
@@ -71,8 +71,8 @@ def predict_batches(
     SchemaError
         If a column is missing or of another kind of type than in training.
     DataError
-        If a row can't be scored, or if a column to keep isn't there, has the name of one of the result's columns, or
-        has a type that Arrow can't filter while bad rows are skipped.
+        If a row can't be scored (a RowError), or if a column to keep isn't there, has the name of one of the result's
+        columns, or has a type that Arrow can't filter while bad rows are skipped.
     """
     return Scorer(model, keep=keep, output=output, on_bad_row=on_bad_row).batches(batches)
 
@@ -180,7 +180,7 @@ class Scorer(ResultColumns):
         scores = self.fill(made, given, columns, bad)
         return _Piece(None if self.drift is None else batch, n_rows, n_bad, scores)
 
-    def _at_its_row(self, batch: pa.RecordBatch, first_row: int) -> DataError:
+    def _at_its_row(self, batch: pa.RecordBatch, first_row: int) -> RowError:
         """The error of the first row of a batch that can't be scored."""
         columns = np.empty((self.model.network.n_classes, batch.num_rows), self.model.network.dtype)
         bad = np.zeros(batch.num_rows, np.bool_)
@@ -189,7 +189,7 @@ class Scorer(ResultColumns):
         try:
             self.model.fill_columns(batch.slice(row, 1), columns, n_threads=1)
         except DataError as error:
-            return DataError(f"Row {first_row + row + 1}: {error}")
+            return RowError(first_row + row, str(error))
         raise AssertionError("a row is bad among others and good alone")
 
 
@@ -257,7 +257,7 @@ def score_task(job: Job, task: Task, advance: Callable[[int], object] = lambda r
 
     def batches() -> Iterator[pa.RecordBatch]:
         # Reading one batch ahead is enough: the scorer asks for a batch only when one of its threads has nothing to do.
-        with closing(read_ahead(task.source.batches(scorer.columns), 1)) as read:
+        with at_its_place(task.source), closing(read_ahead(task.source.batches(scorer.columns), 1)) as read:
             rows = 0
             for batch in scorer.batches(read):
                 yield batch

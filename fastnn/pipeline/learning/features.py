@@ -15,9 +15,8 @@ from fastnn.pipeline.columns.options import ColumnOptions
 from fastnn.pipeline.columns.schema import DataError, Schema, check_names, listed
 from fastnn.pipeline.columns.statistics import TableStatistics
 from fastnn.pipeline.columns.targets import TargetLearner
-from fastnn.pipeline.columns.text import MisfitError
 from fastnn.pipeline.io.source import Source
-from fastnn.pipeline.io.typed import Reading, Typed
+from fastnn.pipeline.io.typed import Reading, Typed, WidenedError
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.plan import Plan
 from fastnn.pipeline.learning.survey import Survey, survey
@@ -58,7 +57,7 @@ class Features:
         by = [] if plan.hold_out_by is None else [plan.hold_out_by]
         self.targets, self.weight, self._plan = targets, plan.weight, plan
         weights = [] if plan.weight is None else [plan.weight]
-        self._reading = replace(reading, as_text=by, required=targets)
+        self._reading = replace(reading, as_text=by, required=[*targets, *weights])
         self._untyped = source.untyped
         self._apart = self._set_apart(source, [*targets, *by, *weights], ignore)
         read = {*targets, *weights}
@@ -68,7 +67,8 @@ class Features:
         numbers_asked = plan.task == "regression" or plan.loss == "poisson" or len(targets) > 1
         numbers = [*weights, *(targets if numbers_asked else ())]
         options = {**reading.options, **dict.fromkeys(numbers, ColumnOptions(kind="number"))}
-        self.source = Typed(source, wanted, replace(self._reading, options=options))
+        labels = () if numbers_asked else targets
+        self.source = Typed(source, wanted, replace(self._reading, options=options, labels=labels))
 
     def _set_apart(self, source: Source, apart: Sequence[str], ignore: Sequence[str]) -> set[str]:
         """The columns that are no features."""
@@ -96,14 +96,14 @@ class Features:
         source = self.source
         n = source.n_rows
         if n is None:
-            n = _until_all_fits(source, lambda: sum(batch.num_rows for batch in source.batches(self.targets[:1])))
+            n = _until_all_fits(lambda: sum(batch.num_rows for batch in source.batches(self.targets[:1])))
         if not n:
             raise DataError(f"{self.source.name}: there are no rows.")
         return n
 
     def schema(self) -> Schema:
         """The features' schema, with the types that are known by now."""
-        text = [] if self._untyped else [name for name in self.source.declared if name not in self._apart]
+        text = [name for name in self.source.declared if name not in self._apart and name not in self._untyped]
         # A column without a value so far may get one: until then, something stands in for its type.
         stand_ins = {
             name: pa.string() if getattr(self._reading.options.get(name), "kind", None) == "category" else pa.float64()
@@ -137,22 +137,21 @@ def surveyed(features: Features, held_out: HeldOut, advance: Callable[[int], obj
         try:
             statistics, target = features.statistics(schema), features.target()
             return schema, survey(source, held_out, statistics, target, features.weight, advanced)
-        except MisfitError:
+        except WidenedError:
             advance(-rows)
             raise
 
-    found = _until_all_fits(source, once)
+    found = _until_all_fits(once)
     if source.n_skipped:
         rows_were = "1 row was" if source.n_skipped == 1 else f"{source.n_skipped} rows were"
         warnings.warn(f"{rows_were} left out, the first one at {source.first_skipped}.", DataWarning, stacklevel=3)
     return found
 
 
-def _until_all_fits(source: Typed, read: Callable[[], T]) -> T:
+def _until_all_fits(read: Callable[[], T]) -> T:
     """The result of a pass over a source, which begins anew as long as a late value widens a column's type."""
     while True:
         try:
             return read()
-        except MisfitError as misfit:
-            if not source.widen(misfit):
-                raise
+        except WidenedError:
+            continue

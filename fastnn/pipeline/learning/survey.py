@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -15,7 +15,8 @@ from fastnn.pipeline.columns.statistics import BLOCK_ROWS, TableStatistics
 from fastnn.pipeline.columns.targets import Target, TargetLearner
 from fastnn.pipeline.io.overlap import read_ahead
 from fastnn.pipeline.io.rebatch import rebatch
-from fastnn.pipeline.io.source import Source
+from fastnn.pipeline.io.source import at_its_place
+from fastnn.pipeline.io.typed import Typed
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.parts import TrainingRows
 from fastnn.pipeline.learning.weights import Weighing, weights_of
@@ -34,7 +35,7 @@ class Survey:
 
 
 def survey(
-    source: Source,
+    source: Typed,
     held_out: HeldOut,
     statistics: TableStatistics,
     target: TargetLearner,
@@ -49,11 +50,9 @@ def survey(
     Raises a DataError if a column or the target can't be used, or if no row is left to train on or to hold out.
     """
     by = [name for name in (held_out.column, weights) if name is not None]
-    block_rows = [rows or 0 for rows in source.block_rows]
+    wanted = list(dict.fromkeys([*statistics.schema.names(), *target.names, *by]))
     kept, first, n_held_out, total = [], 0, 0, 0.0
-    with closing(
-        read_ahead(_batches(source, list(dict.fromkeys([*statistics.schema.names(), *target.names, *by])), block_rows))
-    ) as read:
+    with at_its_place(source), closing(read_ahead(source.batches(wanted))) as read:
         # Blocks of the same rows from every source give the same sums.
         for block in rebatch(read, BLOCK_ROWS):
             chosen = held_out.among(block, first)
@@ -69,7 +68,8 @@ def survey(
             advance(block.num_rows)
     if weights is not None and not total:
         raise DataError(f"The weights {weights!r} of all rows to train on are 0.")
-    known = target.finish()
+    with at_its_place(source):
+        known = target.finish()
     if held_out.share and (not kept or n_held_out == first):
         way = "" if held_out.column is None else f" by {held_out.column!r}"
         raise DataError(
@@ -77,7 +77,8 @@ def survey(
             f"{'training' if kept else 'validation'}. Train on all of them: --validation 0"
         )
     return Survey(
-        rows=TrainingRows(source, tuple(block_rows), held_out),
+        # A source knows the number of each block's rows when all are read.
+        rows=TrainingRows(source, tuple(rows or 0 for rows in source.block_rows), held_out),
         n_train=first - n_held_out,
         target=known,
         weighing=Weighing(weights, target.factors(known)),
@@ -85,15 +86,3 @@ def survey(
         # A block with more than 2 GB of text has large strings, others haven't.
         held_out=pa.concat_tables(kept, promote_options="permissive") if kept else pa.table({}),
     )
-
-
-def _batches(source: Source, columns: list[str], block_rows: list[int]) -> Iterator[pa.RecordBatch]:
-    """A source's rows; `block_rows` becomes the number of rows of each block, where only reading the block tells."""
-    if None not in source.block_rows:
-        yield from source.batches(columns)
-        return
-    for block in range(source.n_blocks):
-        block_rows[block] = 0
-        for batch in source.batches(columns, [block]):
-            block_rows[block] += batch.num_rows
-            yield batch

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fastnn.pipeline.columns.schema import DataError, family_of
+from fastnn.pipeline.columns.schema import DataError, RowError, family_of
 from fastnn.pipeline.columns.values import numbers_of
 
 Float64 = NDArray[np.float64]
@@ -21,7 +21,7 @@ def weights_of(batch: pa.RecordBatch | pa.Table, name: str, first_row: int) -> F
     Raises
     ------
     DataError
-        If a weight is missing, negative or infinite, or the column isn't one of numbers.
+        If a weight is missing, negative or infinite (a RowError), or the column isn't one of numbers.
     """
     column = batch.column(name)
     if isinstance(column, pa.ChunkedArray):
@@ -33,9 +33,8 @@ def weights_of(batch: pa.RecordBatch | pa.Table, name: str, first_row: int) -> F
     if wrong.any():
         row = int(wrong.argmax())
         value = "missing" if np.isnan(weights[row]) else f"{weights[row]:g}"
-        raise DataError(
-            f"Row {first_row + row + 1}: the weight {name!r} is {value}, but weights are finite numbers of at least 0."
-        )
+        problem = f"the weight {name!r} is {value}, but weights are finite numbers of at least 0."
+        raise RowError(first_row + row, problem)
     return weights
 
 

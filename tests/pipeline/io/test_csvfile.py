@@ -117,7 +117,7 @@ def test_long_texts_need_larger_blocks(tmp_path, monkeypatch):
 
 def test_the_lines_of_rows(tmp_path):
     (tmp_path / "d").write_text('a,b\n\n1,2\n"two\nlines",4\n5,6\n')
-    assert [opened(tmp_path / "d").line_of(row) for row in range(3)] == [3, 5, 6]
+    assert [opened(tmp_path / "d").line_of(row) for row in range(3)] == [3, 4, 6]
     (tmp_path / "e").write_text("a\n\n1\n")
     assert [opened(tmp_path / "e").line_of(row) for row in range(2)] == [2, 3]
 

@@ -15,7 +15,7 @@ import pytest
 
 from fastnn.cli import main
 from fastnn.pipeline import DataError, SchemaError
-from fastnn.pipeline.io.typed import open_for
+from fastnn.pipeline.jobs.inputs import open_for
 from fastnn.pipeline.jobs.job import Job, JobOptions
 from fastnn.pipeline.jobs.scoring import Scorer
 

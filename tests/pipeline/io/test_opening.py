@@ -75,11 +75,11 @@ def test_parquet_whatever_its_name(tmp_path):
     [
         (b"", "is empty"),
         (b"\n\n\n", "is empty"),
-        (b"a,b\n1,2\n3\n", "Expected 2 columns, got 1"),
-        (b"a,b\n1,2,3\n", "Expected 2 columns, got 3"),
+        (b"a,b\n1,2\n3\n", r"d, line 3: Expected 2 columns, got 1\.$"),
+        (b"a,b\n1,2,3\n", "line 2: Expected 2 columns, got 3"),
         (b"\xff\xfe,b\n1,2\n", "is text in UTF-16: declare it: --encoding utf-16"),
-        (b"\xe9,b\n1,2\n", "isn't text of the encoding that was declared, which is UTF-8"),
-        (b"a,b\n1,2\n3,\xe9\n", "the text of column 'b' isn't utf-8. Say which encoding the file has"),
+        (b"\xe9,b\n1,2\n", "line 1: the text isn't utf-8. Say which encoding the file has"),
+        (b"a,b\n1,2\n3,\xe9\n", "line 3: the text of column 'b' isn't utf-8. Say which encoding the file has"),
         (b"PAR1 and no more", "can't be read"),
         (b"PAR1" + b"\0" * 100 + b"PAR1", "can't be read"),
     ],
@@ -250,7 +250,8 @@ def test_files_without_rows_have_no_say(tmp_path):
 def test_csv_files_have_the_types_of_all_their_values(tmp_path):
     for i, row in enumerate(["1,,2020-01-01,7", "0.5,x,2020-01-01 12:00:00,u", ",,,"]):
         (tmp_path / f"{i}.csv").write_text(f"a,b,c,d\n{row}\n")
-    source = typed(open_source(tmp_path))
+    with pytest.warns(DataWarning, match=r"1.csv, line 2: column 'd' holds 'u', so the column is text"):
+        source = typed(open_source(tmp_path))
     together = tmp_path / "all"
     together.write_text("a,b,c,d\n1,,2020-01-01,7\n0.5,x,2020-01-01 12:00:00,u\n,,,\n")
     assert rows_of(source) == read_table(together)

@@ -2,7 +2,6 @@
 
 import gzip
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,12 +9,9 @@ from tables import read_table
 
 from fastnn.errors import DataWarning
 from fastnn.pipeline.columns.options import ColumnOptions, Dialect, column_options
-from fastnn.pipeline.columns.schema import DataError, Schema, SchemaError
-from fastnn.pipeline.columns.text import MisfitError, Spelling, parse
+from fastnn.pipeline.columns.schema import DataError
 from fastnn.pipeline.io.opening import open_source
-from fastnn.pipeline.io.typed import AS_IT_IS, Reading, Typed, open_for
-
-NUMBERS = Schema.infer(pa.schema([("x", pa.float64()), ("t", pa.string())]))
+from fastnn.pipeline.io.typed import AS_IT_IS, Reading, Typed
 
 
 def opened(path, reading=AS_IT_IS, names=None) -> Typed:
@@ -30,7 +26,8 @@ def rows(source):
 def test_types_of_several_files_are_those_of_all_values(tmp_path):
     for number, line in enumerate(["1,,2020-01-01,7", "0.5,x,2020-01-01 12:00:00,u", ",,,"]):
         (tmp_path / f"{number}.csv").write_text(f"a,b,c,d\n{line}\n")
-    source = opened(tmp_path)
+    with pytest.warns(DataWarning, match="1.csv, line 2: column 'd' holds 'u', so the column is text"):
+        source = opened(tmp_path)
     assert source.schema.types == [pa.float64(), pa.string(), pa.timestamp("s"), pa.string()]
     assert rows(source)["a"] == [1.0, 0.5, None] and rows(source)["d"] == ["7", "u", ""]
 
@@ -48,9 +45,8 @@ def test_csv_beside_parquet_has_the_types_of_parquet(tmp_path, type_):
     if pa.types.is_string(type_) or pa.types.is_large_string(type_):
         assert rows(opened(tmp_path))["a"][-1] == "many"
     else:
-        with pytest.raises(MisfitError, match=r"2.csv, line 3: column 'a' holds 'many', which is no ") as caught:
+        with pytest.raises(DataError, match=r"2.csv, line 3: column 'a' holds 'many', which is no "):
             rows(opened(tmp_path))
-        assert not opened(tmp_path).widen(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +95,13 @@ def test_one_odd_value_in_a_column_of_numbers(tmp_path, odd, format_):
     known = opened(path, Reading(Dialect(missing=(odd,)), options=DECLARED.options))
     assert rows(known)["x"] == [1, 2.5, None, None, 4]
     place = "line 4" if format_ == "csv" else "row 3"
-    with pytest.raises(MisfitError, match=rf"d.{format_}, {place}: column 'x' holds .*--missing .*--on-bad-row skip"):
+    with pytest.raises(DataError, match=rf"d.{format_}, {place}: column 'x' holds .*--missing .*--on-bad-row skip"):
         rows(opened(path, DECLARED))
     kept = opened(path, Reading(options=DECLARED.options, on_bad_row="null"))
-    assert rows(kept)["x"] == [1, 2.5, None, None, 4] and kept.n_rows == (None if format_ == "csv" else 5)
+    assert rows(kept)["x"] == [1, 2.5, None, None, 4] and kept.n_rows == 5
     left = opened(path, Reading(options=DECLARED.options, on_bad_row="skip", required=["x"]))
     assert rows(left) == {"x": [1, 2.5, 4], "y": [0, 1, 4]}
-    assert (left.n_rows, left.n_skipped, left.first_skipped) == (None, 2, f"{path}, {place}")
+    assert (left.n_rows, left.n_skipped, left.first_skipped) == (3, 2, f"{path}, {place}")
     assert [batch.num_rows for batch in left.batches(["y"])] == [3]  # the same rows, whatever is read
 
 
@@ -138,73 +134,6 @@ def test_how_a_checkpoint_recognises_the_data(tmp_path):
     others = [Reading(Dialect(missing=("?",))), Reading(on_bad_row="skip"), Reading(Dialect(delimiter=";"))]
     found = {opened(tmp_path, reading).fingerprint() for reading in others}
     assert len(found) == 3 and plain.fingerprint() not in found
-
-
-def test_open_for_a_model(tmp_path):
-    (tmp_path / "d.csv").write_text("x,t,id,n\n1,a,007,5\n 2.5 ,b,8,x\n,c,9,\nnan,d,x,\n")
-    source, spellings = open_for(NUMBERS, [str(tmp_path / "d.csv")], further={"n": pa.int64()})
-    assert spellings == {"x": Spelling(pa.float64()), "n": Spelling(pa.int64())}
-    (batch,) = source.batches()
-    bad = np.zeros(4, np.bool_)
-    parsed = parse(batch, spellings, bad)
-    assert parsed["x"].to_pylist() == [1, 2.5, None, None] and parsed["id"].to_pylist() == ["007", "8", "9", "x"]
-    assert bad.tolist() == [False, True, False, False]
-    for content, message in (("y,t\n1,a\n", "no column 'x'"), ("x,x,t\n1,1,a\n", "more than one column 'x'")):
-        (tmp_path / "d.csv").write_text(content)
-        with pytest.raises(SchemaError, match=message):
-            open_for(NUMBERS, [str(tmp_path / "d.csv")])
-
-
-def test_text_in_a_format_with_types_is_not_parsed_for_a_model(tmp_path):
-    pq.write_table(pa.table({"x": ["1"], "t": ["a"]}), tmp_path / "d.parquet")
-    (tmp_path / "d.csv").write_text("x,t\n1,a\n")
-    for data in (["d.parquet"], ["d.csv", "d.parquet"]):
-        with pytest.raises(SchemaError, match="'x' is string, but was double"):
-            open_for(NUMBERS, [str(tmp_path / each) for each in data])
-    declared = Schema.infer(pa.schema([("x", pa.float64()), ("t", pa.string())]), text=["x"])
-    source, spellings = open_for(declared, [str(tmp_path)])
-    assert [parse(batch, spellings, None)["x"].to_pylist() for batch in source.batches()] == [[1.0], [1.0]]
-
-
-def test_kept_columns_are_text_everywhere_if_some_files_are_csv(tmp_path):
-    pq.write_table(pa.table({"x": [1.0], "t": ["a"], "id": [7]}), tmp_path / "a.parquet")
-    (tmp_path / "b.csv").write_text("id,t,x\n007,b,2\n")
-    source, _ = open_for(NUMBERS, [str(tmp_path)], keep=["id"])
-    assert [batch["id"].to_pylist() for batch in source.batches({"id", "x"})] == [["7"], ["007"]]
-    assert source.schema.field("id").type == pa.string()
-
-
-def test_folders_have_the_models_types(tmp_path):
-    schema = Schema.infer(pa.schema([("x", pa.float64()), ("store", pa.string()), ("day", pa.int32())]))
-    (tmp_path / "store=22/day=1").mkdir(parents=True)
-    for name, write in (("d.csv", lambda path: path.write_text("x\n1\n")), ("d.parquet", parquet_of_x)):
-        write(tmp_path / "store=22/day=1" / name)
-    for path in ("", "store=22", "store=22/day=1", "store=22/day=1/d.csv", "store=22/day=1/*.parquet", "*/*/*"):
-        source, spellings = open_for(schema, [str(tmp_path / path)])
-        for batch in source.batches():
-            parsed = parse(batch, spellings, None).select(["x", "store", "day"])
-            assert parsed.to_pydict() == {"x": [1.0], "store": ["22"], "day": [1]}
-    (tmp_path / "store=22/day=one").mkdir()
-    parquet_of_x(tmp_path / "store=22/day=one/d.parquet")
-    with pytest.raises(SchemaError, match="'day' is string, but was int32"):
-        open_for(schema, [str(tmp_path)])
-
-
-def parquet_of_x(path):
-    pq.write_table(pa.table({"x": [1.0]}), path)
-
-
-def test_odd_columns_that_a_model_does_not_read(tmp_path):
-    pq.write_table(pa.table({"x": [1.0], "t": ["a"], "y": [1], "note": ["n"]}), tmp_path / "1.parquet")
-    pq.write_table(pa.table({"t": ["b"], "x": [2], "y": ["one"]}), tmp_path / "2.parquet")
-    source, _ = open_for(NUMBERS, [str(tmp_path)])
-    assert pa.Table.from_batches(source.batches(["x", "t"])).to_pydict() == {"x": [1.0, 2.0], "t": ["a", "b"]}
-    for name, message in (("note", "1.parquet has a column 'note' that"), ("y", "Column 'y' is string in")):
-        with pytest.raises(DataError, match=message):
-            source.check_columns([name])
-    pq.write_table(pa.table({"t": ["b"], "y": [1]}), tmp_path / "3.parquet")
-    with pytest.raises(SchemaError, match=r"1\.parquet has a column 'x' that .*3\.parquet doesn't"):
-        open_for(NUMBERS, [str(tmp_path)])
 
 
 def test_readings_that_make_no_sense():

@@ -99,9 +99,9 @@ def test_held_out_rows_are_weighted():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1.0, -1.0, 1.0], "Row 2: the weight 'w' is -1, but weights are finite numbers of at least 0"),
-        ([1.0, 1.0, None], "Row 3: the weight 'w' is missing"),
-        ([1.0, float("inf"), 1.0], "Row 2: the weight 'w' is inf"),
+        ([1.0, -1.0, 1.0], "The table, row 2: the weight 'w' is -1, but weights are finite numbers of at least 0"),
+        ([1.0, 1.0, None], "The table, row 3: the weight 'w' is missing"),
+        ([1.0, float("inf"), 1.0], "The table, row 2: the weight 'w' is inf"),
         ([0.0, 0.0, 0.0], "The weights 'w' of all rows to train on are 0"),
         (["a", "b", "c"], "column 'w' holds 'a', which is no double|'w' is string: weights are numbers"),
     ],

@@ -1,0 +1,85 @@
+"""The files that a model reads: opened, checked against its columns, and with how their text is to be parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from fastnn.pipeline.columns.options import Dialect
+from fastnn.pipeline.columns.schema import Schema, SchemaError
+from fastnn.pipeline.columns.text import Spelling, Spellings, parsed_schema, spellings_of
+from fastnn.pipeline.io.formats import File
+from fastnn.pipeline.io.opening import open_source
+from fastnn.pipeline.io.source import Source
+from fastnn.pipeline.io.typed import keep_text
+
+
+def open_for(
+    schema: Schema,
+    data: Sequence[str],
+    dialect: Dialect | None = None,
+    *,
+    keep: Collection[str] = (),
+    further: Mapping[str, pa.DataType] | None = None,
+) -> tuple[Source, dict[str, Spelling]]:
+    """Open files for a model. All columns of CSV files come as text, which `columns.text.parse` parses batch by batch.
+
+    Parameters
+    ----------
+    schema : Schema
+        The model's columns.
+    data : sequence of str
+        Files, folders and patterns.
+    dialect : Dialect, optional
+        How CSV files are written; by default as in training.
+    keep : collection of str
+        Columns that are copied. If some files are CSV files, they are text in all files.
+    further : mapping of str to pyarrow.DataType, optional
+        Further columns, such as the target, and what their text stands for.
+
+    Returns
+    -------
+    source : Source
+        The rows.
+    spellings : dict of str to Spelling
+        How `parse` is to read the columns that come as text.
+
+    Raises
+    ------
+    DataError
+        If a file can't be read.
+    SchemaError
+        If the columns don't match the model's.
+    """
+    if dialect is not None:
+        schema = replace(schema, dialect=dialect)
+    spellings = spellings_of(schema)
+    for name, type_ in (further or {}).items():
+        spellings[name] = Spelling(type_, schema.dialect.missing, schema.dialect.strip, schema.dialect.decimal)
+    source = open_source(list(data), schema.dialect, type_folders=False)
+    odd = [source.odd[name] for name in schema.names() if name in source.odd]
+    if odd:
+        raise SchemaError(f"The data doesn't match the model: {odd[0]}")
+    schema.check(parsed_schema(source.schema, {name: spellings[name] for name in spellings if name in source.untyped}))
+    _check_folders(source, schema, spellings)
+    keep_text(source, [name for name in keep if name in source.schema.names])
+    return source, spellings
+
+
+def _check_folders(source: Source, schema: Schema, spellings: Spellings) -> None:
+    """Raise a SchemaError if a folder's name has a value that isn't one of the model's column."""
+    texts: dict[str, set[str | None]] = {}
+    for part in source.parts:
+        for name, value in part.partition.items() if isinstance(part, File) else ():
+            texts.setdefault(name, set()).add(value.as_py())
+    for column in schema.columns:
+        if column.name in texts and column.name in spellings:
+            ordered = pa.array(sorted(texts[column.name], key=str), pa.string())
+            unparsable = spellings[column.name].values(ordered)[1]
+            if unparsable:
+                raise SchemaError(
+                    f"The data doesn't match the model: a folder is called {column.name}={ordered[unparsable[0]]}, but "
+                    f"column {column.name!r} was {column.type} in training."
+                )
