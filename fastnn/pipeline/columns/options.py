@@ -52,8 +52,10 @@ class Dialect:
             object.__setattr__(self, "delimiter", "\t")
         for name in ("delimiter", "decimal"):
             value = getattr(self, name)
-            if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in '"\r\n':
-                raise ValueError(f"{name} must be one ASCII character, got {value!r}.")
+            if not isinstance(value, str) or len(value) != 1 or not value.isascii() or value in '"\r\n+-':
+                raise ValueError(f"{name} must be one ASCII character and no sign or quotation mark, got {value!r}.")
+            if value.isalnum():
+                raise ValueError(f"{name} can't be a letter or a digit, got {value!r}.")
         if self.delimiter == self.decimal:
             raise ValueError(f"delimiter and decimal must differ, got {self.decimal!r} for both.")
         try:

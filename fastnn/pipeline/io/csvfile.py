@@ -6,13 +6,13 @@ import csv
 import io
 import re
 import shlex
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain, islice
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 
 from fastnn.pipeline.columns.options import Dialect
@@ -27,6 +27,7 @@ _BLOCK_BYTES = 4 << 20
 MOST_BLOCK_BYTES = 256 << 20
 # The types of columns are inferred from so much of a file. A later value that is of another type widens its column.
 _INFERRED_BYTES = 16 << 20
+_LINE_END = re.compile(rb"[\r\n]")
 
 
 class Csv(File):
@@ -153,7 +154,7 @@ class Csv(File):
         done = 0
         while True:
             skipped = 0
-            last: pa.Scalar = pa.scalar(None)
+            last, suspicious = pa.scalar(None), False
             try:
                 with self._opened(names) as reader:
                     for batch in reader:
@@ -163,11 +164,12 @@ class Csv(File):
                         if again < batch.num_rows:
                             done, skipped = done + batch.num_rows - again, skipped + batch.num_rows - again
                             last = batch.column(self._names[-1])[-1]
+                            suspicious = suspicious or any(map(_may_swallow, batch.columns))
                             yield batch.select(names).slice(again)
-                # A missing quotation mark makes one value of all that follows, which is in the last column, since Arrow
-                # refuses a row that ends before it.
-                if last.is_valid and re.search(rb"[\r\n]", last.as_buffer()):
-                    self._check_closed()
+                # A missing quotation mark makes one value of all that follows. That is in the last column, since Arrow
+                # refuses a row that ends before it. To look at the file itself takes long, and is rarely needed.
+                if suspicious or (last.is_valid and _LINE_END.search(last.as_buffer())):
+                    self._check_quotes()
                 return
             except pa.ArrowInvalid as error:
                 if "invalid UTF8" in str(error):
@@ -203,13 +205,29 @@ class Csv(File):
                     )
         return self._changed()
 
-    def _check_closed(self) -> None:
-        """Refuse a file that ends within quotation marks."""
+    def _check_quotes(self) -> None:
+        """Refuse a file in which a quotation mark is missing, so that one value swallows others and rows."""
         end = ["the end of the file"]
+        lines_of_row: list[str] = []
+
+        def noted(lines: Iterable[str]) -> Iterator[str]:
+            for line in lines:
+                lines_of_row.append(line)
+                yield line
+
         with self._lines() as lines:
-            *_, (line, values) = deque(self._numbered(chain(lines, end)), 1)
-        if values != end:
-            raise DataError(f"{self.name}, line {line}: a value that begins here has no quotation mark at its end.")
+            for number, values in self._numbered(noted(chain(lines, end))):
+                try:
+                    if len(lines_of_row) > 1:
+                        next(self._split(lines_of_row, strict=True))
+                    closed = values == end or lines_of_row[-1:] != end
+                except csv.Error:
+                    closed = False
+                if not closed:
+                    raise DataError(
+                        f"{self.name}, line {number}: a quotation mark is missing in the row that begins here."
+                    )
+                lines_of_row.clear()
 
     def head(self, names: Sequence[str]) -> pa.RecordBatch:
         """The first rows of some columns, from which their types are inferred: about 16 MB of the file."""
@@ -238,8 +256,8 @@ class Csv(File):
         finally:
             csv.field_size_limit(limit)
 
-    def _split(self, lines: Iterable[str]) -> Any:
-        return csv.reader(lines, delimiter=self._dialect.delimiter)
+    def _split(self, lines: Iterable[str], *, strict: bool = False) -> Any:
+        return csv.reader(lines, delimiter=self._dialect.delimiter, strict=strict)
 
     def _numbered(self, lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
         """The header and all rows as lists of text, each with the number of the line on which it begins."""
@@ -259,3 +277,12 @@ class Csv(File):
 
     def where(self, row: int) -> str:
         return f"{self.name}, line {self.line_of(row)}"
+
+
+def _may_swallow(texts: pa.Array) -> bool:
+    """Whether a text may be several, since a quotation mark is missing: it has several lines and ends in such a mark."""
+    ends = pc.ends_with(texts, '"')
+    if not pc.any(ends).as_py():
+        return False
+    found: bool = pc.any(pc.match_substring_regex(texts.filter(ends), _LINE_END.pattern.decode())).as_py()
+    return found

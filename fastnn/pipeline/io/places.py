@@ -126,7 +126,10 @@ def place_of(path: str | os.PathLike[str] | Place) -> Place:
     if not is_uri(path):
         return Local(path)
     if path.startswith("file://"):
-        return Local(urllib.parse.unquote(re.sub("^file://(localhost)?", "", path)))
+        inner = re.sub("^file://(localhost)?", "", path)
+        if not inner.startswith("/"):
+            raise DataError(f"{path}: a file URI names no other machine. A path begins with three slashes: file:///")
+        return Local(urllib.parse.unquote(inner))
     root, relative = path, ""
     if glob_parts(path):
         # Only the folder before the pattern is a URI; a pattern may hold anything.
@@ -259,7 +262,7 @@ class Remote(Place):
     """A path in one of Arrow's file systems."""
 
     def __init__(self, file_system: pyarrow.fs.FileSystem, path: str, name: str) -> None:
-        self.file_system, self.path, self.name = file_system, path.rstrip("/"), name.rstrip("/")
+        self.file_system, self.path, self.name = file_system, path.rstrip("/"), re.sub("(?<=[^/:])/+$", "", name)
 
     def _info(self) -> pyarrow.fs.FileInfo:
         return self.file_system.get_file_info(self.path)

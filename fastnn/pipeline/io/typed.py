@@ -21,7 +21,7 @@ from fastnn.errors import DataWarning
 from fastnn.pipeline.columns.arrow import to_arrow
 from fastnn.pipeline.columns.labels import is_missing
 from fastnn.pipeline.columns.options import PLAIN, ColumnOptions, Dialect
-from fastnn.pipeline.columns.schema import DataError, quoted
+from fastnn.pipeline.columns.schema import DataError, family_of, quoted
 from fastnn.pipeline.columns.text import (
     Spelling,
     Unparsable,
@@ -366,7 +366,10 @@ def _as_missing(value: str) -> str:
 
 def keep_text(source: Source, names: Collection[str]) -> None:
     """Let columns be text in all files, if they are text in some, since these have no types. Casts would change ids."""
-    mixed = [name for name in names if any(name in part.untyped for part in source.parts)]
-    changed = [name for name in mixed if not is_spelt(source.schema.field(name).type)]
-    if isinstance(source, Files) and changed:
-        source.spell(dict.fromkeys(changed, pa.string()))
+    typed = {each.name: each.type for each in source.schema if each.name in names and not is_spelt(each.type)}
+    mixed = [name for name in typed if any(name in part.untyped for part in source.parts)]
+    for name in mixed:
+        if family_of(typed[name]) is None:
+            raise DataError(f"Column {name!r} is {typed[name]} in some files and text in CSV files.")
+    if isinstance(source, Files) and mixed:
+        source.spell(dict.fromkeys(mixed, pa.string()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -117,37 +117,13 @@ def evaluate(
     schema, batches = as_stream(data)
     if schema is not None:
         check_names(schema, targets)
-    spelling = {name: spelt[name] for name in targets if spelt and name in spelt}
-    # The truth stays out of the scores' columns, one of which may have a target's name.
-    truth: deque[np.ndarray] = deque()
-    first, n_skipped, skips = 0, 0, on_bad_row == "skip"
-
-    def noted() -> Iterator[pa.RecordBatch]:
-        nonlocal first, n_skipped
-        for batch in batches:
-            check_names(batch.schema, targets)
-            bad = np.zeros(batch.num_rows, np.bool_)
-            known = parse(batch.select(targets), spelling, bad if skips else None, first)
-            if skips:
-                bad |= np.logical_or.reduce([is_missing(column) for column in known.columns])
-            keep = to_arrow(~bad)
-            if bad.any():
-                n_skipped += int(bad.sum())
-                known = known.filter(keep)
-            if known.num_rows:
-                try:
-                    truth.append(measures.truth(known))
-                except RowError as error:
-                    raise RowError(first + error.row, error.problem) from None
-                yield batch.filter(keep) if bad.any() else batch
-            first += batch.num_rows
-
+    truth = _Truth(measures, targets, spelt or {}, on_bad_row == "skip")
     output: Output = "proba" if model.task == "classification" else "label"
-    scorer = Scorer(model, output=output, spelt=spelt, on_bad_row="null" if skips else "fail")
+    scorer = Scorer(model, output=output, spelt=spelt, on_bad_row="null" if on_bad_row == "skip" else "fail")
     n_rows = 0
     # The scores are cut into blocks, so that the bits of sums don't depend on the batches.
-    for scored in rebatch(scorer.batches(noted()), _BLOCK_ROWS):
-        right = next_rows(truth, scored.num_rows)
+    for scored in rebatch(scorer.batches(truth.noted(batches)), _BLOCK_ROWS):
+        right = next_rows(truth.waiting, scored.num_rows)
         there = ~is_missing(scored.column(0))
         found = np.column_stack([to_numpy(column) for column in scored.columns])
         if not there.all():
@@ -157,7 +133,41 @@ def evaluate(
         n_rows += len(right)
     if not n_rows:
         raise DataError("There are no rows.")
-    return measures.finish(n_skipped + scorer.bad_rows)
+    return measures.finish(truth.n_skipped + scorer.bad_rows)
+
+
+class _Truth:
+    """The true values of the rows that are scored, which wait for the scores.
+
+    They aren't among the scores' columns, one of which may have a target's name.
+    """
+
+    def __init__(self, measures: _OfClasses | _OfNumbers, targets: list[str], spelt: Spellings, skips: bool) -> None:
+        self._measures, self._targets, self._skips = measures, targets, skips
+        self._spelt = {name: spelt[name] for name in targets if name in spelt}
+        self.waiting: deque[np.ndarray] = deque()
+        self.n_skipped = 0
+
+    def noted(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """The batches to score: the same ones, or without the rows whose truth isn't known."""
+        first = 0
+        for batch in batches:
+            check_names(batch.schema, self._targets)
+            bad = np.zeros(batch.num_rows, np.bool_)
+            known = parse(batch.select(self._targets), self._spelt, bad if self._skips else None, first)
+            if self._skips:
+                bad |= np.logical_or.reduce([is_missing(column) for column in known.columns])
+            keep = to_arrow(~bad)
+            if bad.any():
+                self.n_skipped += int(bad.sum())
+                known = known.filter(keep)
+            if known.num_rows:
+                try:
+                    self.waiting.append(self._measures.truth(known))
+                except RowError as error:
+                    raise RowError(first + error.row, error.problem) from None
+                yield batch.filter(keep) if bad.any() else batch
+            first += batch.num_rows
 
 
 class _OfClasses:

@@ -162,7 +162,10 @@ class Job:
                 out = place_of(folder) / f"{os.path.splitext(part.relative)[0]}.{format_}"
                 if out.name in tasks:
                     both = f"{tasks[out.name].source.name} and {part.name}"
-                    raise ValueError(f"{both} would both be scored into {out.name}.")
+                    raise ValueError(
+                        f"{both} would both be scored into {out.name}. Score them into two folders, or all into one "
+                        "file."
+                    )
                 tasks[out.name] = Task(part, out, spelt, schema, may_be_empty=True)
         return list(tasks.values())
 

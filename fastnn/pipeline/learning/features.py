@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import warnings
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -57,6 +58,10 @@ class Features:
         by = [] if plan.hold_out_by is None else [plan.hold_out_by]
         self.targets, self.weight, self._plan = targets, plan.weight, plan
         weights = [] if plan.weight is None else [plan.weight]
+        roles = Counter([*targets, *by, *weights])
+        if roles.total() > len(roles):
+            name = roles.most_common(1)[0][0]
+            raise DataError(f"Column {name!r} can be only one of these: target, weight, ids to hold out by.")
         self._reading = replace(reading, as_text=by, required=[*targets, *weights])
         self._untyped = source.untyped
         self._apart = self._set_apart(source, [*targets, *by, *weights], ignore)

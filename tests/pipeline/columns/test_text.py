@@ -15,6 +15,7 @@ from fastnn.pipeline.columns.text import (
     parsed_schema,
     spellings_of,
     type_of,
+    type_of_names,
 )
 
 SPELLINGS = {"x": Spelling(pa.float64()), "b": Spelling(pa.bool_()), "when": Spelling(pa.timestamp("us"))}
@@ -189,3 +190,31 @@ def test_the_odd_one_among_numbers_and_dates(texts, odd):
     assert (
         odd_one(pa.array(texts, pa.string()), Spelling(pa.string(), ("?", "-", "soon"))) is None or odd not in "?-soon"
     )
+
+
+@pytest.mark.parametrize(
+    ("texts", "type_", "surely"),
+    [
+        (["1", "", "2"], pa.int64(), pa.int64()),
+        (["007", "7"], pa.string(), pa.string()),
+        (["+7", "7"], pa.string(), pa.string()),
+        (["-0"], pa.string(), pa.string()),
+        (["12345678901234567890", "7"], pa.string(), pa.string()),
+        (["1.0", "NA", "2"], pa.float64(), pa.int64()),
+        (["1.0", "2.50"], pa.float64(), pa.string()),
+        (["1.5", "12345678901234567890"], pa.float64(), pa.string()),
+        (["true", "False"], pa.bool_(), pa.bool_()),
+        (["true", "0"], pa.string(), pa.string()),
+        (["2024-01-01", "2024-01-02"], pa.string(), pa.string()),
+        (["12:00:00"], pa.string(), pa.string()),
+        (["a", "1"], pa.string(), pa.string()),
+        (["", "NA"], pa.null(), pa.null()),
+    ],
+)
+def test_names_are_numbers_only_if_their_text_comes_back(texts, type_, surely):
+    """`type_` is that of a target, which may be a regression after all; `surely` that of a category."""
+    found = [type_of_names(pa.array(texts), TEXT, surely=sure) for sure in (False, True)]
+    assert found == [type_, surely]
+    if surely == pa.int64():
+        _, unparsable = Spelling(surely, exact=True).values(pa.array([*texts, "08", "1e3", "9" * 19]))
+        assert unparsable == [len(texts), len(texts) + 1, len(texts) + 2]

@@ -152,3 +152,49 @@ def test_values_are_those_of_pyarrow(tmp_path_factory, cells):
     whole = pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))
     source = typed(open_file(Local(str(path)), {}))
     assert pa.Table.from_batches(source.batches(), source.schema) == whole
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('a,b\n1,2\n3,"4\n5,6\n7,8\n', "line 3: a quotation mark is missing in the row that begins here"),
+        ('a,b\n1,2\n3,"4 ""or"" 5\n5,"6"\n7,8', "line 3: a quotation mark is missing"),
+        ('a,b\n0,"1"\n1,"2\n3,"4"\n5,"6"\n', "line 3: a quotation mark is missing"),
+        ('a,b\n"1",0\n"2,1\n"4",3\n"6",5\n', "line 3: a quotation mark is missing"),
+        ('b,a,c\n7,"1",0\n7,"2,1\n7,"4",3\n7,"6",5\n', "line 3: a quotation mark is missing"),
+        ('a\n1\n"2\n3\n', "line 3: a quotation mark is missing"),
+        ('a,b\n1,2\n"3,4\n5,6\n7,8\n', r"line 3: Expected 2 columns, got 1\. Is a quotation mark missing\?"),
+        ("a,b\n1,2\n3,4,5\n", r"line 3: Expected 2 columns, got 3\.$"),
+    ],
+)
+def test_a_missing_quotation_mark_swallows_nothing(tmp_path, newline, content, message):
+    (tmp_path / "d").write_text(content.replace("\n", newline), newline="")
+    for names in (None, ["a"]):
+        with pytest.raises(DataError, match=rf"d, {message}"):
+            rows(opened(tmp_path / "d"), names)
+
+
+@pytest.mark.parametrize("end", ['3,"4\n5"', '3,"4\n5"\n', '7,"8', '7," 5"" pipe"', "7,5'", '7,"a\n""b\n"""'])
+def test_quotation_marks_that_are_closed_or_harmless(tmp_path, end):
+    (tmp_path / "d").write_text(f'a,b\n1,5" pipe\n{end}')
+    assert rows(opened(tmp_path / "d"), ["a"])["a"] == ["1", end[0]]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "message"),
+    [
+        ("utf-8", b"a,b\n1,x\n2,y\n3,\xff\n", "d, line 4: the text of column 'b' isn't utf-8"),
+        ("utf-8", b'a,b\n1,"x\n\n"\n2,y\n3,\xff\n', "d, line 6: the text of column 'b' isn't utf-8"),
+        ("utf-8", b"a,b\n1,x\n\xff,y\n3,z\n", "d, line 3: the text of column 'a' isn't utf-8"),
+        ("cp1252", b"a,b\n1,x\n2,\x81\n", "d, line 3: the text isn't cp1252"),
+        ("ascii", b"a,b\n1,x\n2,\xe9\n", "d, line 3: the text isn't ascii"),
+        ("utf-16-le", "a,b\n1,x\n".encode("utf-16-le") + b"\x00\xd8,\x00", "d: the text isn't utf-16-le"),
+    ],
+)
+def test_where_text_is_of_another_encoding(tmp_path, encoding, content, message):
+    (tmp_path / "d").write_bytes(content)
+    limit = csv.field_size_limit()
+    with pytest.raises(DataError, match=message):
+        rows(opened(tmp_path / "d", Dialect(encoding=encoding)))
+    assert csv.field_size_limit() == limit  # which is the whole process's

@@ -1,6 +1,8 @@
 """Text with the types that a training infers, and with those of a model."""
 
 import gzip
+import re
+import warnings
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,9 +11,9 @@ from tables import read_table
 
 from fastnn.errors import DataWarning
 from fastnn.pipeline.columns.options import ColumnOptions, Dialect, column_options
-from fastnn.pipeline.columns.schema import DataError
+from fastnn.pipeline.columns.schema import DataError, Schema
 from fastnn.pipeline.io.opening import open_source
-from fastnn.pipeline.io.typed import AS_IT_IS, Reading, Typed
+from fastnn.pipeline.io.typed import AS_IT_IS, Reading, Typed, WidenedError
 
 
 def opened(path, reading=AS_IT_IS, names=None) -> Typed:
@@ -141,3 +143,141 @@ def test_readings_that_make_no_sense():
         Reading(on_bad_row="skp")
     with pytest.raises(TypeError, match=r"dialect must be a fastnn\.pipeline\.Dialect"):
         Reading({"missing": ["?"]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "texts", "type_"),
+    [
+        ("date", ["2020-01-01T10:00:00Z", "2020-01-02T10:00:00.5+02:00", ""], pa.timestamp("us", "UTC")),
+        ("date", ["12:00:00", "NA", "23:59:59.5"], pa.time64("us")),
+        ("date", ["2020-01-01", "2020-01-02 10:00", "soon"], pa.timestamp("us")),
+        ("number", ["true", "false", ""], pa.bool_()),
+        ("number", ["1", "0", "2"], pa.float64()),
+        ("number", ["many", "few", "none"], pa.float64()),
+        ("boolean", ["1", "0", "maybe"], pa.bool_()),
+        ("category", ["0.10", "0.1", "x"], pa.string()),
+        ("category", ["2020-01-01", "", "2020-01-02"], pa.string()),
+        ("category", ["1.0", "", "2.0"], pa.int64()),
+        ("category", ["007", "7", "1e3"], pa.string()),
+    ],
+)
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_a_declared_kind_takes_the_type_of_its_that_fits(tmp_path, kind, texts, type_, format_):
+    if format_ == "csv":
+        (tmp_path / "d").write_text("\n".join(["x,i", *(f"{text},1" for text in texts)]))
+    else:
+        pq.write_table(pa.table({"x": texts, "i": [1] * len(texts)}), tmp_path / "d")
+        type_ = pa.string() if kind == "category" else type_  # whose text stays text
+    said = column_options({"x": {"kind": kind}})
+    source = opened(tmp_path / "d", Reading(options=said, on_bad_row="null"))
+    assert source.schema.field("x").type == type_ and len(rows(source)["x"]) == 3
+    column = Schema.infer(source.schema, options=said, text=source.declared).columns[0]
+    assert column.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "note"),
+    [
+        ("1\n2", "3\nlow", "b.csv, line 3: column 'x' holds 'low'"),
+        ("low\nhigh", "1\n2", "a.csv, line 2: column 'x' holds 'low'"),
+        ("1\n2", "2020-01-01\n2020-01-02", "b.csv, line 2: column 'x' holds '2020-01-01'"),
+        ("true\nfalse", "2\n1", "b.csv, line 2: column 'x' holds '2'"),
+        ("1\n2\n3\n?", "1\n2", r"a.csv, line 5: column 'x' holds '\?'"),
+        ("low\nhigh", "low", None),
+        ("low\nhigh", "NA", None),
+        ("NA\nNA", "low", None),
+        ("1\n2", "1.5\nNA", None),
+    ],
+)
+def test_a_note_of_a_column_that_is_text_because_of_some_files(tmp_path, first, second, note):
+    for name, lines in (("a.csv", first), ("b.csv", second), ("c.csv", first)):
+        (tmp_path / name).write_text("x,i\n" + "\n".join(f"{line},1" for line in lines.split("\n")))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        source = opened(tmp_path)
+    assert len(caught) == (note is not None)
+    if note is not None:
+        assert re.search(note, str(caught[0].message)) and source.schema.field("x").type == pa.string()
+
+
+@pytest.mark.parametrize(
+    ("texts", "type_"),
+    [
+        (["007", "7", "8"], pa.string()),
+        (["1" * 20, "1" * 19 + "2"], pa.string()),
+        (["1", "0"], pa.int64()),
+        (["true", "false"], pa.bool_()),
+        (["2024-01", "2024-02"], pa.string()),
+        (["2024-01-01", "2024-02-01"], pa.string()),
+        (["1.5", "2"], pa.float64()),
+    ],
+)
+def test_labels_stay_different(tmp_path, monkeypatch, texts, type_):
+    """Also if the second one comes late."""
+    monkeypatch.setattr("fastnn.pipeline.io.csvfile._INFERRED_BYTES", 1)
+    monkeypatch.setattr("fastnn.pipeline.io.csvfile._BLOCK_BYTES", 1 << 10)
+    for repeats in (1, 3000):
+        values = [texts[-1]] * repeats + texts
+        (tmp_path / "d.csv").write_text("\n".join(["y,x", *(f"{value},1" for value in values)]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            table = read_table(tmp_path / "d.csv", labels=["y"])
+        assert table.schema.field("y").type == type_
+        assert len(set(table["y"].to_pylist())) == len(set(texts))
+        if type_ == pa.string():
+            assert table["y"].to_pylist() == values
+
+
+def test_late_values_of_many_columns_need_one_more_pass(tmp_path, monkeypatch):
+    monkeypatch.setattr("fastnn.pipeline.io.csvfile._INFERRED_BYTES", 1)
+    monkeypatch.setattr("fastnn.pipeline.io.csvfile._BLOCK_BYTES", 1 << 10)
+    n_columns = 30
+    lines = [",".join(f"c{i}" for i in range(n_columns))]
+    for row in range(600):  # each column's late value comes in a row of its own
+        lines.append(",".join("1.5" if row == 100 + 10 * i else "1" for i in range(n_columns)))
+    for name in ("1.csv", "2.csv"):
+        (tmp_path / name).write_text("\n".join(lines))
+    source, passes = opened(tmp_path), 0
+    while True:
+        passes += 1
+        try:
+            table = pa.Table.from_batches(source.batches(), source.schema)
+            break
+        except WidenedError:
+            assert passes == 1
+    assert set(table.schema.types) == {pa.float64()} and table.num_rows == 1200
+
+
+def test_rows_are_left_out_without_reading_row_groups_one_by_one(tmp_path, monkeypatch):
+    table = pa.table({"x": [str(i) if i % 7 else "?" for i in range(1000)], "i": range(1000)})
+    pq.write_table(table, tmp_path / "d.parquet", row_group_size=30)
+    source = opened(tmp_path / "d.parquet", Reading(options=DECLARED.options, on_bad_row="skip", required=["x"]))
+    opens, opened_file = [], pq.ParquetFile
+    monkeypatch.setattr(pq, "ParquetFile", lambda *given, **named: opens.append(1) or opened_file(*given, **named))
+    kept = [i for i in range(1000) if i % 7]
+    assert rows(source)["i"] == kept and len(opens) == 1
+    assert source.block_rows == [sum(start <= i < start + 30 for i in kept) for start in range(0, 1000, 30)]
+    # What is left out doesn't move the others: a row is found in its file.
+    assert source.where(500) == f"{tmp_path}/d.parquet, row {kept[500] + 1}"
+    batches = [batch["i"].to_pylist() for batch in source.batches(["i"], [3, 1])]
+    assert [i for some in batches for i in some] == [i for i in (*range(90, 120), *range(30, 60)) if i % 7]
+
+
+@pytest.mark.parametrize("empty", [pa.null(), pa.int32()])
+def test_csv_beside_a_file_without_values(tmp_path, empty):
+    """A column without any value has no type to give; one that has a type has it."""
+    pq.write_table(pa.table({"a": pa.nulls(2, empty), "b": [1, 2]}), tmp_path / "0.parquet")
+    (tmp_path / "1.csv").write_text("a,b\n3,5\n4,6\n")
+    source = opened(tmp_path)
+    assert source.schema.field("a").type == (pa.int64() if empty == pa.null() else empty)
+    assert rows(source) == {"a": [None, None, 3, 4], "b": [1, 2, 5, 6]}
+
+
+def test_ids_of_csv_beside_typed_files_stay_text(tmp_path):
+    pq.write_table(pa.table({"id": [501, 7], "x": [1, 2]}), tmp_path / "0.parquet")
+    (tmp_path / "1.csv").write_text("id,x\n00501,5\n1e3,6\n")
+    source = opened(tmp_path, Reading(as_text=["id"]))
+    assert rows(source) == {"id": ["501", "7", "00501", "1e3"], "x": [1, 2, 5, 6]}
+    pq.write_table(pa.table({"id": [[501]], "x": [1]}), tmp_path / "0.parquet")
+    with pytest.raises(DataError, match=r"Column 'id' is list<.*> in some files and text in CSV files"):
+        opened(tmp_path, Reading(as_text=["id"]))

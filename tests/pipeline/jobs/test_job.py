@@ -179,7 +179,7 @@ def test_an_old_manifest_does_not_vouch_for_a_new_output(files, monkeypatch):
 def test_a_failure_leaves_nothing(files):
     broken = TABLE.slice(0, 50).set_column(0, "mean_radius", pa.array([1.0] * 49 + [np.inf]))
     pq.write_table(broken, "data/day=0/a.parquet")
-    with pytest.raises(DataError, match="data/day=0/a.parquet, row 50: Column 'mean_radius'"):
+    with pytest.raises(DataError, match=r"data/day=0/a\.parquet, row 50: Column 'mean_radius'"):
         run()
     assert not Path("out").exists()
     results = run(options=JobOptions(on_bad_row="skip"))
@@ -240,7 +240,7 @@ def test_bad_numbers_in_csv(files):
     Path("d.csv").write_text("\n".join(text))
     first = f"?{TABLE['mean_radius'][60]}"
     worker = Job("m", KEEP_ID)
-    with pytest.raises(DataError, match=rf"d.csv, line 62: column 'mean_radius' holds '\{first}'"):
+    with pytest.raises(DataError, match=rf"d\.csv, line 62: column 'mean_radius' holds '\{first}'"):
         score_task(worker, worker.task(["d.csv"], Path("s.csv")))
     expected = Model.load("m").predict_proba(TABLE.slice(0, 100))[:, 0]
     for policy, rows in (("null", 100), ("skip", 99)):
