@@ -199,7 +199,8 @@ class Csv(File):
         with self._lines() as lines:
             for number, values in self._numbered(lines):
                 if values and len(values) != n_columns:
-                    quote = " Is a quotation mark missing?" if any("\n" in value for value in values) else ""
+                    several = any({*value} & {"\r", "\n"} for value in values)
+                    quote = " Is a quotation mark missing?" if several else ""
                     return DataError(
                         f"{self.name}, line {number}: Expected {n_columns} columns, got {len(values)}.{quote}"
                     )
@@ -225,7 +226,7 @@ class Csv(File):
                     closed = False
                 if not closed:
                     raise DataError(
-                        f"{self.name}, line {number}: a quotation mark is missing in the row that begins here."
+                        f"{self.name}, line {number}: a quotation mark is missing in the row that begins there."
                     )
                 lines_of_row.clear()
 
@@ -280,7 +281,7 @@ class Csv(File):
 
 
 def _may_swallow(texts: pa.Array) -> bool:
-    """Whether a text may be several, since a quotation mark is missing: it has several lines and ends in such a mark."""
+    """Whether a text may be several, since a quotation mark is missing: it has several lines and a mark at its end."""
     ends = pc.ends_with(texts, '"')
     if not pc.any(ends).as_py():
         return False
