@@ -2,7 +2,7 @@
 
 import pytest
 
-from fastnn.pipeline.columns.options import ColumnOptions, column_options, hint, read_columns
+from fastnn.pipeline.columns.options import ColumnOptions, Dialect, column_options, hint, read_columns
 
 SAID = {
     "price": {"impute": "median", "indicator": True, "standardise": False},
@@ -79,3 +79,19 @@ def test_hint():
     assert hint("Price", ["cost", "price"]) == " ('price' looks like it)"
     assert hint("prise", ["cost", "price"]) == " ('price' looks like it)"
     assert hint("x", ["cost", "price"]) == hint("x", []) == ""
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"delimiter": ";;"}, "delimiter must be one ASCII character"),
+        ({"delimiter": '"'}, "delimiter must be one ASCII character"),
+        ({"delimiter": "x"}, "delimiter can't be a letter or a digit"),
+        ({"decimal": "1"}, "decimal can't be a letter or a digit"),
+        ({"decimal": "-"}, "decimal must be one ASCII character and no sign"),
+        ({"decimal": ","}, "delimiter and decimal must differ"),
+    ],
+)
+def test_dialects_that_make_no_sense(said, message):
+    with pytest.raises(ValueError, match=message):
+        Dialect(**said)

@@ -158,7 +158,7 @@ def test_values_are_those_of_pyarrow(tmp_path_factory, cells):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('a,b\n1,2\n3,"4\n5,6\n7,8\n', "line 3: a quotation mark is missing in the row that begins here"),
+        ('a,b\n1,2\n3,"4\n5,6\n7,8\n', "line 3: a quotation mark is missing in the row that begins there"),
         ('a,b\n1,2\n3,"4 ""or"" 5\n5,"6"\n7,8', "line 3: a quotation mark is missing"),
         ('a,b\n0,"1"\n1,"2\n3,"4"\n5,"6"\n', "line 3: a quotation mark is missing"),
         ('a,b\n"1",0\n"2,1\n"4",3\n"6",5\n', "line 3: a quotation mark is missing"),

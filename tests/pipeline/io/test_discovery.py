@@ -131,3 +131,10 @@ def test_leading_zeros_stay(tmp_path):
 def test_folders_without_keys_make_no_columns():
     files = [Found(Local("d/deep/er/c.csv"), "deep/er"), Found(Local("x=1.csv"))]
     assert partitions(files) == [({}, frozenset())] * 2
+
+
+def test_a_model_reads_the_names_of_folders_as_text():
+    files = [Found(Local(f"id={value}/x"), f"id={value}") for value in ("007", "7", "__HIVE_DEFAULT_PARTITION__")]
+    found = [values["id"] for values, _ in partitions(files, typed=False)]
+    assert [value.as_py() for value in found] == ["007", "7", None]
+    assert {value.type for value in found} == {pa.dictionary(pa.int32(), pa.string())}

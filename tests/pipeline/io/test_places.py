@@ -91,6 +91,8 @@ def test_what_is_a_uri():
     for path in ("C:/x", "c://x", "data/s3://x", "x.csv", "/s3:/x"):
         assert not is_uri(path)
     assert isinstance(place_of("file:///tmp/a%20b"), Local) and place_of("file:///tmp/a%20b").name == "/tmp/a b"
+    with pytest.raises(DataError, match="file://server/share: a file URI names no other machine"):
+        place_of("file://server/share")
     for uri, shown in [
         ("s3://key:secret@bucket/a?x=1", "s3://bucket/a"),
         ("s3://AKIA:SE/CRET@bucket/a", "s3://bucket/a"),

@@ -14,6 +14,7 @@ from sklearn.metrics import (
 )
 
 from fastnn.pipeline import DataError, SchemaError, scoring
+from fastnn.pipeline.columns.schema import RowError
 from fastnn.pipeline.jobs import evaluate as module
 from fastnn.pipeline.jobs.evaluate import evaluate
 from fastnn.pipeline.learning.plan import Plan
@@ -114,3 +115,41 @@ def test_r2_of_a_constant(regression):
 def test_values_that_cannot_be_compared(regression, target, values, message):
     with pytest.raises(DataError, match=message):
         evaluate(regression, TABLE, target)
+
+
+@pytest.mark.parametrize("rows", [7, 1000])
+def test_rows_that_cannot_be_measured(model, rows):
+    """Two rows have no truth, one can't be scored; the others count as if they were alone."""
+    values, labels = TABLE["mean_area"].to_pylist(), TABLE["diagnosis"].to_pylist()
+    values[10], labels[5], labels[400] = np.inf, None, ""
+    table = with_columns(TABLE, mean_area=values, diagnosis=labels)
+    with pytest.raises(RowError, match="Row 6: The target 'diagnosis' is missing in 1 row of"):
+        evaluate(model, table.slice(0, 10).to_batches(rows), "diagnosis")
+    with pytest.raises(RowError, match="Row 11: Column 'mean_area' holds an infinite value"):
+        evaluate(model, with_columns(table, diagnosis=TABLE["diagnosis"]).to_batches(rows), "diagnosis")
+    result = evaluate(model, table.to_batches(rows), "diagnosis", on_bad_row="skip")
+    good = TABLE.filter(pa.array([i not in (5, 10, 400) for i in range(N_ROWS)]))
+    alone = evaluate(model, good, "diagnosis")
+    assert (result.n_rows, result.n_skipped, alone.n_skipped) == (N_ROWS - 3, 3, 0)
+    np.testing.assert_array_equal(result.confusion, alone.confusion)
+    assert result.log_loss == pytest.approx(alone.log_loss, rel=1e-12)
+
+
+def test_numbers_that_cannot_be_measured():
+    table = TABLE.select(["mean_area", "mean_texture", "mean_radius"])
+    regression = prepare(table, "mean_radius", Plan(hidden=(8,), epochs=2)).run().model
+    truth, x = table["mean_radius"].to_pylist(), table["mean_area"].to_pylist()
+    truth[3], x[8] = None, -np.inf
+    spoilt = with_columns(table, mean_radius=truth, mean_area=x)
+    result = evaluate(regression, spoilt.to_batches(100), "mean_radius", on_bad_row="skip")
+    alone = evaluate(regression, table.filter(pa.array([i not in (3, 8) for i in range(N_ROWS)])), "mean_radius")
+    assert (result.n_rows, result.n_skipped) == (N_ROWS - 2, 2)
+    assert result.r2 == pytest.approx(alone.r2) and result.mae == pytest.approx(alone.mae)
+    with pytest.raises(DataError, match="There are no rows"):
+        evaluate(regression, spoilt.slice(3, 1), "mean_radius", on_bad_row="skip")
+
+
+def with_columns(table, **columns):
+    for name, values in columns.items():
+        table = table.set_column(table.column_names.index(name), name, [values] if isinstance(values, list) else values)
+    return table

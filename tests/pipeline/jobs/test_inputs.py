@@ -77,3 +77,15 @@ def test_odd_columns_that_a_model_does_not_read(tmp_path):
     pq.write_table(pa.table({"t": ["b"], "y": [1]}), tmp_path / "3.parquet")
     with pytest.raises(SchemaError, match=r"1\.parquet has a column 'x' that .*3\.parquet doesn't"):
         open_for(NUMBERS, [str(tmp_path)])
+
+
+@pytest.mark.parametrize("write", [parquet_of_x, lambda path: path.write_text("x\n1\n")])
+def test_folders_names_are_learnt_as_numbers_and_kept_as_text(tmp_path, write):
+    schema = Schema.infer(pa.schema([("x", pa.float64()), ("month", pa.int32())]))
+    for month in ("01", "2", "__HIVE_DEFAULT_PARTITION__"):
+        (tmp_path / f"month={month}").mkdir()
+        write(tmp_path / f"month={month}/d")
+    source, spellings = open_for(schema, [str(tmp_path)], keep=["month"])
+    batches = list(source.batches(["x", "month"]))
+    assert [batch["month"].to_pylist() for batch in batches] == [["01"], ["2"], [None]]
+    assert [parse(batch, spellings, None)["month"].to_pylist() for batch in batches] == [[1], [2], [None]]

@@ -1,5 +1,6 @@
 """Training from sources: in memory and out of core, with and without a kill."""
 
+import functools
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -286,3 +288,51 @@ def test_a_killed_training_ends_in_the_same_bytes(files, tmp_path):
 @pytest.mark.slow
 def test_a_training_killed_a_hundred_times_ends_in_the_same_bytes(files, tmp_path):
     _killed_training_ends_the_same(files, tmp_path, 100)
+
+
+@pytest.mark.parametrize("format_", ["csv", "parquet"])
+def test_a_row_that_cannot_be_learnt_from_is_named(tmp_path, format_):
+    """Rows that were left out before it don't count."""
+    rows = [{"x": float(i), "w": 1.0, "y": "pq"[i % 2], "n": float(i)} for i in range(50)]
+    for name, value, message in [
+        ("x", np.inf, "column 'x' holds an infinite value"),
+        ("n", -np.inf, "the target 'n' holds an infinite value"),
+        ("w", -2.0, "the weight 'w' is -2, but"),
+        ("y", None, r"The target 'y' is missing in 1 row of 50\. To leave such rows out: --on-bad-row skip"),
+    ]:
+        for on_bad_row in ("fail", "skip"):
+            frame = pd.DataFrame(rows)
+            frame.loc[30, name] = value
+            if on_bad_row == "skip":
+                frame.loc[[3, 7], "y" if name != "n" else "n"] = None
+            path = tmp_path / f"d.{format_}"
+            frame.to_csv(path, index=False) if format_ == "csv" else frame.to_parquet(path)
+            place = rf"d\.{format_}, {'line 32' if format_ == 'csv' else 'row 31'}: {message}"
+            plan = Plan(hidden=(2,), epochs=1, weight="w", options=TrainOptions("adam", batch_size=9))
+            target = "n" if name == "n" else "y"
+            learn = functools.partial(train_batches, path, target, plan, on_bad_row=on_bad_row)
+            if name == "y" and on_bad_row == "skip":
+                with pytest.warns(DataWarning, match="3 rows were left out"):
+                    trained = learn()
+                assert trained.n_train + trained.n_validation == 47
+            else:
+                with pytest.raises(DataError, match=place):
+                    learn()
+
+
+def test_an_empty_weight_is_a_bad_row(tmp_path):
+    (tmp_path / "d.csv").write_text(
+        "x,w,y\n" + "\n".join(f"{i},{'' if i % 9 == 0 else 1},{'ab'[i % 2]}" for i in range(90))
+    )
+    plan = Plan(hidden=(2,), epochs=1, weight="w", validation=0)
+    with pytest.raises(DataError, match=r"d\.csv, line 2: the weight 'w' is missing"):
+        train_batches(tmp_path / "d.csv", "y", plan)
+    with pytest.warns(DataWarning, match=r"10 rows were left out, the first one at .*d\.csv, line 2"):
+        assert train_batches(tmp_path / "d.csv", "y", plan, on_bad_row="skip").n_train == 80
+
+
+@pytest.mark.parametrize("plan", [{"weight": "x", "hold_out_by": "x"}, {"weight": "y"}, {"hold_out_by": "y"}])
+def test_a_column_has_one_role(plan):
+    table = pa.table({"x": [1.0, 2.0] * 9, "y": ["a", "b"] * 9, "z": range(18)})
+    with pytest.raises(DataError, match="can be only one of these: target, weight, ids to hold out by"):
+        train_batches(table, "y", Plan(**plan))
