@@ -43,8 +43,8 @@ def evaluate(
         dialect = fitted.schema.dialect.changed(delimiter=delimiter, decimal=decimal, encoding=encoding)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    type_ = pa.float64() if fitted.task == "regression" else arrow_labels(fitted.classes).type
-    source, spelt = open_for(fitted.schema, data, dialect, further=dict.fromkeys(target, type_))
+    types = [pa.float64(), pa.bool_()] if fitted.task == "regression" else [arrow_labels(fitted.classes).type]
+    source, spelt = open_for(fitted.schema, data, dialect, further=dict.fromkeys(target, types))
     with at_its_place(source):
         rows = source.batches({*fitted.schema.names(), *target})
         result = evaluate_rows(fitted, rows, target, spelt, cast("Literal['fail', 'skip']", on_bad_row))

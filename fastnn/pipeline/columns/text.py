@@ -6,7 +6,7 @@ A column is parsed batch by batch, so that a value that can't be parsed spoils o
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -254,6 +254,12 @@ def type_of(text: pa.Array, spelling: Spelling) -> pa.DataType:
         if all(_parsed(some, guess, exact=True) is not None for some in (prepared[:10], prepared)):
             return guess
     return pa.string()
+
+
+def best_type(types: Sequence[pa.DataType], text: pa.Array, spelling: Spelling) -> pa.DataType:
+    """The type as which most of these texts can be parsed; the first one of several such types."""
+    distinct = pc.unique(text)
+    return min(types, key=lambda type_: len(spelling._replace(type=type_).values(distinct)[1]))
 
 
 def type_of_names(text: pa.Array, spelling: Spelling, *, surely: bool) -> pa.DataType:

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fastnn.errors import DataWarning
@@ -25,6 +24,7 @@ from fastnn.pipeline.columns.schema import DataError, family_of, quoted
 from fastnn.pipeline.columns.text import (
     Spelling,
     Unparsable,
+    best_type,
     is_spelt,
     merged_type,
     odd_one,
@@ -58,8 +58,9 @@ class Reading:
         The options of single columns: a column's declared kind tells its type.
     as_text : collection of str
         The columns that stay text: ids, of which every character counts.
-    labels : collection of str
-        The columns whose values may be classes: their text becomes numbers only if it comes back from them.
+    labels : mapping of str to bool
+        The columns whose values may be classes, and whether they surely are. Their text becomes integers only if it
+        comes back from them.
     required : collection of str
         The columns in which a row must have a value, such as the target.
     on_bad_row : {"fail", "null", "skip"}
@@ -70,7 +71,7 @@ class Reading:
     dialect: Dialect = PLAIN
     options: Mapping[str, ColumnOptions] = field(default_factory=dict)
     as_text: Collection[str] = ()
-    labels: Collection[str] = ()
+    labels: Mapping[str, bool] = field(default_factory=dict)
     required: Collection[str] = ()
     on_bad_row: str = "fail"
 
@@ -100,10 +101,9 @@ class Reading:
         """The type that some of a column's texts have."""
         spelling, kind = self.spelling(name), self.kind(name)
         if kind in _DECLARED:
-            distinct = pc.unique(text)
-            return min(_DECLARED[kind], key=lambda type_: len(spelling._replace(type=type_).values(distinct)[1]))
+            return best_type(_DECLARED[kind], text, spelling)
         if spelling.exact:
-            return type_of_names(text, spelling, surely=kind == "category")
+            return type_of_names(text, spelling, surely=kind == "category" or self.labels[name])
         return type_of(text, spelling)
 
 

@@ -72,7 +72,7 @@ class Features:
         numbers_asked = plan.task == "regression" or plan.loss == "poisson" or len(targets) > 1
         numbers = [*weights, *(targets if numbers_asked else ())]
         options = {**reading.options, **dict.fromkeys(numbers, ColumnOptions(kind="number"))}
-        labels = () if numbers_asked else targets
+        labels = {} if numbers_asked else dict.fromkeys(targets, plan.task == "classification")
         self.source = Typed(source, wanted, replace(self._reading, options=options, labels=labels))
 
     def _set_apart(self, source: Source, apart: Sequence[str], ignore: Sequence[str]) -> set[str]:

@@ -221,7 +221,7 @@ def test_labels_stay_different(tmp_path, monkeypatch, texts, type_):
         (tmp_path / "d.csv").write_text("\n".join(["y,x", *(f"{value},1" for value in values)]))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DataWarning)
-            table = read_table(tmp_path / "d.csv", labels=["y"])
+            table = read_table(tmp_path / "d.csv", labels={"y": False})
         assert table.schema.field("y").type == type_
         assert len(set(table["y"].to_pylist())) == len(set(texts))
         if type_ == pa.string():

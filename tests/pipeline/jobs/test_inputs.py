@@ -14,7 +14,7 @@ NUMBERS = Schema.infer(pa.schema([("x", pa.float64()), ("t", pa.string())]))
 
 def test_open_for_a_model(tmp_path):
     (tmp_path / "d.csv").write_text("x,t,id,n\n1,a,007,5\n 2.5 ,b,8,x\n,c,9,\nnan,d,x,\n")
-    source, spellings = open_for(NUMBERS, [str(tmp_path / "d.csv")], further={"n": pa.int64()})
+    source, spellings = open_for(NUMBERS, [str(tmp_path / "d.csv")], further={"n": [pa.int64()]})
     assert spellings == {"x": Spelling(pa.float64()), "n": Spelling(pa.int64())}
     (batch,) = source.batches()
     bad = np.zeros(4, np.bool_)
