@@ -108,8 +108,13 @@ class Parquet(File):
         )
 
     def _read(self, names: list[str], blocks: Sequence[int]) -> Batches:
+        own = self._own(names)
         with self._open() as file:
-            yield from file.iter_batches(BATCH_ROWS, row_groups=list(blocks), columns=self._own(names))
+            if self._buffer_bytes:
+                yield from file.iter_batches(BATCH_ROWS, row_groups=list(blocks), columns=own)
+                return
+            for group in blocks:  # which takes half the time of `iter_batches` for a thousand files of 1,000 rows
+                yield from file.read_row_group(group, own, use_threads=False).to_batches(BATCH_ROWS)
 
 
 class ArrowFile(File):

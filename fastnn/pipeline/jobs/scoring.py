@@ -16,6 +16,7 @@ from fastnn.pipeline.columns.drift import Drift
 from fastnn.pipeline.columns.schema import DataError, RowError, SchemaError
 from fastnn.pipeline.columns.text import Spellings, parse, parsed_schema, spellings_of
 from fastnn.pipeline.io.overlap import read_ahead
+from fastnn.pipeline.io.rebatch import coalesce
 from fastnn.pipeline.io.sinks import write_batches
 from fastnn.pipeline.io.source import BATCH_ROWS, at_its_place
 from fastnn.pipeline.jobs.job import Job, Scored, Task
@@ -257,7 +258,7 @@ def score_task(job: Job, task: Task, advance: Callable[[int], object] = lambda r
 
     def batches() -> Iterator[pa.RecordBatch]:
         # Reading one batch ahead is enough: the scorer asks for a batch only when one of its threads has nothing to do.
-        with at_its_place(task.source), closing(read_ahead(task.source.batches(scorer.columns), 1)) as read:
+        with at_its_place(task.source), closing(read_ahead(coalesce(task.source.batches(scorer.columns)), 1)) as read:
             rows = 0
             for batch in scorer.batches(read):
                 yield batch

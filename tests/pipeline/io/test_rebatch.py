@@ -1,10 +1,15 @@
 """Batches of another size have the same rows, however the rows were divided before."""
 
+from itertools import pairwise
+
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from fastnn.pipeline.io import rebatch as module
-from fastnn.pipeline.io.rebatch import rebatch
+from fastnn.pipeline.io.rebatch import coalesce, rebatch
+
+SCHEMA = pa.schema([("i", pa.int64())])
 
 
 @pytest.mark.parametrize("cuts", [[10], [1] * 10, [3, 0, 4, 3], [0, 0, 9, 1], []])
@@ -41,3 +46,21 @@ def test_no_row_is_lost_where_text_is_too_much_for_one_column(monkeypatch):
     wide = [pa.large_string(), pa.large_binary(), pa.large_string(), pa.string(), pa.int64()]
     assert [block.schema.types for block in blocks] == [wide, table.schema.types]
     assert [row for block in blocks for row in block.to_pylist()] == table.to_pylist()
+
+
+@pytest.mark.parametrize("sizes", [[3] * 50, [40_000, 1, 2, 40_000, 5], [32_768, 1], [1], [], [20_000, 20_000, 5]])
+def test_coalesce_joins_small_neighbours_of_one_schema(sizes):
+    ends = np.cumsum([0, *sizes]).tolist()
+    batches = [pa.record_batch({"i": range(*here)}) for here in pairwise(ends)]
+    other = [pa.record_batch({"i": pa.array([7, 8], pa.int32())})]
+    found = list(coalesce([*batches, *other, *batches[:1]]))
+    assert pa.concat_tables([pa.Table.from_batches([batch]).cast(SCHEMA) for batch in found]) == pa.concat_tables(
+        [pa.Table.from_batches([batch]).cast(SCHEMA) for batch in (*batches, *other, *batches[:1])]
+    )
+    assert len(found) <= sum(sizes) // 16_384 + 3 and {batch.schema.types[0] for batch in found} >= {pa.int32()}
+    assert all(batch.num_rows <= max(32_768, *sizes, 0) for batch in found)
+
+
+def test_coalesce_keeps_long_texts_apart():
+    batches = [pa.record_batch({"t": ["x" * (40 << 20)]})] * 3
+    assert [batch.num_rows for batch in coalesce(batches)] == [1, 1, 1]
