@@ -12,7 +12,8 @@ from fastnn.pipeline.columns.schema import Schema
 from fastnn.pipeline.columns.statistics import TableStatistics
 from fastnn.pipeline.io.opening import open_source
 from fastnn.pipeline.io.source import Source
-from fastnn.pipeline.io.typed import AS_IT_IS, Typed, WidenedError
+from fastnn.pipeline.learning.reading import AS_IT_IS
+from fastnn.pipeline.learning.typed import Typed, WidenedError
 
 
 def statistics_of(

@@ -12,8 +12,8 @@ from fastnn.cli.terminal import COMPILING, progress, said_when_slow, say, show
 
 if TYPE_CHECKING:
     from fastnn.pipeline.columns.options import TableOptions
-    from fastnn.pipeline.io.typed import Reading
     from fastnn.pipeline.learning.plan import Plan
+    from fastnn.pipeline.learning.reading import Reading
     from fastnn.pipeline.learning.train import Trained, Training
 
 
@@ -64,7 +64,7 @@ def train(
 def _reading(text: dict[str, Any], missing: list[str], columns: Path | None, on_bad_row: str) -> Reading:
     """How the columns are read: what the options say, and the TOML file of single columns."""
     from fastnn.pipeline.columns.options import TableOptions
-    from fastnn.pipeline.io.typed import Reading
+    from fastnn.pipeline.learning.reading import Reading
 
     said = TableOptions({}) if columns is None else _column_options(columns)
     dialect = arguments.dialect_of(**text, missing=(*said.missing, *missing))

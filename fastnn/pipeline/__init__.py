@@ -8,7 +8,7 @@ except ModuleNotFoundError as error:
     raise missing_package("Tables", "pyarrow", "pipeline") from error
 
 from fastnn.pipeline.columns.options import Dialect
-from fastnn.pipeline.columns.schema import DataError, Schema, SchemaError
+from fastnn.pipeline.columns.schema import DataError, RowError, Schema, SchemaError
 from fastnn.pipeline.jobs.scoring import Scorer, predict_batches
 from fastnn.pipeline.learning.plan import Plan
 from fastnn.pipeline.learning.train import train_batches
@@ -20,6 +20,7 @@ __all__ = [
     "Dialect",
     "Model",
     "Plan",
+    "RowError",
     "Schema",
     "SchemaError",
     "Scorer",

@@ -131,7 +131,7 @@ def test_columns_that_may_not_be_null(here, capsys):
         (lambda t: with_column("size", t["count"]), 4, "'size' is int64, but was string"),
         (lambda t: with_column("count", pa.array([0] * N_ROWS, pa.timestamp("s", "UTC"))), 4, "timestamp[ms, tz=UTC]"),
         (lambda t: with_column("count", pa.array([[1]] * N_ROWS)), 4, "'count' is list"),
-        (lambda t: t.append_column("size", t["size"]), 4, "more than one column 'size'"),
+        (lambda t: t.append_column("size", t["size"]), 4, "More than one column is called 'size'"),
         (lambda t: t.slice(0, 0), 5, "no rows"),
         (
             lambda t: with_column("mean_area", pa.array([float("inf")] * N_ROWS)),

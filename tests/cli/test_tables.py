@@ -557,6 +557,36 @@ def test_types_across_families_name_both_files(plain, tmp_path, capsys):
         assert code in (4, 5) and "'x' is string in" in line and "1.parquet" in line and "0.parquet" in line
 
 
+def test_what_is_kept_changes_no_score(tmp_path, capsys):
+    """Beside CSV files a kept column is text in the output, but what the model reads of it stays what it was."""
+    table = changed("x", [[-999.0 if i % 7 == 0 else x for i, x in enumerate(X.tolist())]])
+    write_csv(table, tmp_path / "t.csv")
+    assert call("train", tmp_path / "t.csv", *TRAIN, "--missing", "-999.0", "--model", tmp_path / "m") == 0
+    (tmp_path / "d").mkdir()
+    pq.write_table(table, tmp_path / "d/0.parquet")
+    write_csv(table, tmp_path / "d/1.csv")
+    found = []
+    for keep in (["id"], ["id", "x"]):
+        kept = [option for name in keep for option in ("--keep", name)]
+        assert call("predict", tmp_path / "m", tmp_path / "d", "--out", tmp_path / "s.parquet", *kept) == 0
+        found.append(pq.read_table(tmp_path / "s.parquet"))
+    assert found[0]["probability_yes"] == found[1]["probability_yes"]
+    assert found[1].schema.field("x").type == pa.string() and found[1]["x"].to_pylist()[N] == "-999.0"
+    assert [float(x) for x in found[1]["x"].to_pylist()[:N]] == table["x"].to_pylist()
+
+
+def test_a_doubled_column_is_left_out(tmp_path, capsys):
+    lines = ["x,y,z,z", *(f"{i},{'pq'[i % 2]},1,2" for i in range(40))]
+    (tmp_path / "d.csv").write_text("\n".join(lines))
+    train = ["train", tmp_path / "d.csv", "--target", "y", "--epochs", 1, "--model", tmp_path / "m"]
+    code, line = fail(capsys, *train)
+    assert code == 5 and "More than one column is called 'z' in" in line and "--ignore z" in line
+    assert call(*train, "--ignore", "z") == 0
+    assert call("predict", tmp_path / "m", tmp_path / "d.csv", "--out", tmp_path / "s.csv") == 0
+    assert call("evaluate", tmp_path / "m", tmp_path / "d.csv", "--target", "y") == 0
+    capsys.readouterr()
+
+
 # The rows of the table in docs/pipelines.md, and the tests that hold them.
 ROWS = {
     "timestamps of Spark": ["int96", "milliseconds"],
@@ -572,7 +602,7 @@ ROWS = {
     "a CSV row of many": ["a long text", "tests/pipeline/io/test_csvfile.py::test_long_texts_need_larger_blocks"],
     "a missing quotation": ["tests/pipeline/io/test_csvfile.py::test_a_missing_quotation_mark_swallows_nothing"],
     "a row that can't": [test_a_bad_row_among_many_files_is_found, test_evaluating_rows_that_have_no_truth],
-    "a value late": ["tests/pipeline/io/test_typed.py::test_a_late_value_widens_its_column"],
+    "a value late": ["tests/pipeline/learning/test_typed.py::test_a_late_value_widens_its_column"],
     "blank lines": ["tests/pipeline/io/test_csvfile.py::test_a_blank_line_is_a_row_of_a_single_column"],
     "semicolons": [test_latin_1_with_semicolons_and_decimal_commas],
     "blanks around": ["tests/pipeline/io/test_csvfile.py::test_dialects"],

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fastnn.errors import DataWarning
 from fastnn.pipeline.columns.arrow import strings_to_arrow, to_arrow, to_numpy
-from fastnn.pipeline.columns.schema import DataError, RowError, SchemaError, is_text, listed, value_type
+from fastnn.pipeline.columns.schema import LEAVE_OUT, DataError, RowError, SchemaError, is_text, listed, value_type
 from fastnn.pipeline.columns.text import NO_VALUE
 
 # A column with more classes is an identifier by mistake, and would make a layer of as many outputs.
@@ -119,7 +119,7 @@ def class_indices(name: str, labels: pa.ChunkedArray, classes: np.ndarray) -> np
         raise DataError("There are no rows.")
     missing = Missing([name])
     missing.note(is_missing(labels), 0)
-    missing.refuse(len(labels))
+    missing.refuse()
     comparable = _comparable(name, labels)
     known = arrow_labels(classes)
     if comparable.type != known.type:
@@ -159,15 +159,12 @@ class Missing:
             self.first = first_row + int(missing.argmax())
         self.rows += found
 
-    def refuse(self, n_rows: int) -> None:
-        """Raise a RowError if values are missing among so many rows."""
+    def refuse(self, n_rows: int | None = None) -> None:
+        """Raise a RowError if values are missing, among so many rows if these are all."""
         if self.rows:
             rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
-            raise RowError(
-                self.first,
-                f"The target {listed(self.names)} is missing in {rows} of {n_rows}. To leave such rows out: "
-                "--on-bad-row skip.",
-            )
+            among = "" if n_rows is None else f" in {rows} of {n_rows}"
+            raise RowError(self.first, f"The target {listed(self.names)} is missing{among}. {LEAVE_OUT}")
 
 
 def is_missing(labels: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:

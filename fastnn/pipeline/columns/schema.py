@@ -26,6 +26,8 @@ _KINDS: dict[Family, tuple[Kind, ...]] = {
 }
 
 _MOST_QUOTED = 80  # characters
+# What the message of a `RowError` says to do.
+LEAVE_OUT = "To leave such rows out: --on-bad-row skip."
 
 
 class DataError(ValueError):

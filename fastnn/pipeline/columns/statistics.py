@@ -21,7 +21,7 @@ from fastnn.pipeline.columns.encoding import Preprocessor
 from fastnn.pipeline.columns.learnt import CategoryColumn, LearntColumn, NumberColumn, bins_of
 from fastnn.pipeline.columns.options import ColumnOptions
 from fastnn.pipeline.columns.sample import RowSample
-from fastnn.pipeline.columns.schema import Column, DataError, RowError, Schema, ignore_options
+from fastnn.pipeline.columns.schema import LEAVE_OUT, Column, DataError, RowError, Schema, ignore_options
 from fastnn.pipeline.columns.values import chunks, numbers_of, texts_of
 
 # A column with more categories is more likely an identifier or free text.
@@ -253,9 +253,8 @@ class TableStatistics:
             if infinite.any():
                 which = int(infinite.argmax())
                 at = np.isinf(columns[which]) if keep is None else np.isinf(columns[which]) & keep
-                raise RowError(
-                    first_row + int(at.argmax()), f"column {self._numbers[which]!r} holds an infinite value."
-                )
+                problem = f"column {self._numbers[which]!r} holds an infinite value. {LEAVE_OUT}"
+                raise RowError(first_row + int(at.argmax()), problem)
             rows, hashes = self._sample.select(batch.num_rows, first_row, keep)
             ones = np.ones(len(rows)) if weight is None else weight[rows]
             self._sample.add(hashes, np.array([*(column[rows] for column in columns), ones], np.float64))

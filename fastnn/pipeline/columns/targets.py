@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from fastnn.errors import DataWarning
 from fastnn.pipeline.columns.labels import ClassLearner, Missing, class_factors, class_indices
-from fastnn.pipeline.columns.schema import DataError, RowError, family_of, listed, value_type
+from fastnn.pipeline.columns.schema import LEAVE_OUT, DataError, RowError, family_of, listed, value_type
 from fastnn.pipeline.columns.statistics import Moments
 from fastnn.pipeline.columns.values import numbers_of
 
@@ -166,7 +166,7 @@ def known_numbers(name: str, column: pa.Array | pa.ChunkedArray) -> Array:
     if numbers.dtype.kind == "f":
         missing = Missing([name])
         missing.note(np.isnan(numbers), 0)
-        missing.refuse(len(numbers))
+        missing.refuse()
         _refuse_infinite(name, numbers, 0)
     return numbers
 
@@ -174,7 +174,7 @@ def known_numbers(name: str, column: pa.Array | pa.ChunkedArray) -> Array:
 def _refuse_infinite(name: str, numbers: Array, first_row: int) -> None:
     infinite = np.isinf(numbers)
     if infinite.any():
-        raise RowError(first_row + int(infinite.argmax()), f"the target {name!r} holds an infinite value.")
+        raise RowError(first_row + int(infinite.argmax()), f"the target {name!r} holds an infinite value. {LEAVE_OUT}")
 
 
 class TargetLearner:

@@ -5,18 +5,24 @@ Files are found by `discovery` and opened by `formats`. Several files, tables in
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import groupby
+from bisect import bisect_right
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import closing
+from itertools import accumulate, groupby
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fastnn.pipeline.columns.options import PLAIN, Dialect
-from fastnn.pipeline.columns.schema import DataError
+from fastnn.pipeline.columns.schema import DataError, family_of
+from fastnn.pipeline.columns.text import Spelling, is_spelt
 from fastnn.pipeline.io.csvfile import Csv
 from fastnn.pipeline.io.discovery import find_files, partitions
 from fastnn.pipeline.io.formats import ArrowFile, ArrowStream, Empty, File, Npy, Parquet, slice_rows
@@ -115,7 +121,11 @@ class Files(Source):
 
     @property
     def n_blocks(self) -> int:
-        return sum(file.n_blocks for file in self._files)
+        return self.starts[-1]
+
+    @functools.cached_property
+    def starts(self) -> list[int]:
+        return [0, *accumulate(file.n_blocks for file in self._files)]
 
     def identity(self) -> list[dict[str, Any]]:
         return [entry for file in self._files for entry in file.identity()]
@@ -130,9 +140,9 @@ class Files(Source):
 
 def by_part(source: Source, blocks: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
     """Blocks of a source, in their order, as those of its parts: the part's number, and the blocks' numbers in it."""
-    located = [(i, block) for i, part in enumerate(source.parts) for block in range(part.n_blocks)]
-    for i, group in groupby((located[block] for block in blocks), key=lambda found: found[0]):
-        yield i, [block for _, block in group]
+    starts = source.starts
+    for i, group in groupby(blocks, key=lambda block: bisect_right(starts, block) - 1):
+        yield i, [block - starts[i] for block in group]
 
 
 class Table(Source):
@@ -217,7 +227,7 @@ def _open_files(paths: Sequence[str | os.PathLike[str]], dialect: Dialect, type_
         files.append(opened)
     if all(isinstance(file, Empty) for file in files):
         raise DataError(f"{files[0].name} is empty.")
-    if len(files) == 1:
+    if len(files) == 1 and len({*files[0].schema.names}) == len(files[0].schema.names):
         return files[0]
     return Files(files, ", ".join(without_secrets(os.fspath(path)) for path in paths[:3]))
 
@@ -259,3 +269,36 @@ def open_file(place: Place, partition: Mapping[str, pa.Scalar], dialect: Dialect
                 return format_(place, partition)
         opened = Csv(place, partition, dialect)
         return Empty(place, partition) if opened.is_empty else opened
+
+
+def best_types(
+    source: Source, choices: Mapping[str, Sequence[pa.DataType]], spelling: Callable[[str], Spelling]
+) -> dict[str, pa.DataType]:
+    """For each of these columns the type, of several, as which most text of all files' first rows can be parsed."""
+    failures = {name: np.zeros(len(types), np.int64) for name, types in choices.items()}
+    for part in source.parts:
+        names = [name for name in choices if len(choices[name]) > 1 and is_spelt(part.schema.field(name).type)]
+        if names:
+            with closing(part.batches(names)) as batches:
+                first = next(batches, pa.RecordBatch.from_pylist([], part.schema))
+            for name in names:
+                text, how = pc.unique(first.column(name)), spelling(name)
+                failures[name] += [len(how._replace(type=each).values(text)[1]) for each in choices[name]]
+    return {name: choices[name][int(found.argmin())] for name, found in failures.items()}
+
+
+def text_in_some(source: Source, names: Collection[str]) -> list[str]:
+    """Which of these columns have a type, but are text in some files, namely CSV files."""
+    typed = [field.name for field in source.schema if field.name in names and not is_spelt(field.type)]
+    return [name for name in typed if any(name in part.untyped for part in source.parts)]
+
+
+def keep_text(source: Source, names: Collection[str]) -> None:
+    """Let columns be text in all files, if they are text in some. Casts to the others' type would change ids."""
+    mixed = text_in_some(source, names)
+    for name in mixed:
+        type_ = source.schema.field(name).type
+        if family_of(type_) is None:
+            raise DataError(f"Column {name!r} is {type_} in some files and text in CSV files.")
+    if isinstance(source, Files) and mixed:
+        source.spell(dict.fromkeys(mixed, pa.string()))

@@ -97,6 +97,11 @@ class Source(ABC):
         return len(self.block_rows)
 
     @property
+    def starts(self) -> Sequence[int]:
+        """The number of each part's first block, and that of all blocks."""
+        return [0, self.n_blocks]
+
+    @property
     def n_rows(self) -> int | None:
         """The number of rows; None if it is unknown before they are read."""
         known = [rows for rows in self.block_rows if rows is not None]
@@ -185,6 +190,12 @@ def index_columns(schema: pa.Schema) -> frozenset[str]:
         return frozenset(name for name in said if isinstance(name, str))
     except (ValueError, AttributeError, TypeError):
         return frozenset()
+
+
+def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch with the types of `plain_schema`."""
+    schema = plain_schema(batch.schema)
+    return batch if schema.types == batch.schema.types else batch.cast(schema)
 
 
 def plain_type(type_: pa.DataType) -> pa.DataType:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from fastnn.pipeline.columns.arrow import to_arrow, to_numpy
 from fastnn.pipeline.columns.labels import is_missing
@@ -108,6 +109,8 @@ def evaluate(
     SchemaError
         If the columns don't fit the model, or a label isn't one of its classes.
     """
+    if on_bad_row not in ("fail", "skip"):
+        raise ValueError(f"on_bad_row must be fail or skip, got {on_bad_row!r}.")
     targets = names_of("target", target)
     if len(targets) != len(model.learnt.names):
         raise DataError(
@@ -131,9 +134,11 @@ def evaluate(
         if len(right):
             measures.update(right, found)
         n_rows += len(right)
+    n_skipped = truth.n_skipped + scorer.bad_rows
     if not n_rows:
-        raise DataError("There are no rows.")
-    return measures.finish(truth.n_skipped + scorer.bad_rows)
+        left_out = f": all {n_skipped} had no true value, or couldn't be scored" if n_skipped else ""
+        raise DataError(f"There are no rows to measure{left_out}.")
+    return measures.finish(n_skipped)
 
 
 class _Truth:
@@ -156,7 +161,7 @@ class _Truth:
             bad = np.zeros(batch.num_rows, np.bool_)
             known = parse(batch.select(self._targets), self._spelt, bad if self._skips else None, first)
             if self._skips:
-                bad |= np.logical_or.reduce([is_missing(column) for column in known.columns])
+                bad |= np.logical_or.reduce([_is_unknown(column) for column in known.columns])
             keep = to_arrow(~bad)
             if bad.any():
                 self.n_skipped += int(bad.sum())
@@ -165,9 +170,15 @@ class _Truth:
                 try:
                     self.waiting.append(self._measures.truth(known))
                 except RowError as error:
-                    raise RowError(first + error.row, error.problem) from None
+                    raise RowError(first + int(np.flatnonzero(~bad)[error.row]), error.problem) from None
                 yield batch.filter(keep) if bad.any() else batch
             first += batch.num_rows
+
+
+def _is_unknown(truth: pa.Array) -> NDArray[np.bool_]:
+    """Which true values are missing or infinite."""
+    infinite = np.isinf(to_numpy(truth)) if pa.types.is_floating(truth.type) else False
+    return is_missing(truth) | infinite
 
 
 class _OfClasses:

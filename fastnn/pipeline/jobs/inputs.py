@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 
 import pyarrow as pa
 
 from fastnn.pipeline.columns.options import Dialect
 from fastnn.pipeline.columns.schema import Schema, SchemaError
-from fastnn.pipeline.columns.text import Spelling, Spellings, best_type, is_spelt, parsed_schema, spellings_of
+from fastnn.pipeline.columns.text import Spelling, Spellings, parsed_schema, spellings_of
 from fastnn.pipeline.io.formats import File
-from fastnn.pipeline.io.opening import open_source
+from fastnn.pipeline.io.opening import best_types, keep_text, open_source
 from fastnn.pipeline.io.source import Source
-from fastnn.pipeline.io.typed import keep_text
 
 
 def open_for(
@@ -36,7 +34,7 @@ def open_for(
     dialect : Dialect, optional
         How CSV files are written; by default as in training.
     keep : collection of str
-        Columns that are copied. If some files are CSV files, they are text in all files.
+        Columns that are copied. If some files are CSV files, those that the model doesn't read are text in all files.
     further : mapping of str to sequence of pyarrow.DataType, optional
         Further columns, such as the target, and what their text may stand for: the first rows tell which.
 
@@ -63,21 +61,18 @@ def open_for(
         raise SchemaError(f"The data doesn't match the model: {odd[0]}")
     schema.check(parsed_schema(source.schema, {name: spellings[name] for name in spellings if name in source.untyped}))
     _check_folders(source, schema, spellings)
-    for name, types in (further or {}).items():
-        spelling = Spelling(types[0], schema.dialect.missing, schema.dialect.strip, schema.dialect.decimal)
-        spellings[name] = spelling._replace(type=_first_type(source, name, types, spelling))
-    keep_text(source, [name for name in keep if name in source.schema.names])
+    dialect = schema.dialect
+    of_names = {name: pa.float64() not in types for name, types in (further or {}).items()}
+
+    def spelling(name: str) -> Spelling:
+        return Spelling(pa.string(), dialect.missing, dialect.strip, dialect.decimal, of_names[name])
+
+    source.check_columns(of_names)
+    for name, type_ in best_types(source, further or {}, spelling).items():
+        spellings[name] = spelling(name)._replace(type=type_)
+    # A column that is read, too, keeps its types: its text would be something else to the model.
+    keep_text(source, [name for name in keep if name not in schema.names()])
     return source, spellings
-
-
-def _first_type(source: Source, name: str, types: Sequence[pa.DataType], spelling: Spelling) -> pa.DataType:
-    """The type that the text of a column's first rows has."""
-    source.check_columns([name])
-    if len(types) == 1 or not is_spelt(source.schema.field(name).type):
-        return types[0]
-    with closing(source.batches([name])) as batches:
-        first = next(batches, None)
-    return types[0] if first is None else best_type(types, first.column(name), spelling)
 
 
 def _check_folders(source: Source, schema: Schema, spellings: Spellings) -> None:

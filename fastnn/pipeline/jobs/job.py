@@ -22,6 +22,7 @@ import pyarrow as pa
 from fastnn.files.modelfile import ModelFileError
 from fastnn.pipeline.columns.text import Spellings
 from fastnn.pipeline.io.formats import File
+from fastnn.pipeline.io.opening import text_in_some
 from fastnn.pipeline.io.places import Place, place_of
 from fastnn.pipeline.io.sinks import format_of
 from fastnn.pipeline.io.source import Source
@@ -189,6 +190,7 @@ class Job:
         """The rows of some files, how columns that are text there are read, and the result's columns."""
         source, spelt = open_for(self.model.schema, data, self._dialect, keep=self.options.keep)
         source.check_columns(self.options.keep)
+        self._columns.kept_types = dict.fromkeys(text_in_some(source, self.options.keep), pa.string())
         return source, spelt, self._columns.schema(source.schema)
 
     def _identity(self, task: Task) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -33,6 +33,7 @@ class ResultColumns:
         self.model = model
         self.keep = names_of("keep", keep)
         self.output, self.on_bad_row = output, on_bad_row
+        self.kept_types: Mapping[str, pa.DataType] = {}  # if they aren't those of the rows
         self._labels = None if model.learnt.classes is None else arrow_labels(model.classes)
         if self._labels is None and output == "proba":
             raise ValueError("A regression has no probabilities: output must be label or both.")
@@ -51,8 +52,8 @@ class ResultColumns:
             As `predict_batches`.
         """
         check_wanted(table, self.keep)
-        # Arrow can't filter views yet.
-        kept = [table.field(name).with_type(plain_type(table.field(name).type)) for name in self.keep]
+        types = {name: plain_type(table.field(name).type) for name in self.keep}  # Arrow can't filter views yet
+        kept = [pa.field(name, self.kept_types.get(name, types[name])) for name in self.keep]
         unfit = [field for field in kept if self.on_bad_row == "skip" and not _can_filter(field.type)]
         if unfit:
             raise DataError(

@@ -18,7 +18,7 @@ from fastnn.pipeline.columns.text import Spellings, parse, parsed_schema, spelli
 from fastnn.pipeline.io.overlap import read_ahead
 from fastnn.pipeline.io.rebatch import coalesce
 from fastnn.pipeline.io.sinks import write_batches
-from fastnn.pipeline.io.source import BATCH_ROWS, at_its_place
+from fastnn.pipeline.io.source import BATCH_ROWS, at_its_place, plain_batch, plain_schema
 from fastnn.pipeline.jobs.job import Job, Scored, Task
 from fastnn.pipeline.jobs.result import OnBadRow, Output, ResultColumns
 from fastnn.pipeline.model import Model, not_arrow
@@ -206,18 +206,20 @@ class _Piece(NamedTuple):
 def as_stream(data: Any) -> tuple[pa.Schema | None, Iterator[pa.RecordBatch]]:
     """The batches of anything that speaks Arrow, or of an iterable of batches, and their schema where it is known.
 
+    String views become large strings, since few of Arrow's functions take views yet.
+
     Raises
     ------
     TypeError
         If `data` is something else. An iterable raises it when it yields something else.
     """
     if isinstance(data, pa.RecordBatch):
-        return data.schema, iter([data])
+        return plain_schema(data.schema), iter([plain_batch(data)])
     if isinstance(data, pa.Table):
-        return data.schema, iter(data.to_batches())
+        return plain_schema(data.schema), map(plain_batch, data.to_batches())
     if hasattr(data, "__arrow_c_stream__"):
         reader = pa.RecordBatchReader.from_stream(data)
-        return reader.schema, iter(reader)
+        return plain_schema(reader.schema), map(plain_batch, reader)
     if isinstance(data, Iterable):
         return None, map(_as_batch, data)
     raise not_arrow(data)
@@ -226,7 +228,7 @@ def as_stream(data: Any) -> tuple[pa.Schema | None, Iterator[pa.RecordBatch]]:
 def _as_batch(item: Any) -> pa.RecordBatch:
     if not isinstance(item, pa.RecordBatch):
         raise not_arrow(item)
-    return item
+    return plain_batch(item)
 
 
 def score_task(job: Job, task: Task, advance: Callable[[int], object] = lambda rows: None) -> Scored:
@@ -255,6 +257,7 @@ def score_task(job: Job, task: Task, advance: Callable[[int], object] = lambda r
         spelt=task.spelt,
         drift=drift,
     )
+    scorer.kept_types = {name: task.schema.field(name).type for name in options.keep}
 
     def batches() -> Iterator[pa.RecordBatch]:
         # Reading one batch ahead is enough: the scorer asks for a batch only when one of its threads has nothing to do.

@@ -17,10 +17,11 @@ from fastnn.pipeline.columns.schema import DataError, Schema, check_names, liste
 from fastnn.pipeline.columns.statistics import TableStatistics
 from fastnn.pipeline.columns.targets import TargetLearner
 from fastnn.pipeline.io.source import Source
-from fastnn.pipeline.io.typed import Reading, Typed, WidenedError
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.plan import Plan
+from fastnn.pipeline.learning.reading import Reading
 from fastnn.pipeline.learning.survey import Survey, survey
+from fastnn.pipeline.learning.typed import Typed, WidenedError
 
 T = TypeVar("T")
 
@@ -62,7 +63,8 @@ class Features:
         if roles.total() > len(roles):
             name = roles.most_common(1)[0][0]
             raise DataError(f"Column {name!r} can be only one of these: target, weight, ids to hold out by.")
-        self._reading = replace(reading, as_text=by, required=[*targets, *weights])
+        counts = targets if plan.loss == "poisson" else []
+        self._reading = replace(reading, as_text=by, required=[*targets, *weights], at_least_0=[*weights, *counts])
         self._untyped = source.untyped
         self._apart = self._set_apart(source, [*targets, *by, *weights], ignore)
         read = {*targets, *weights}

@@ -16,9 +16,9 @@ from fastnn.pipeline.columns.targets import Target, TargetLearner
 from fastnn.pipeline.io.overlap import read_ahead
 from fastnn.pipeline.io.rebatch import rebatch
 from fastnn.pipeline.io.source import at_its_place
-from fastnn.pipeline.io.typed import Typed
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.parts import TrainingRows
+from fastnn.pipeline.learning.typed import Typed
 from fastnn.pipeline.learning.weights import Weighing, weights_of
 
 

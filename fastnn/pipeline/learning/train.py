@@ -26,11 +26,11 @@ from fastnn.pipeline.columns.options import PLAIN, ColumnOptions, Dialect, colum
 from fastnn.pipeline.columns.schema import DataError, names_of
 from fastnn.pipeline.io.opening import open_source
 from fastnn.pipeline.io.source import Source
-from fastnn.pipeline.io.typed import AS_IT_IS, Reading
 from fastnn.pipeline.learning.features import Features, surveyed
 from fastnn.pipeline.learning.held_out import HeldOut
 from fastnn.pipeline.learning.parts import StreamedSamples
 from fastnn.pipeline.learning.plan import AUTO_BATCH, Plan
+from fastnn.pipeline.learning.reading import AS_IT_IS, Reading
 from fastnn.pipeline.learning.survey import Survey
 from fastnn.pipeline.model import Model
 from fastnn.training.checkpoint import Checkpoint

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from fastnn.pipeline.columns.schema import DataError, RowError, family_of
+from fastnn.pipeline.columns.schema import LEAVE_OUT, DataError, RowError, family_of
 from fastnn.pipeline.columns.values import numbers_of
 
 Float64 = NDArray[np.float64]
@@ -33,7 +33,7 @@ def weights_of(batch: pa.RecordBatch | pa.Table, name: str, first_row: int) -> F
     if wrong.any():
         row = int(wrong.argmax())
         value = "missing" if np.isnan(weights[row]) else f"{weights[row]:g}"
-        problem = f"the weight {name!r} is {value}, but weights are finite numbers of at least 0."
+        problem = f"the weight {name!r} is {value}, but weights are finite numbers of at least 0. {LEAVE_OUT}"
         raise RowError(first_row + row, problem)
     return weights
 

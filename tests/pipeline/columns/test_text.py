@@ -1,5 +1,7 @@
 """Numbers, booleans and dates that arrive as text."""
 
+import time
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -200,10 +202,12 @@ def test_the_odd_one_among_numbers_and_dates(texts, odd):
         (["+7", "7"], pa.string(), pa.string()),
         (["-0"], pa.string(), pa.string()),
         (["12345678901234567890", "7"], pa.string(), pa.string()),
-        (["1.0", "NA", "2"], pa.float64(), pa.int64()),
+        (["1.0", "NA", "2.0"], pa.float64(), pa.int64()),
+        (["1.0", "NA", "1"], pa.float64(), pa.string()),
         (["1.0", "2.50"], pa.float64(), pa.string()),
         (["1.5", "12345678901234567890"], pa.float64(), pa.string()),
-        (["true", "False"], pa.bool_(), pa.bool_()),
+        (["True", "False", ""], pa.bool_(), pa.bool_()),
+        (["TRUE", "true"], pa.string(), pa.string()),
         (["true", "0"], pa.string(), pa.string()),
         (["2024-01-01", "2024-01-02"], pa.string(), pa.string()),
         (["12:00:00"], pa.string(), pa.string()),
@@ -218,3 +222,25 @@ def test_names_are_numbers_only_if_their_text_comes_back(texts, type_, surely):
     if surely == pa.int64():
         _, unparsable = Spelling(surely, exact=True).values(pa.array([*texts, "08", "1e3", "9" * 19]))
         assert unparsable == [len(texts), len(texts) + 1, len(texts) + 2]
+
+
+@pytest.mark.parametrize(
+    ("type_", "texts"),
+    [
+        (pa.timestamp("us"), ["2020-13-05", "2020-01-01T00:00:00Z", "2020-02-31"]),
+        (pa.timestamp("us", "UTC"), ["2020-01-01 00:00:00", "2020-02-30T00:00:00Z"]),
+        (pa.time64("us"), ["25:00:00", "12:60", "noon"]),
+        (pa.int64(), ["1.5", "9" * 20, "many"]),
+        (pa.float64(), ["many", "1.2.3", "--1"]),
+        (pa.date32(), ["2020-02-31", "2020-01-01 12:00"]),
+    ],
+)
+def test_many_texts_that_cannot_be_parsed_take_no_minute(type_, texts):
+    """Halving batches of such texts would take 5 s for each of these."""
+    good = {pa.int64(): "7", pa.float64(): "1.5", pa.date32(): "2020-02-29", pa.time64("us"): "12:00"}
+    good |= {pa.timestamp("us"): "2020-02-29", pa.timestamp("us", "UTC"): "2020-02-29T10:00+02:00"}
+    mixed = pa.array([good[type_] if i % 5 == 0 else texts[i % len(texts)] for i in range(16_384)])
+    began = time.perf_counter()
+    values, unparsable = Spelling(type_).values(mixed)
+    assert time.perf_counter() - began < 2.5
+    assert unparsable == [i for i in range(16_384) if i % 5] and values.null_count == len(unparsable)

@@ -198,3 +198,42 @@ def test_where_text_is_of_another_encoding(tmp_path, encoding, content, message)
     with pytest.raises(DataError, match=message):
         rows(opened(tmp_path / "d", Dialect(encoding=encoding)))
     assert csv.field_size_limit() == limit  # which is the whole process's
+
+
+@pytest.mark.parametrize("delimiter", [",", " ", ";", "\t"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('id|note|x\n1|a|1\n5|"b|5\n6|"c"|6\n7|d|7\n', "line 3: a quotation mark is missing"),
+        ('id|note|x\n1|a|1\n5|b|"5\n6|c|"6"!\n7|d|7\n', "line 3: a quotation mark is missing"),
+        ('id|x|"note\n1|1|a\n2|2|b\n', "line 1: a quotation mark is missing"),
+        ('id|x|"note\n1|1|"a"\n2|2|b\n', "line 1: a quotation mark is missing"),
+    ],
+)
+def test_missing_quotation_marks_in_columns_that_are_not_read(tmp_path, delimiter, content, message):
+    text = content.replace("|", delimiter)
+    for name, written in (("d", text.encode()), ("e", gzip.compress(text.encode()))):
+        (tmp_path / name).write_bytes(written)
+        with pytest.raises(DataError, match=rf"{name}, {message}"):
+            rows(opened(tmp_path / name, Dialect(delimiter=delimiter)), ["id"])
+
+
+@pytest.mark.parametrize("end", ["end", '"end"', '3 0 "he ""said\nhi"""', '"a\nb" 0 c'])
+def test_intact_files_raise_no_false_alarm(tmp_path, end):
+    (tmp_path / "d").write_text(f"x y note\n1 0 a\n{end if ' ' in end else f'2 0 {end}'}\n4 1 c")
+    assert len(rows(opened(tmp_path / "d", Dialect(delimiter=" ")), ["y"])["y"]) >= 3
+
+
+def test_a_byte_order_mark_moves_no_line(tmp_path):
+    (tmp_path / "d").write_text('\ufeff"a,b",c,y\n1,2,0\n2,3,1\n3,4\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"d, line 4: Expected 3 columns, got 2\.$"):
+        opened(tmp_path / "d")
+    (tmp_path / "d").write_text('\ufeff"a\nb",c\n1,2\n2,3\n', encoding="utf-8")
+    source = opened(tmp_path / "d")
+    assert source.schema.names == ["a\nb", "c"] and source.line_of(1) == 4
+
+
+def test_one_name_that_may_be_several(tmp_path):
+    (tmp_path / "d").write_text("x;y\n1;2\n")
+    with pytest.raises(DataError, match=r"has no column 'y', but 'x;y'\. Does another .* --delimiter ';'\?"):
+        opened(tmp_path / "d").check_columns(["y"])

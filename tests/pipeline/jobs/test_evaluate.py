@@ -13,12 +13,12 @@ from sklearn.metrics import (
     root_mean_squared_error,
 )
 
-from fastnn.pipeline import DataError, SchemaError, scoring
+from fastnn.pipeline import DataError, Dialect, SchemaError, predict_batches, scoring
 from fastnn.pipeline.columns.schema import RowError
 from fastnn.pipeline.jobs import evaluate as module
 from fastnn.pipeline.jobs.evaluate import evaluate
 from fastnn.pipeline.learning.plan import Plan
-from fastnn.pipeline.learning.train import prepare
+from fastnn.pipeline.learning.train import prepare, train_batches
 from fastnn.training.trainer import TrainOptions
 
 
@@ -109,7 +109,7 @@ def test_r2_of_a_constant(regression):
         (["mean_texture"], None, "predicts 'mean_texture', 'count': name as many columns, not 'mean_texture'"),
         (["mean_texture", "absent"], None, "no column 'absent'"),
         (["mean_texture", "diagnosis"], None, "'diagnosis' is string: a regression needs numbers"),
-        (["mean_texture", "mean_area"], None, "'mean_area' is missing in 51 rows"),
+        (["mean_texture", "mean_area"], None, "Row 3: The target 'mean_area' is missing. To leave"),
     ],
 )
 def test_values_that_cannot_be_compared(regression, target, values, message):
@@ -123,7 +123,7 @@ def test_rows_that_cannot_be_measured(model, rows):
     values, labels = TABLE["mean_area"].to_pylist(), TABLE["diagnosis"].to_pylist()
     values[10], labels[5], labels[400] = np.inf, None, ""
     table = with_columns(TABLE, mean_area=values, diagnosis=labels)
-    with pytest.raises(RowError, match="Row 6: The target 'diagnosis' is missing in 1 row of"):
+    with pytest.raises(RowError, match=r"Row 6: The target 'diagnosis' is missing\. To leave"):
         evaluate(model, table.slice(0, 10).to_batches(rows), "diagnosis")
     with pytest.raises(RowError, match="Row 11: Column 'mean_area' holds an infinite value"):
         evaluate(model, with_columns(table, diagnosis=TABLE["diagnosis"]).to_batches(rows), "diagnosis")
@@ -145,7 +145,7 @@ def test_numbers_that_cannot_be_measured():
     alone = evaluate(regression, table.filter(pa.array([i not in (3, 8) for i in range(N_ROWS)])), "mean_radius")
     assert (result.n_rows, result.n_skipped) == (N_ROWS - 2, 2)
     assert result.r2 == pytest.approx(alone.r2) and result.mae == pytest.approx(alone.mae)
-    with pytest.raises(DataError, match="There are no rows"):
+    with pytest.raises(DataError, match="There are no rows to measure: all 1 had no true value"):
         evaluate(regression, spoilt.slice(3, 1), "mean_radius", on_bad_row="skip")
 
 
@@ -153,3 +153,46 @@ def with_columns(table, **columns):
     for name, values in columns.items():
         table = table.set_column(table.column_names.index(name), name, [values] if isinstance(values, list) else values)
     return table
+
+
+def test_the_place_of_an_infinite_truth():
+    """Rows that were left out before it don't count; with "skip" it is left out itself."""
+    table = TABLE.select(["mean_texture", "mean_radius"])
+    regression = prepare(table, "mean_radius", Plan(hidden=(8,), epochs=2)).run().model
+    truth = table["mean_radius"].to_pylist()
+    truth[3] = np.inf
+    spoilt = with_columns(table, mean_radius=truth)
+    with pytest.raises(RowError, match="Row 4: the target 'mean_radius' holds an infinite value"):
+        evaluate(regression, spoilt.to_batches(2), "mean_radius")
+    truth[0] = None
+    result = evaluate(
+        regression, with_columns(table, mean_radius=truth).to_batches(100), "mean_radius", on_bad_row="skip"
+    )
+    assert (result.n_rows, result.n_skipped) == (N_ROWS - 2, 2)
+    with pytest.raises(DataError, match="There are no rows to measure: all 1 had no true value"):
+        evaluate(regression, spoilt.slice(3, 1), "mean_radius", on_bad_row="skip")
+    with pytest.raises(ValueError, match="on_bad_row must be fail or skip, got 'null'"):
+        evaluate(regression, table, "mean_radius", on_bad_row="null")
+
+
+@pytest.mark.parametrize("view", ["string_view", "dictionary"])
+def test_string_views_as_polars_has_them(view):
+    """Few of Arrow's functions take views."""
+    n = 60
+    words = pa.array([["a ", "b", "?"][i % 3] for i in range(n)])
+    table = pa.table({"t": words, "number": [str(i % 5) for i in range(n)], "y": ["p", "q"] * (n // 2)})
+    plan, dialect = Plan(hidden=(4,), epochs=2), Dialect(strip=True, missing=("?",))
+    said = {"number": {"kind": "number"}}
+    model = train_batches(table, "y", plan, dialect=dialect, columns=said).model
+    views = table.cast(pa.schema([(name, pa.string_view()) for name in table.column_names]))
+    if view == "dictionary":
+        views = views.set_column(
+            0, "t", pa.DictionaryArray.from_arrays([i % 3 for i in range(n)], words[:3].cast("string_view"))
+        )
+    for on_bad_row in ("fail", "null", "skip"):
+        for rows in (views, iter(views.to_batches(7))):
+            found = pa.Table.from_batches(predict_batches(model, rows, keep=["t"], on_bad_row=on_bad_row))
+            expected = pa.Table.from_batches(predict_batches(model, table, keep=["t"]))
+            assert found["prediction"] == expected["prediction"] and found["t"].to_pylist() == words.to_pylist()
+    for on_bad_row in ("fail", "skip"):
+        assert evaluate(model, views, "y", on_bad_row=on_bad_row).n_rows == n

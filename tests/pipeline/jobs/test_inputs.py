@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fastnn.pipeline.columns.options import ColumnOptions
 from fastnn.pipeline.columns.schema import DataError, Schema, SchemaError
 from fastnn.pipeline.columns.text import Spelling, parse
 from fastnn.pipeline.jobs.inputs import open_for
@@ -15,13 +16,13 @@ NUMBERS = Schema.infer(pa.schema([("x", pa.float64()), ("t", pa.string())]))
 def test_open_for_a_model(tmp_path):
     (tmp_path / "d.csv").write_text("x,t,id,n\n1,a,007,5\n 2.5 ,b,8,x\n,c,9,\nnan,d,x,\n")
     source, spellings = open_for(NUMBERS, [str(tmp_path / "d.csv")], further={"n": [pa.int64()]})
-    assert spellings == {"x": Spelling(pa.float64()), "n": Spelling(pa.int64())}
+    assert spellings == {"x": Spelling(pa.float64()), "n": Spelling(pa.int64(), exact=True)}
     (batch,) = source.batches()
     bad = np.zeros(4, np.bool_)
     parsed = parse(batch, spellings, bad)
     assert parsed["x"].to_pylist() == [1, 2.5, None, None] and parsed["id"].to_pylist() == ["007", "8", "9", "x"]
     assert bad.tolist() == [False, True, False, False]
-    for content, message in (("y,t\n1,a\n", "no column 'x'"), ("x,x,t\n1,1,a\n", "more than one column 'x'")):
+    for content, message in (("y,t\n1,a\n", "no column 'x'"), ("x,x,t\n1,1,a\n", "More than one column is called 'x'")):
         (tmp_path / "d.csv").write_text(content)
         with pytest.raises(SchemaError, match=message):
             open_for(NUMBERS, [str(tmp_path / "d.csv")])
@@ -89,3 +90,23 @@ def test_folders_names_are_learnt_as_numbers_and_kept_as_text(tmp_path, write):
     batches = list(source.batches(["x", "month"]))
     assert [batch["month"].to_pylist() for batch in batches] == [["01"], ["2"], [None]]
     assert [parse(batch, spellings, None)["month"].to_pylist() for batch in batches] == [[1], [2], [None]]
+
+
+def test_names_are_as_exact_as_in_training(tmp_path):
+    """A class or a category 7 isn't spelt 007, but pandas writes 7.0 beside missing values."""
+    schema = Schema.infer(pa.schema([("code", pa.int64())]), options={"code": ColumnOptions(kind="category")})
+    (tmp_path / "d.csv").write_text("code,y\n7,1\n007,01\n+7,1.0\n7.0,2\n,3\n")
+    source, spellings = open_for(schema, [str(tmp_path / "d.csv")], further={"y": [pa.int64()]})
+    (batch,) = source.batches()
+    for name, values, unfit in (("code", [7, None, None, 7, None], [1, 2]), ("y", [1, None, 1, 2, 3], [1])):
+        bad = np.zeros(5, np.bool_)
+        assert parse(batch.select([name]), spellings, bad)[name].to_pylist() == values
+        assert np.flatnonzero(bad).tolist() == unfit
+
+
+def test_what_true_values_of_a_regression_are(tmp_path):
+    """All files tell whether they are numbers or booleans."""
+    for i, lines in enumerate(["", "true\nfalse", "NA"]):
+        (tmp_path / f"{i}.csv").write_text("x,t,y\n" + "".join(f"1,a,{line}\n" for line in lines.split("\n") if line))
+    _, spellings = open_for(NUMBERS, [str(tmp_path)], further={"y": [pa.float64(), pa.bool_()]})
+    assert spellings["y"].type == pa.bool_()

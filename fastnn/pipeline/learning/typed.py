@@ -6,108 +6,36 @@ import hashlib
 import json
 import shlex
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
-from itertools import accumulate
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from fastnn.errors import DataWarning
-from fastnn.pipeline.columns.arrow import to_arrow
+from fastnn.pipeline.columns.arrow import to_arrow, to_numpy
 from fastnn.pipeline.columns.labels import is_missing
-from fastnn.pipeline.columns.options import PLAIN, ColumnOptions, Dialect
-from fastnn.pipeline.columns.schema import DataError, family_of, quoted
+from fastnn.pipeline.columns.options import PLAIN
+from fastnn.pipeline.columns.schema import DataError, quoted
 from fastnn.pipeline.columns.text import (
     Spelling,
     Unparsable,
-    best_type,
     is_spelt,
     merged_type,
     odd_one,
     parsed_batch,
     parsed_schema,
     type_of,
-    type_of_names,
 )
+from fastnn.pipeline.columns.values import numbers_of
 from fastnn.pipeline.io.csvfile import Csv
-from fastnn.pipeline.io.opening import Files, by_part
+from fastnn.pipeline.io.opening import best_types, by_part, keep_text
 from fastnn.pipeline.io.source import Batches, Source
+from fastnn.pipeline.learning.reading import DECLARED, Reading
 
 _MOST_SHOWN = 40  # characters of a text in an option that a message suggests
-# What the text of a column may be read as, if the column is declared to be of this kind: the first type that fits best.
-_DECLARED = {
-    "number": (pa.float64(), pa.bool_()),
-    "date": (pa.timestamp("us"), pa.timestamp("us", "UTC"), pa.time64("us")),
-    "boolean": (pa.bool_(),),
-}
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a training reads its columns.
-
-    Attributes
-    ----------
-    dialect : Dialect
-        How text is written.
-    options : mapping of str to ColumnOptions
-        The options of single columns: a column's declared kind tells its type.
-    as_text : collection of str
-        The columns that stay text: ids, of which every character counts.
-    labels : mapping of str to bool
-        The columns whose values may be classes, and whether they surely are. Their text becomes integers only if it
-        comes back from them.
-    required : collection of str
-        The columns in which a row must have a value, such as the target.
-    on_bad_row : {"fail", "null", "skip"}
-        What becomes of a row with a text that can't be parsed: an error, a missing value, or no row. With "skip", rows
-        without a required value are left out, too.
-    """
-
-    dialect: Dialect = PLAIN
-    options: Mapping[str, ColumnOptions] = field(default_factory=dict)
-    as_text: Collection[str] = ()
-    labels: Mapping[str, bool] = field(default_factory=dict)
-    required: Collection[str] = ()
-    on_bad_row: str = "fail"
-
-    def __post_init__(self) -> None:
-        if self.on_bad_row not in ("fail", "null", "skip"):
-            raise ValueError(f"on_bad_row must be fail, null or skip, got {self.on_bad_row!r}.")
-        if not isinstance(self.dialect, Dialect):
-            raise TypeError(f"dialect must be a fastnn.pipeline.Dialect, got {self.dialect!r}.")
-
-    def kind(self, name: str) -> str | None:
-        """The kind that a column is declared to be of."""
-        said = self.options.get(name)
-        return None if said is None else said.kind
-
-    def spelling(self, name: str) -> Spelling:
-        """How the text of a column is written, if it stays text."""
-        missing = (self.options.get(name) or ColumnOptions()).missing or ()
-        return Spelling(
-            pa.string(),
-            (*self.dialect.missing, *missing),
-            self.dialect.strip,
-            self.dialect.decimal,
-            exact=self.kind(name) == "category" or name in self.labels,
-        )
-
-    def type_of(self, name: str, text: pa.Array) -> pa.DataType:
-        """The type that some of a column's texts have."""
-        spelling, kind = self.spelling(name), self.kind(name)
-        if kind in _DECLARED:
-            return best_type(_DECLARED[kind], text, spelling)
-        if spelling.exact:
-            return type_of_names(text, spelling, surely=kind == "category" or self.labels[name])
-        return type_of(text, spelling)
-
-
-AS_IT_IS = Reading()
 
 
 class WidenedError(DataError):
@@ -143,56 +71,66 @@ class Typed(Source):
     """
 
     def __init__(self, source: Source, names: Collection[str], reading: Reading) -> None:
-        keep_text(source, [name for name in reading.as_text if name in source.schema.names])
         self._source, self._reading = source, reading
+        keep_text(source, [*reading.as_text, *self._inexact_names(names)])
         self.name, self.once, self.unlearnt, self.odd = source.name, source.once, source.unlearnt, source.odd
         self.n_skipped, self.first_skipped = 0, ""
         self._noted: set[str] = set()  # the columns that a note was given of
         self._counted: dict[int, int] = {}  # the rows of blocks, where only reading the block tells
+        self._wanted = [name for name in names if name in source.schema.names]
         wanted = {*names} - {*reading.as_text}
         fields = {each.name: each.type for each in source.schema if each.name in wanted}
         text = [name for name, type_ in fields.items() if is_spelt(type_)]
-        self.declared = frozenset(name for name in text if reading.kind(name) in _DECLARED)
+        self.declared = frozenset(name for name in text if reading.kind(name) in DECLARED)
         # The types that later values may widen.
         self._inferred = self._infer([name for name in text if name in source.untyped and name not in self.declared])
         types = {name: type_ for name, type_ in fields.items() if not is_spelt(type_)}  # for CSV files' text
-        types |= {**self._inferred, **self._declared_types()}
+        kinds = {name: DECLARED[reading.kind(name) or ""] for name in self.declared}
+        types |= {**self._inferred, **best_types(source, kinds, reading.spelling)}
         self._spellings = {
             name: reading.spelling(name)._replace(type=types.get(name, pa.string())) for name in (*text, *types)
         }
         self._set_types()
 
-    def _declared_types(self) -> dict[str, pa.DataType]:
-        names = sorted(self.declared)
-        if not names:
-            return {}
-        with closing(self._source.batches(names)) as batches:
-            first = next(batches, None)
-        if first is None:
-            return {name: _DECLARED[self._reading.kind(name) or ""][0] for name in names}
-        return {name: self._reading.type_of(name, first.column(name)) for name in names}
+    def _inexact_names(self, names: Collection[str]) -> list[str]:
+        """The columns of labels and categories that some CSV file spells as no number would be, beside typed files."""
+        wanted = {name for name in names if self._reading.spelling(name).exact} - self._source.untyped
+        found: set[str] = set()
+        for part in self._source.parts if wanted else ():
+            if isinstance(part, Csv):
+                head = part.head([name for name in wanted if name in part.untyped])
+                texts = zip(head.schema.names, head.columns, strict=True)
+                found |= {name for name, text in texts if self._reading.type_of(name, text) == pa.string()}
+        return sorted(found)
 
     def _infer(self, names: Sequence[str]) -> dict[str, pa.DataType]:
         """The types that the first rows of all files tell. If a column is text because of some values, say which."""
         types: dict[str, pa.DataType] = dict.fromkeys(names, pa.null())
+        plain = dict(types)  # the types that the values would have if they named nothing
+        found_floats: set[str] = set()
         first: dict[str, tuple[str, str]] = {}  # the place and the value of a column's first text
+        odd: set[str] = set()
         for part in self._source.parts:
             if not isinstance(part, Csv):
                 continue
             head = part.head([name for name in names if name in part.untyped])
             for name, text in zip(head.schema.names, head.columns, strict=True):
-                before, here = types[name], self._reading.type_of(name, text)
+                spelling, before, here = self._reading.spelling(name), types[name], self._reading.type_of(name, text)
                 types[name] = merged_type(before, here)
+                plain[name] = merged_type(plain[name], type_of(text, spelling))
+                found_floats |= {name} if here == pa.float64() else set()
                 if types[name] != pa.string() or here in (before, pa.null()):
                     continue
-                if before == pa.string():  # other files are text, and this one isn't
-                    self._say_why(name, *first[name])
-                    continue
-                row = odd_one(text, self._reading.spelling(name)) if here == pa.string() else None
-                found = self._reading.spelling(name)._replace(type=before).values(text)[1][0] if row is None else row
-                first[name] = part.where(found), text[found].as_py()
-                if row is not None or before != pa.null():
-                    self._say_why(name, *first[name])
+                odd |= {name} if before != pa.null() else set()
+                if before != pa.string():
+                    row = _first_text(text, spelling, before, here)
+                    odd |= {name} if row[1] else set()
+                    first[name] = part.where(row[0]), text[row[0]].as_py()
+        # 007 is a label, unless other values say that the column is one of numbers.
+        types |= {name: pa.float64() for name in found_floats if plain[name] == pa.float64()}
+        for name, (place, value) in first.items():
+            if name in odd and types[name] == pa.string():
+                self._say_why(name, place, value)
         return types
 
     def _set_types(self) -> None:
@@ -207,9 +145,11 @@ class Typed(Source):
         label = name in self._reading.labels
         use = "its values are classes" if label else "it is learnt as a category"
         declare = "" if label else ', or declare the column: kind = "number" in --columns'
+        way = f" If that means a missing value: {_as_missing(value)}{declare}."
+        if not self._reading.spelling(name)._replace(type=pa.float64(), exact=False).values(pa.array([value]))[1]:
+            way = " As a number it might be the same as another one." if label else ""
         warnings.warn(
-            f"{place}: column {name!r} holds {quoted(value)}, so the column is text and {use}. "
-            f"If that means a missing value: {_as_missing(value)}{declare}.",
+            f"{place}: column {name!r} holds {quoted(value)}, so the column is text and {use}.{way}",
             DataWarning,
             stacklevel=2,
         )
@@ -288,9 +228,9 @@ class Typed(Source):
 
         The rows of each block are counted where they weren't known.
         """
-        deciding = [*self.declared, *self._reading.required] if self._skips else []  # by which rows are left out
+        deciding = self._wanted if self._skips else []  # since any of them may be why a row is left out
         wanted = list(dict.fromkeys([*names, *deciding]))
-        starts = [0, *accumulate(part.n_blocks for part in self.parts)]
+        starts = self._source.starts
         widened = False
         for i, inner in by_part(self._source, blocks):
             part = self.parts[i]
@@ -335,6 +275,12 @@ class Typed(Source):
             return parsed, np.zeros(batch.num_rows, np.bool_)
         for name in self._reading.required:
             bad |= is_missing(parsed.column(name))
+        for name in parsed.schema.names:
+            numbers = parsed.column(name)
+            if pa.types.is_floating(numbers.type):
+                bad |= np.isinf(to_numpy(numbers))
+            if name in self._reading.at_least_0 and not is_spelt(numbers.type):
+                bad |= numbers_of(numbers) < 0
         return parsed, bad
 
 
@@ -364,12 +310,12 @@ def _as_missing(value: str) -> str:
     return f"--missing {shlex.quote(value) if len(value) <= _MOST_SHOWN else 'TEXT'}"
 
 
-def keep_text(source: Source, names: Collection[str]) -> None:
-    """Let columns be text in all files, if they are text in some, since these have no types. Casts would change ids."""
-    typed = {each.name: each.type for each in source.schema if each.name in names and not is_spelt(each.type)}
-    mixed = [name for name in typed if any(name in part.untyped for part in source.parts)]
-    for name in mixed:
-        if family_of(typed[name]) is None:
-            raise DataError(f"Column {name!r} is {typed[name]} in some files and text in CSV files.")
-    if isinstance(source, Files) and mixed:
-        source.spell(dict.fromkeys(mixed, pa.string()))
+def _first_text(text: pa.Array, spelling: Spelling, before: pa.DataType, here: pa.DataType) -> tuple[int, bool]:
+    """The first text that makes text of a column of the type `before`, and whether it is odd among its neighbours."""
+    row = odd_one(text, spelling) if here == pa.string() else None
+    if row is not None:
+        return row, True
+    plain = type_of(text, spelling)  # which names such as 007 would have as numbers
+    inexact = spelling._replace(type=plain, exact=True).values(text)[1] if plain != pa.string() else []
+    unlike = inexact or spelling._replace(type=before).values(text)[1]
+    return (unlike[0] if unlike else pc.index(text.is_valid(), True).as_py()), bool(inexact)

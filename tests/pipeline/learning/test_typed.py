@@ -4,6 +4,7 @@ import gzip
 import re
 import warnings
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,7 +14,8 @@ from fastnn.errors import DataWarning
 from fastnn.pipeline.columns.options import ColumnOptions, Dialect, column_options
 from fastnn.pipeline.columns.schema import DataError, Schema
 from fastnn.pipeline.io.opening import open_source
-from fastnn.pipeline.io.typed import AS_IT_IS, Reading, Typed, WidenedError
+from fastnn.pipeline.learning.reading import AS_IT_IS, Reading
+from fastnn.pipeline.learning.typed import Typed, WidenedError
 
 
 def opened(path, reading=AS_IT_IS, names=None) -> Typed:
@@ -281,3 +283,68 @@ def test_ids_of_csv_beside_typed_files_stay_text(tmp_path):
     pq.write_table(pa.table({"id": [[501]], "x": [1]}), tmp_path / "0.parquet")
     with pytest.raises(DataError, match=r"Column 'id' is list<.*> in some files and text in CSV files"):
         opened(tmp_path, Reading(as_text=["id"]))
+
+
+@pytest.mark.parametrize(
+    ("files", "labels", "type_"),
+    [
+        (["true\nfalse", "0\n1"], {}, pa.string()),
+        (["0\n1", "true\nfalse"], {}, pa.string()),
+        (["1.5\n2.5", "007\n1"], {"x": False}, pa.float64()),
+        (["007\n1", "1.5\n2.5"], {"x": False}, pa.float64()),
+        (["1.5\n2.5", "1" * 20], {"x": False}, pa.float64()),
+        (["1.5\n2.5", "+5\n1"], {"x": False}, pa.float64()),
+        (["7\n8", "007\n8"], {"x": False}, pa.string()),
+        (["7\n8", "1.0\n2.0"], {"x": True}, pa.int64()),
+        (["7\n8", "1.0\n1"], {"x": True}, pa.string()),
+    ],
+)
+def test_files_whose_values_are_of_different_types(tmp_path, files, labels, type_):
+    for i, lines in enumerate(files):
+        (tmp_path / f"{i}.csv").write_text("x,i\n" + "\n".join(f"{line},1" for line in lines.split("\n")))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        source = opened(tmp_path, Reading(labels=labels))
+    assert source.schema.field("x").type == type_ and len(caught) == (type_ == pa.string())
+    assert len(rows(source)["x"]) == sum(lines.count("\n") + 1 for lines in files)
+    if "007" in files[-1] and caught:  # which is no missing value
+        assert "'007'" in str(caught[0].message) and "--missing" not in str(caught[0].message)
+
+
+@pytest.mark.parametrize(
+    ("kind", "files", "type_"),
+    [
+        ("date", ["\nNA", "2020-01-01T10:00:00Z"], pa.timestamp("us", "UTC")),
+        ("date", ["\n", "12:00:00\n13:00:00"], pa.time64("us")),
+        ("number", ["NA\n", "true\nfalse"], pa.bool_()),
+        ("number", ["true\nfalse", "2.5\n3\n4"], pa.float64()),
+    ],
+)
+def test_all_files_tell_what_a_declared_column_holds(tmp_path, kind, files, type_):
+    for i, lines in enumerate(files):
+        (tmp_path / f"{i}.csv").write_text("x,i\n" + "\n".join(f"{line},1" for line in lines.split("\n")))
+    source = opened(tmp_path, Reading(options=column_options({"x": {"kind": kind}}), on_bad_row="null"))
+    assert source.schema.field("x").type == type_ and len(rows(source)["x"]) == 2 + files[1].count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    "reading", [Reading(labels={"x": False}), Reading(options=column_options({"x": {"kind": "category"}}))]
+)
+def test_names_of_csv_beside_typed_files(tmp_path, reading):
+    pq.write_table(pa.table({"x": [7, 8], "i": [1, 2]}), tmp_path / "0.parquet")
+    (tmp_path / "1.csv").write_text("x,i\n8,3\n9,4\n")
+    assert rows(opened(tmp_path, reading))["x"] == [7, 8, 8, 9]
+    (tmp_path / "2.csv").write_text("x,i\n007,5\n")
+    assert rows(opened(tmp_path, reading))["x"] == ["7", "8", "8", "9", "007"]
+
+
+def test_rows_with_infinite_numbers_are_left_out(tmp_path):
+    lines = ["x,y,w", "1,2.5,1", "2,,1", "3,inf,1", "-inf,1,1", "5,1,-1", "6,1,inf", "7,1.5,0"]
+    (tmp_path / "d.csv").write_text("\n".join(lines))
+    table = pa.table({"x": [1.0, np.inf, 3.0], "y": [2.0, 1.0, np.nan], "w": [1, 1, 1]})
+    pq.write_table(table, tmp_path / "e.parquet")
+    reading = Reading(required=["y", "w"], at_least_0=["w"], on_bad_row="skip")
+    assert rows(opened(tmp_path / "d.csv", reading))["x"] == [1, 7]
+    assert rows(opened(tmp_path / "e.parquet", reading))["x"] == [1]
+    assert opened(tmp_path / "e.parquet", reading).where(0).endswith("e.parquet, row 1")
+    assert [batch.num_rows for batch in opened(tmp_path / "d.csv", reading).batches(["w"])] == [2]
