@@ -5,7 +5,6 @@ Files are found by `discovery` and opened by `formats`. Several files, tables in
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import os
@@ -89,6 +88,7 @@ class Files(Source):
     def __init__(self, files: Sequence[File], name: str) -> None:
         self.name = name
         self._files = files
+        self._starts = [0, *accumulate(file.n_blocks for file in files)]
         self.schema, self.odd, self.untyped = common_schema(files)
         self.own_types = {field.name: field.type for field in self.schema}
         self.unlearnt = frozenset[str]().union(*(file.unlearnt for file in files))
@@ -123,9 +123,9 @@ class Files(Source):
     def n_blocks(self) -> int:
         return self.starts[-1]
 
-    @functools.cached_property
-    def starts(self) -> list[int]:
-        return [0, *accumulate(file.n_blocks for file in self._files)]
+    @property
+    def starts(self) -> Sequence[int]:
+        return self._starts
 
     def identity(self) -> list[dict[str, Any]]:
         return [entry for file in self._files for entry in file.identity()]
