@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fastnn.pipeline.columns.options import PLAIN, ColumnOptions, Dialect
 from fastnn.pipeline.columns.text import Spelling, type_of, type_of_names
@@ -75,9 +76,19 @@ class Reading:
     def type_of(self, name: str, text: pa.Array) -> pa.DataType:
         """The type that some of a column's texts have."""
         spelling = self.spelling(name)
-        if spelling.exact:
-            return type_of_names(text, spelling, surely=self.kind(name) == "category" or self.labels[name])
-        return type_of(text, spelling)
+        if not spelling.exact:
+            return type_of(text, spelling)
+        if self.kind(name) == "category":
+            return type_of_names(text, spelling, surely=True)
+        if _has_fractions(text, spelling):  # which are no labels, as in formats with types
+            return pa.float64()
+        return type_of_names(text, spelling, surely=self.labels[name])
 
 
 AS_IT_IS = Reading()
+
+
+def _has_fractions(text: pa.Array, spelling: Spelling) -> bool:
+    """Whether texts are numbers that aren't all whole."""
+    numbers, unparsable = spelling._replace(type=pa.float64()).values(pc.unique(text))
+    return not unparsable and bool(pc.any(pc.not_equal(pc.trunc(numbers), numbers)).as_py())
