@@ -10,7 +10,7 @@
 `memory`           asv: peaks over the baseline
 `peers`            all rivals in one table (``python -m benchmarks.peers``)
 `pipeline`         tables larger than memory, against pyarrow and scikit-learn
-`quality`          the defaults on real data sets (``python -m benchmarks.quality``)
+`quality`          answers on real tables, against trees and networks (``python -m benchmarks.quality``)
 `soak`             threads and forks in long-lived processes (``python -m benchmarks.soak``)
 `gate`             the working tree against another commit (``python -m benchmarks.gate BASE``)
 `works`            what the gate measures, by name; `instructions` counts them under valgrind

@@ -86,7 +86,8 @@ def _split(X: np.ndarray, y: np.ndarray, n_train: int) -> Data:
 def _moons() -> Data:
     from sklearn.datasets import make_moons
 
-    return _split(*make_moons(600, noise=0.2, random_state=0), n_train=200)
+    X, y = make_moons(600, noise=0.2, random_state=0)
+    return _split(X, y, n_train=200)
 
 
 def _digits() -> Data:

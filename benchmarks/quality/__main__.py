@@ -1,0 +1,77 @@
+"""``python -m benchmarks.quality``: runs the trials that are missing, and prints the tables of all results.
+
+A run that is killed goes on where it was when the same command is given again. ``--only-report`` runs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks import common
+from benchmarks.quality.entrants import ENTRANTS, find
+from benchmarks.quality.halves import HALVES
+from benchmarks.quality.run import LIMIT_SECONDS, run_all, trials
+from benchmarks.quality.sets import SETS
+from benchmarks.quality.splits import SPLITS
+
+RESULTS = Path(__file__).parent.parent / "results" / "quality.jsonl"
+
+
+def names(text: str) -> list[str]:
+    """The names in a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser("python -m benchmarks.quality", description=__doc__)
+    parser.add_argument("--half", choices=list(HALVES), default="choosing", help="which data sets (default: choosing)")
+    parser.add_argument("--sets", type=names, help="only these data sets, by name with commas between them")
+    parser.add_argument("--entrants", type=names, help="only these entrants, or an entrant of one's own: module:name")
+    parser.add_argument("--splits", type=int, default=SPLITS, help=f"how many splits (default: {SPLITS})")
+    parser.add_argument("--threads", type=int, default=common.processors(), help="threads of each entrant")
+    parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="the most seconds of a trial")
+    parser.add_argument("--retry", action="store_true", help="run trials again that failed")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file of results, which is appended to")
+    parser.add_argument("--only-report", action="store_true", help="run nothing")
+    options = parser.parse_args(arguments)
+    known = HALVES[options.half]
+    for name in options.sets or ():
+        if name not in known:
+            where = "in the other half" if name in SETS else "no data set"
+            parser.error(f"{name!r} is {where}. The {options.half} half has {', '.join(known)}.")
+    try:
+        for name in options.entrants or ():
+            find(name)
+    except (KeyError, ImportError, AttributeError) as error:
+        parser.error(str(error.args[0] if isinstance(error, KeyError) else error))
+    return options
+
+
+def entrants(asked: list[str] | None) -> list[str]:
+    """Who takes part: those who were asked for, or all that are quick, as far as what they need is installed."""
+    wanted = asked or [name for name, one in ENTRANTS.items() if not one.slow]
+    present = []
+    for name in wanted:
+        missing = find(name).missing()
+        if missing:
+            print(f"{name} takes no part: {', '.join(missing)} isn't installed.", file=sys.stderr)
+        else:
+            present.append(name)
+    return present
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run and report."""
+    options = parse(arguments)
+    if not options.only_report:
+        wanted = trials(
+            options.sets or HALVES[options.half], entrants(options.entrants), range(options.splits), options.threads
+        )
+        run_all(wanted, options.results, options.limit, options.retry)
+
+
+if __name__ == "__main__":
+    main()
