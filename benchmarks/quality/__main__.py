@@ -8,13 +8,16 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from benchmarks import common
+from benchmarks.quality import plots, report, results, scores
 from benchmarks.quality.entrants import ENTRANTS, find
 from benchmarks.quality.halves import HALVES
 from benchmarks.quality.run import LIMIT_SECONDS, run_all, trials
 from benchmarks.quality.sets import SETS
 from benchmarks.quality.splits import SPLITS
+from benchmarks.quality.standings import standings
 
 RESULTS = Path(__file__).parent.parent / "results" / "quality.jsonl"
 
@@ -36,6 +39,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--retry", action="store_true", help="run trials again that failed")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file of results, which is appended to")
     parser.add_argument("--only-report", action="store_true", help="run nothing")
+    parser.add_argument(
+        "--page", type=Path, help="write the tables into this page of Markdown, between the half's marks"
+    )
+    parser.add_argument("--plots", type=Path, help="draw the ranks and the times into this folder")
     options = parser.parse_args(arguments)
     known = HALVES[options.half]
     for name in options.sets or ():
@@ -71,6 +78,26 @@ def main(arguments: list[str] | None = None) -> None:
             options.sets or HALVES[options.half], entrants(options.entrants), range(options.splits), options.threads
         )
         run_all(wanted, options.results, options.limit, options.retry)
+    found = results.read(options.results)
+    text = report.report(found, options.half)
+    if options.page is None:
+        print(text)
+    else:
+        report.insert(options.page, options.half, text)
+    if options.plots is not None:
+        draw(found, options.half, options.plots)
+
+
+def draw(found: list[dict[str, Any]], half: str, folder: Path) -> None:
+    """Draw the ranks and the times of classifications and of regressions."""
+    of_half = report.chosen(found, half)
+    whole = standings(of_half, report.ranked_names(of_half))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, tasks in (("classification", report.CLASSIFICATION), ("regression", report.REGRESSION)):
+        part = whole.of(tasks)
+        if scores.complete(part.losses).any():
+            plots.ranks(part, folder / f"quality-ranks-{name}.png")
+            plots.times(part, folder / f"quality-times-{name}.png")
 
 
 if __name__ == "__main__":

@@ -29,5 +29,5 @@ def with_few_categories(X: pd.DataFrame, most: int) -> pd.DataFrame:
     changed = {}
     for name in categories(X):
         if len(X[name].cat.categories) > most:
-            changed[name] = X[name].cat.set_categories(X[name].value_counts().index[:most])
+            changed[name] = X[name].cat.set_categories(list(X[name].value_counts().index[:most]))
     return X.assign(**changed)

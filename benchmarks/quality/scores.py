@@ -7,6 +7,7 @@ root mean squared error, or a time.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -60,6 +61,19 @@ def normalised(losses: np.ndarray) -> np.ndarray:
     behind = losses - best
     shares = np.divide(behind, span, out=np.where(behind > 0, 1.0, 0.0), where=span > 0)
     return np.where(np.isfinite(losses), 1 - np.clip(shares, 0, 1), np.nan)
+
+
+def score_differences(losses: np.ndarray) -> np.ndarray:
+    """How much higher each entrant's (row) normalised score is than each other's (column), on average.
+
+    Only data sets that both have results on count. NaN stands where there are none.
+    """
+    good = normalised(losses)
+    differences = good[:, :, None] - good[:, None, :]
+    here = np.isfinite(differences)
+    counts = here.sum(axis=0)
+    sums = np.where(here, differences, 0.0).sum(axis=0)
+    return np.asarray(np.divide(sums, counts, out=np.full(counts.shape, np.nan), where=counts > 0))
 
 
 def elo(losses: np.ndarray, anchor: int, anchor_elo: float = 1000.0, draws: float = 0.1) -> np.ndarray:
@@ -135,5 +149,6 @@ def bootstrap(
 
 def interval(samples: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """The lower and the upper end of the middle of the samples that holds this share of them; NaNs aren't counted."""
-    low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # where all are NaN
+        low, high = np.nanquantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return np.asarray(low), np.asarray(high)

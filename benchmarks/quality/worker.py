@@ -82,7 +82,9 @@ class Worker:
 
 def serve(connection: Connection) -> None:
     """Run the trials that arrive, until the other end is closed."""
-    os.dup2(2, 1)  # what a library prints isn't part of the results
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        os.dup2(quiet, output)  # LightGBM prints thousands of lines on some tables; errors come back as results
     warnings.simplefilter("ignore")
     warm: set[tuple[str, str]] = set()
     with contextlib.suppress(EOFError):
