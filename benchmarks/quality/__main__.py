@@ -6,7 +6,9 @@ A run that is killed goes on where it was when the same command is given again. 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,18 @@ from benchmarks import common
 from benchmarks.quality import plots, report, results, scores
 from benchmarks.quality.entrants import ENTRANTS, find
 from benchmarks.quality.halves import HALVES
+from benchmarks.quality.loading import is_installed
 from benchmarks.quality.run import LIMIT_SECONDS, run_all, trials
 from benchmarks.quality.sets import SETS
 from benchmarks.quality.splits import SPLITS
 from benchmarks.quality.standings import standings
 
+# A load above this one disturbs measurements of time.
+BUSY = 0.5
 RESULTS = Path(__file__).parent.parent / "results" / "quality.jsonl"
 
 
-def names(text: str) -> list[str]:
+def listed(text: str) -> list[str]:
     """The names in a list with commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
@@ -31,8 +36,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser("python -m benchmarks.quality", description=__doc__)
     parser.add_argument("--half", choices=list(HALVES), default="choosing", help="which data sets (default: choosing)")
-    parser.add_argument("--sets", type=names, help="only these data sets, by name with commas between them")
-    parser.add_argument("--entrants", type=names, help="only these entrants, or an entrant of one's own: module:name")
+    parser.add_argument("--sets", type=listed, help="only these data sets, by name with commas between them")
+    parser.add_argument("--entrants", type=listed, help="only these entrants, or an entrant of one's own: module:name")
     parser.add_argument("--splits", type=int, default=SPLITS, help=f"how many splits (default: {SPLITS})")
     parser.add_argument("--threads", type=int, default=common.processors(), help="threads of each entrant")
     parser.add_argument("--limit", type=float, default=LIMIT_SECONDS, help="the most seconds of a trial")
@@ -70,13 +75,25 @@ def entrants(asked: list[str] | None) -> list[str]:
     return present
 
 
+def present_sets(asked: Sequence[str]) -> list[str]:
+    """The data sets whose packages are installed."""
+    missing = sorted({SETS[name].package for name in asked if not is_installed(SETS[name])})
+    if missing:
+        print(
+            f"Data sets are left out, since {', '.join(missing)} isn't installed (see docs/quality.md).",
+            file=sys.stderr,
+        )
+    return [name for name in asked if SETS[name].package not in missing]
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run and report."""
     options = parse(arguments)
     if not options.only_report:
-        wanted = trials(
-            options.sets or HALVES[options.half], entrants(options.entrants), range(options.splits), options.threads
-        )
+        if hasattr(os, "getloadavg") and os.getloadavg()[0] > BUSY:
+            print("Something else is running on this machine: the times will mean little.", file=sys.stderr)
+        names = present_sets(options.sets or HALVES[options.half])
+        wanted = trials(names, entrants(options.entrants), range(options.splits), options.threads)
         run_all(wanted, options.results, options.limit, options.retry)
     found = results.read(options.results)
     text = report.report(found, options.half)
@@ -97,7 +114,7 @@ def draw(found: list[dict[str, Any]], half: str, folder: Path) -> None:
         part = whole.of(tasks)
         if scores.complete(part.losses).any():
             plots.ranks(part, folder / f"quality-ranks-{name}.png")
-            plots.times(part, folder / f"quality-times-{name}.png")
+            plots.times(part, report.REFERENCE, folder / f"quality-times-{name}.png")
 
 
 if __name__ == "__main__":

@@ -110,11 +110,16 @@ def _categories(column: pd.Series) -> pd.Series:
 # --- the packages ---
 
 
+def is_installed(data_set: DataSet) -> bool:
+    """Whether the package is there that has the data set."""
+    return importlib.util.find_spec(data_set.package) is not None
+
+
 def _folder(package: str) -> Path:
     """Where an installed package lies, without importing it."""
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError(f"The package {package} isn't installed: pip install -e '.[quality]'", name=package)
+        raise ModuleNotFoundError(f"{package} isn't installed: docs/quality.md says how to install it.", name=package)
     return Path(next(iter(found.submodule_search_locations)))
 
 

@@ -1,4 +1,4 @@
-"""Two pictures of the standings: mean ranks with their intervals, and normalised scores against the time to fit."""
+"""Two pictures of the standings: mean ranks with their intervals, and Elo ratings against the time to fit."""
 
 from __future__ import annotations
 
@@ -40,26 +40,28 @@ def ranks(whole: Standings, path: Path) -> None:
         axes.plot([low[j], high[j]], [place, place], color=_color(part.entrants[j]), linewidth=2)
         axes.plot(mean[j], place, "o", color=_color(part.entrants[j]))
     axes.set_yticks(range(len(mean)), [part.entrants[j] for j in np.argsort(-mean)])
-    axes.set_xlabel(f"mean rank on {len(part.sets)} data sets, 1 is the best; lines: 95 % of bootstraps over data sets")
+    axes.set_xlabel(f"mean rank (data sets: {len(part.sets)}), and its 95 % interval")
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=150)
 
 
-def times(whole: Standings, path: Path) -> None:
-    """Draw the mean normalised score of each entrant against the median time to fit 1,000 rows."""
+def times(whole: Standings, reference: str, path: Path) -> None:
+    """Draw the Elo rating of each entrant against the median time to fit 1,000 rows. The reference has 1000."""
     part = whole.complete()
-    score = scores.normalised(part.losses)
-    mean = score.mean(axis=0)
-    low, high = scores.interval(scores.bootstrap(score, lambda drawn: drawn.mean(axis=0)))
+    anchor = part.entrants.index(reference) if reference in part.entrants else 0
+    elo = scores.elo(part.losses, anchor)
+    low, high = scores.interval(scores.bootstrap(part.losses, lambda drawn: scores.elo(drawn, anchor)))
     seconds = np.median(part.values["fit_seconds"] / (np.array(part.rows)[:, None] / 1000), axis=0)
-    figure, axes = _axes(7, 4.5)
-    for j, name in enumerate(part.entrants):
+    figure, axes = _axes(7.5, 5)
+    for place, j in enumerate(np.argsort(seconds)):
+        name = part.entrants[j]
         axes.plot([seconds[j], seconds[j]], [low[j], high[j]], color=_color(name), alpha=0.4, linewidth=2)
-        axes.plot(seconds[j], mean[j], "o", color=_color(name))
-        axes.annotate(name, (seconds[j], mean[j]), (5, 4), textcoords="offset points", fontsize=9)
+        axes.plot(seconds[j], elo[j], "o", color=_color(name))
+        offset = 5, 4 if place % 2 else -11  # neighbours' names would cover each other
+        axes.annotate(name, (seconds[j], elo[j]), offset, textcoords="offset points", fontsize=9)
     axes.set_xscale("log")
     axes.set_xlabel("seconds to fit 1,000 rows, median over data sets")
-    axes.set_ylabel("mean normalised score")
-    axes.margins(x=0.15)
+    axes.set_ylabel("Elo")
+    axes.margins(x=0.2)
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=150)

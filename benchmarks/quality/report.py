@@ -39,7 +39,7 @@ def report(all_results: Iterable[dict[str, Any]], half: str) -> str:
     slow = [name for name in found_names(found) if name not in names]
     for name in slow:
         part = standings([r for r in found if r["data_set"] in sets_of(found, name)], [*names, name])
-        parts += [f"### On the {len(part.sets)} data sets of {name}\n", overview(part), pairs(part, [name])]
+        parts += [f"### Where {name} took part\n", overview(part), pairs(part, [name])]
     parts.append(failures(found))
     return "\n".join(part for part in parts if part)
 
@@ -83,7 +83,7 @@ def overview(part: Standings) -> str:
     fit = np.median(part.values["fit_seconds"] / thousands, axis=0)
     predict = np.median(part.values["predict_seconds"] / thousands, axis=0)
     head = [
-        f"{n} data sets",
+        f"data sets: {n}",
         "mean rank",
         "Elo",
         "normalised score",

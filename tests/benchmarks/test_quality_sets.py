@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from collections import Counter
@@ -135,10 +134,20 @@ def test_each_part_has_its_own_categories(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.slow
+def test_many_sets_have_many_categories_or_holes() -> None:
+    frames = [loading.load(one).X for one in SETS.values() if loading.is_installed(one)]
+    if len(frames) < len(SETS):
+        pytest.skip("some data sets aren't installed")
+    words = [X.select_dtypes("category") for X in frames]
+    assert sum(X.shape[1] > 0 and X.nunique().max() >= 16 for X in words) >= 10
+    assert sum(X.isna().any(axis=None) for X in frames) >= 10
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SETS)
 def test_each_set_is_as_it_is_described(name: str) -> None:
     one = SETS[name]
-    if importlib.util.find_spec(one.package) is None:
+    if not loading.is_installed(one):
         pytest.skip(f"{one.package} isn't installed")
     data = loading.load(one)
     assert 500 <= len(data.y) == len(data.X) <= 400_000
