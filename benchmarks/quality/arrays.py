@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from benchmarks.quality.columns import categories
-from benchmarks.quality.entrants import Means, Predict
+from benchmarks.quality.entrants import Conditions, Predict
 from benchmarks.quality.splits import Rows
 
 if TYPE_CHECKING:
@@ -47,15 +47,15 @@ def fitted(model: Any, rows: Rows) -> Predict:
     return predict
 
 
-def mlp(rows: Rows, means: Means) -> Predict:
+def mlp(rows: Rows, conditions: Conditions) -> Predict:
     """scikit-learn's multilayer perceptron with its defaults."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     kind = MLPRegressor if rows.task == "regression" else MLPClassifier
-    return fitted(kind(random_state=means.seed), rows)
+    return fitted(kind(random_state=conditions.seed), rows)
 
 
-def linear(rows: Rows, means: Means) -> Predict:
+def linear(rows: Rows, conditions: Conditions) -> Predict:
     """Logistic regression and ridge regression with scikit-learn's defaults, and iterations enough."""
     from sklearn.linear_model import LogisticRegression, Ridge
 

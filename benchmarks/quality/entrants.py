@@ -29,14 +29,14 @@ FASTNN = "fastnn-numba"
 Predict = Callable[["pd.DataFrame"], np.ndarray]
 
 
-class Means(NamedTuple):
-    """What an entrant may use: so many threads, and the seed of its random numbers."""
+class Conditions(NamedTuple):
+    """What an entrant learns with: so many threads, and the seed of its random numbers."""
 
     threads: int
     seed: int
 
 
-Fit = Callable[[Rows, Means], Predict]
+Fit = Callable[[Rows, Conditions], Predict]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Entrant:
     name : str
         What tables of results call it.
     target : str
-        The function that fits it, as "module:function". It takes the rows to train on and the `Means`, and returns a
-        function from a frame to predictions: the probabilities of the classes, shape (n, n_classes), or numbers.
+        The function that fits it, as "module:function". It takes the rows to train on and the `Conditions`. It returns
+        a function from a frame to predictions: the probabilities of the classes, shape (n, n_classes), or numbers.
     packages : tuple of str
         The distributions that it needs. Their versions are kept with its results.
     slow : bool
@@ -73,11 +73,11 @@ class Entrant:
             versions.append(f"{module} {_digest(module)}")
         return ", ".join(versions)
 
-    def fit(self, rows: Rows, means: Means) -> Predict:
+    def fit(self, rows: Rows, conditions: Conditions) -> Predict:
         """Learn from the rows."""
         module, _, name = self.target.partition(":")
         fit: Fit = getattr(importlib.import_module(module), name)
-        return fit(rows, means)
+        return fit(rows, conditions)
 
 
 def _version(distribution: str) -> str | None:

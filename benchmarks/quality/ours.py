@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.quality.entrants import Means, Predict
+from benchmarks.quality.entrants import Conditions, Predict
 from benchmarks.quality.splits import Rows
 
 if TYPE_CHECKING:
@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 _TARGET = "target of the benchmark"
 
 
-def tables(rows: Rows, means: Means) -> Predict:
+def tables(rows: Rows, conditions: Conditions) -> Predict:
     """`fastnn.pipeline.train_batches` with the defaults of its `Plan`."""
-    return _trained(rows, means)
+    return _trained(rows, conditions)
 
 
-def command_line(rows: Rows, means: Means) -> Predict:
+def command_line(rows: Rows, conditions: Conditions) -> Predict:
     """The same with the defaults of ``fastnn train``."""
-    return _trained(rows, means, solver="adam", step_size=1e-3, alpha=1e-4)
+    return _trained(rows, conditions, solver="adam", step_size=1e-3, alpha=1e-4)
 
 
-def _trained(rows: Rows, means: Means, **options: Any) -> Predict:
+def _trained(rows: Rows, conditions: Conditions, **options: Any) -> Predict:
     """Train on a table, with some `TrainOptions`."""
     from fastnn.pipeline import Plan, train_batches
     from fastnn.training.options import TrainOptions
 
     plan = Plan(
         task="regression" if rows.task == "regression" else "classification",
-        options=TrainOptions(seed=means.seed, n_threads=means.threads, **options),
+        options=TrainOptions(seed=conditions.seed, n_threads=conditions.threads, **options),
     )
     model = train_batches(rows.X.assign(**{_TARGET: rows.y}), _TARGET, plan).model
 
@@ -45,10 +45,10 @@ def _trained(rows: Rows, means: Means, **options: Any) -> Predict:
     return predict
 
 
-def estimator(rows: Rows, means: Means) -> Predict:
+def estimator(rows: Rows, conditions: Conditions) -> Predict:
     """`MLPClassifier` and `MLPRegressor` with their defaults, on arrays as scikit-learn's MLP gets them."""
     from benchmarks.quality.arrays import fitted
     from fastnn import MLPClassifier, MLPRegressor
 
     kind: Any = MLPRegressor if rows.task == "regression" else MLPClassifier
-    return fitted(kind(random_state=means.seed), rows)
+    return fitted(kind(random_state=conditions.seed), rows)

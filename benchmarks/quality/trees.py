@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.quality.columns import categories, with_few_categories, with_known_categories, with_plain_names
-from benchmarks.quality.entrants import Means, Predict
+from benchmarks.quality.entrants import Conditions, Predict
 from benchmarks.quality.splits import Rows
 
 if TYPE_CHECKING:
@@ -17,29 +17,29 @@ if TYPE_CHECKING:
 _MOST_OF_SKLEARN = 255
 
 
-def lightgbm(rows: Rows, means: Means) -> Predict:
+def lightgbm(rows: Rows, conditions: Conditions) -> Predict:
     """LightGBM, which treats columns of categories as such."""
     import lightgbm as library
 
     kind = library.LGBMRegressor if rows.task == "regression" else library.LGBMClassifier
-    return _fitted(kind(random_state=means.seed, n_jobs=means.threads, verbosity=-1), rows)
+    return _fitted(kind(random_state=conditions.seed, n_jobs=conditions.threads, verbosity=-1), rows)
 
 
-def xgboost(rows: Rows, means: Means) -> Predict:
+def xgboost(rows: Rows, conditions: Conditions) -> Predict:
     """XGBoost, asked to treat columns of categories as such."""
     import xgboost as library
 
     kind = library.XGBRegressor if rows.task == "regression" else library.XGBClassifier
-    return _fitted(kind(random_state=means.seed, n_jobs=means.threads, enable_categorical=True), rows)
+    return _fitted(kind(random_state=conditions.seed, n_jobs=conditions.threads, enable_categorical=True), rows)
 
 
-def hist_gradient_boosting(rows: Rows, means: Means) -> Predict:
+def hist_gradient_boosting(rows: Rows, conditions: Conditions) -> Predict:
     """scikit-learn's trees, which treat columns of categories as such; of more than 255 the rarest count as missing."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     kind = HistGradientBoostingRegressor if rows.task == "regression" else HistGradientBoostingClassifier
     few = rows._replace(X=with_few_categories(rows.X, _MOST_OF_SKLEARN))
-    return _fitted(kind(random_state=means.seed), few)
+    return _fitted(kind(random_state=conditions.seed), few)
 
 
 def _fitted(model: Any, rows: Rows) -> Predict:
@@ -54,12 +54,12 @@ def _fitted(model: Any, rows: Rows) -> Predict:
     return predict
 
 
-def catboost(rows: Rows, means: Means) -> Predict:
+def catboost(rows: Rows, conditions: Conditions) -> Predict:
     """CatBoost, which learns numbers for categories, also for those of text that it hasn't seen."""
     import catboost as library
 
     kind = library.CatBoostRegressor if rows.task == "regression" else library.CatBoostClassifier
-    model = kind(random_seed=means.seed, thread_count=means.threads, verbose=False, allow_writing_files=False)
+    model = kind(random_seed=conditions.seed, thread_count=conditions.threads, verbose=False, allow_writing_files=False)
     words = categories(rows.X)
     model.fit(_as_text(rows.X, words), rows.y, cat_features=words)
 

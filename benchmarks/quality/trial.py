@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.entrants import Means, find
+from benchmarks.quality.entrants import Conditions, find
 from benchmarks.quality.loading import loaded
 from benchmarks.quality.measures import measure
 from benchmarks.quality.sets import SETS
@@ -38,7 +38,7 @@ def run(trial: Trial) -> dict[str, Any]:
     data = loaded(SETS[trial.data_set])
     train, test = split(data, trial.split)
     wall, cpu = time.perf_counter(), _cpu_seconds()
-    predict = find(trial.entrant).fit(train, Means(trial.threads, trial.split))
+    predict = find(trial.entrant).fit(train, Conditions(trial.threads, trial.split))
     fit_seconds, fit_cpu_seconds = time.perf_counter() - wall, _cpu_seconds() - cpu
     wall = time.perf_counter()
     predicted = predict(test.X)
@@ -68,7 +68,7 @@ def warm_up(trial: Trial) -> None:
     score = X["number"] + (X["word"] == "a")
     n_classes = {"binary": 2, "multiclass": 3, "regression": 0}[task]
     y = score.to_numpy() if not n_classes else np.arange(n) % n_classes
-    find(trial.entrant).fit(Rows(task, n_classes, X, y), Means(trial.threads, 0))(X)
+    find(trial.entrant).fit(Rows(task, n_classes, X, y), Conditions(trial.threads, 0))(X)
 
 
 def _cpu_seconds() -> float:

@@ -11,34 +11,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.quality.columns import categories
-from benchmarks.quality.entrants import Means, Predict
+from benchmarks.quality.entrants import Conditions, Predict
 from benchmarks.quality.splits import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def lightgbm(rows: Rows, means: Means) -> Predict:
+def lightgbm(rows: Rows, conditions: Conditions) -> Predict:
     """LightGBM with tuned defaults: up to 1,000 trees, stopped early on a fifth of the rows."""
-    return _fitted("LGBM_TD", rows, means)
+    return _fitted("LGBM_TD", rows, conditions)
 
 
-def catboost(rows: Rows, means: Means) -> Predict:
+def catboost(rows: Rows, conditions: Conditions) -> Predict:
     """CatBoost with tuned defaults: up to 1,000 trees, stopped early on a fifth of the rows."""
-    return _fitted("CatBoost_TD", rows, means)
+    return _fitted("CatBoost_TD", rows, conditions)
 
 
-def realmlp(rows: Rows, means: Means) -> Predict:
+def realmlp(rows: Rows, conditions: Conditions) -> Predict:
     """RealMLP with tuned defaults: one network, 256 epochs."""
-    return _fitted("RealMLP_TD", rows, means, **({} if rows.task == "regression" else {"use_ls": False}))
+    return _fitted("RealMLP_TD", rows, conditions, **({} if rows.task == "regression" else {"use_ls": False}))
 
 
-def tabm(rows: Rows, means: Means) -> Predict:
+def tabm(rows: Rows, conditions: Conditions) -> Predict:
     """TabM-mini with piecewise-linear embeddings, the variant that its authors recommend."""
-    return _fitted("TabM_D", rows, means, arch_type="tabm-mini", num_emb_type="pwl", batch_size="auto")
+    return _fitted("TabM_D", rows, conditions, arch_type="tabm-mini", num_emb_type="pwl", batch_size="auto")
 
 
-def _fitted(family: str, rows: Rows, means: Means, **further: Any) -> Predict:
+def _fitted(family: str, rows: Rows, conditions: Conditions, **further: Any) -> Predict:
     """Fit pytabkit's estimator of a family, on frames whose holes in numbers are filled."""
     import pytabkit
 
@@ -46,7 +46,7 @@ def _fitted(family: str, rows: Rows, means: Means, **further: Any) -> Predict:
     kind = getattr(pytabkit, f"{family}_{'Regressor' if regression else 'Classifier'}")
     if not regression:
         further["val_metric_name"] = "cross_entropy"
-    model = kind(device="cpu", random_state=means.seed, n_threads=means.threads, **further)
+    model = kind(device="cpu", random_state=conditions.seed, n_threads=conditions.threads, **further)
     medians = rows.X.select_dtypes("number").median()
     model.fit(_without_holes(rows.X, medians), rows.y, cat_col_names=categories(rows.X))
 

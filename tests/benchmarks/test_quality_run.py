@@ -16,7 +16,7 @@ pd = pytest.importorskip("pandas")
 
 from benchmarks.quality import __main__ as command  # noqa: E402
 from benchmarks.quality import entrants, report, results, run, scores, trial  # noqa: E402
-from benchmarks.quality.entrants import ENTRANTS, Entrant, Means  # noqa: E402
+from benchmarks.quality.entrants import ENTRANTS, Conditions, Entrant  # noqa: E402
 from benchmarks.quality.splits import Rows  # noqa: E402
 from benchmarks.quality.standings import standings  # noqa: E402
 from benchmarks.quality.trial import Trial  # noqa: E402
@@ -141,7 +141,7 @@ def test_each_entrant_learns_from_a_frame_with_holes_and_words(name: str, task: 
     if one.missing():
         pytest.skip(f"{', '.join(one.missing())} isn't installed")
     table = rows(task)
-    predict = one.fit(table, Means(threads=1, seed=0))
+    predict = one.fit(table, Conditions(threads=1, seed=0))
     new = table.X.iloc[:50].reset_index(drop=True)
     # A word that is new, and columns whose categories are others and in another order.
     new = new.assign(word=new["word"].astype(object).replace("x", "new").astype("category"))
@@ -155,7 +155,7 @@ def test_each_entrant_learns_from_a_frame_with_holes_and_words(name: str, task: 
         assert np.mean(predicted.argmax(axis=1) == table.y) > 0.6
 
 
-def half_known(rows: Rows, means: Means) -> Any:
+def half_known(rows: Rows, conditions: Conditions) -> Any:
     """An entrant of a test's own."""
     return lambda X: np.full((len(X), 2), 0.5)
 
@@ -259,11 +259,11 @@ def test_a_set_of_the_other_half_is_refused(capsys: pytest.CaptureFixture[str]) 
 def test_the_warm_up_has_the_task_of_the_trial(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def learn(rows: Rows, means: Means) -> Any:
-        seen.append((rows.task, rows.n_classes, means.threads))
+    def learn(rows: Rows, conditions: Conditions) -> Any:
+        seen.append((rows.task, rows.n_classes, conditions.threads))
         return lambda X: None
 
     name = next(one.name for one in trial.SETS.values() if one.task == task)
-    monkeypatch.setattr(Entrant, "fit", lambda self, rows, means: learn(rows, means))
+    monkeypatch.setattr(Entrant, "fit", lambda self, rows, conditions: learn(rows, conditions))
     trial.warm_up(Trial(name, "linear", 0, 2))
     assert seen == [(task, {"binary": 2, "multiclass": 3, "regression": 0}[task], 2)]
