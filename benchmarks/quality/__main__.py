@@ -14,13 +14,13 @@ from typing import Any
 
 from benchmarks import common
 from benchmarks.quality import plots, report, results, scores
-from benchmarks.quality.entrants import ENTRANTS, find
-from benchmarks.quality.halves import HALVES
-from benchmarks.quality.loading import is_installed
+from benchmarks.quality.entrants.registry import ENTRANTS, find
 from benchmarks.quality.run import LIMIT_SECONDS, run_all, trials
-from benchmarks.quality.sets import SETS
-from benchmarks.quality.splits import SPLITS
 from benchmarks.quality.standings import standings
+from benchmarks.quality.tables.halves import HALVES
+from benchmarks.quality.tables.loading import is_installed
+from benchmarks.quality.tables.sets import SETS
+from benchmarks.quality.tables.splits import SPLITS
 
 # A load above this one disturbs measurements of time.
 BUSY = 0.5

@@ -10,10 +10,10 @@ import numpy as np
 
 from benchmarks.quality import results as lines
 from benchmarks.quality import scores
-from benchmarks.quality.entrants import ENTRANTS
-from benchmarks.quality.halves import HALVES
+from benchmarks.quality.entrants.registry import ENTRANTS
 from benchmarks.quality.measures import LOSSES
 from benchmarks.quality.standings import Standings, standings
+from benchmarks.quality.tables.halves import HALVES
 
 CLASSIFICATION = ("binary", "multiclass")
 REGRESSION = ("regression",)

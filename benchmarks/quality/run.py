@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.quality import results
-from benchmarks.quality.entrants import find
-from benchmarks.quality.sets import SETS
+from benchmarks.quality.entrants.registry import find
+from benchmarks.quality.tables.sets import SETS
 from benchmarks.quality.trial import Trial
 from benchmarks.quality.worker import FailedError, Worker
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.quality.entrants import Conditions, find
-from benchmarks.quality.loading import loaded
+from benchmarks.quality.entrants.entrant import Conditions
+from benchmarks.quality.entrants.registry import find
 from benchmarks.quality.measures import measure
-from benchmarks.quality.sets import SETS
-from benchmarks.quality.splits import Rows, split
+from benchmarks.quality.tables.loading import loaded
+from benchmarks.quality.tables.sets import SETS
+from benchmarks.quality.tables.splits import Rows, split
 
 
 @dataclass(frozen=True)

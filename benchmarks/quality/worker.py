@@ -99,7 +99,7 @@ def serve(connection: Connection) -> None:
 
 def _warm_run(trial: Trial, warm: set[tuple[str, str]]) -> dict[str, Any]:
     """Run a trial, after a small one if it is the first of its task."""
-    from benchmarks.quality.sets import SETS
+    from benchmarks.quality.tables.sets import SETS
 
     kind = trial.entrant, SETS[trial.data_set].task
     if kind not in warm:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.quality.entrants import Conditions, Predict
-from benchmarks.quality.splits import Rows
+from benchmarks.quality.entrants.entrant import Conditions, Predict
+from benchmarks.quality.tables.splits import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +47,7 @@ def _trained(rows: Rows, conditions: Conditions, **options: Any) -> Predict:
 
 def estimator(rows: Rows, conditions: Conditions) -> Predict:
     """`MLPClassifier` and `MLPRegressor` with their defaults, on arrays as scikit-learn's MLP gets them."""
-    from benchmarks.quality.arrays import fitted
+    from benchmarks.quality.entrants.arrays import fitted
     from fastnn import MLPClassifier, MLPRegressor
 
     kind: Any = MLPRegressor if rows.task == "regression" else MLPClassifier

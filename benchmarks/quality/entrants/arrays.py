@@ -13,9 +13,9 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from benchmarks.quality.columns import categories
-from benchmarks.quality.entrants import Conditions, Predict
-from benchmarks.quality.splits import Rows
+from benchmarks.quality.entrants.columns import categories
+from benchmarks.quality.entrants.entrant import Conditions, Predict
+from benchmarks.quality.tables.splits import Rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ data is in this repository: `loading` reads the packages that are installed.
 
 from __future__ import annotations
 
-from benchmarks.quality.dataset import DataSet, Task
+from benchmarks.quality.tables.dataset import DataSet, Task
 
 
 def _r(name: str, item: str, target: str, task: Task, without: str = "", why: str = "", **more: object) -> DataSet:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmarks.quality.dataset import DataSet
+from benchmarks.quality.tables.dataset import DataSet
 
 if TYPE_CHECKING:
     import pandas as pd

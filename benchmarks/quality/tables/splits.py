@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
-from benchmarks.quality.loading import Data
+from benchmarks.quality.tables.loading import Data
 
 if TYPE_CHECKING:
     import pandas as pd

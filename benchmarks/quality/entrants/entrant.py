@@ -1,8 +1,4 @@
-"""Who takes part: each entrant gets frames as they are, and prepares them as suits it best.
-
-An entrant's library is imported when the entrant is first used. An entrant of one's own, for a trial, is named
-"module:name" where others are named by their names (see `find`).
-"""
+"""What an entrant is: a way to learn from a table, which gets frames as they are and prepares them as suits it best."""
 
 from __future__ import annotations
 
@@ -18,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from benchmarks.quality.splits import Rows
+from benchmarks.quality.tables.splits import Rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,7 +62,10 @@ class Entrant:
         return [name for name in self.packages if _version(name) is None]
 
     def version(self) -> str:
-        """The versions of what it needs. Results of one version are never mixed with those of another."""
+        """The versions of what it needs. Results of one version are never mixed with those of another.
+
+        A change of how this package fits an entrant isn't seen: give the entrant another name then.
+        """
         versions = [f"{name} {_version(name)}" for name in self.packages]
         module = self.target.partition(":")[0]
         if not module.startswith(f"{__package__}."):
@@ -101,45 +100,3 @@ def _digest(package: str) -> str:
     for path in paths:
         digest.update(f"{path.relative_to(origin.parent)}\n".encode() + path.read_bytes())
     return digest.hexdigest()[:10]
-
-
-_TREES, _ARRAYS, _TUNED, _OURS = (f"benchmarks.quality.{name}" for name in ("trees", "arrays", "tuned", "ours"))
-_PYTABKIT = ("pytabkit", "torch")
-
-# The order of tables of results. What `fastnn.TableClassifier` and `TableRegressor` do with each of their efforts is to
-# be added here, with a function each in `ours`.
-ENTRANTS = {
-    one.name: one
-    for one in (
-        Entrant("fastnn tables", f"{_OURS}:tables", (FASTNN,)),
-        Entrant("fastnn train", f"{_OURS}:command_line", (FASTNN,)),
-        Entrant("fastnn MLP", f"{_OURS}:estimator", (FASTNN,)),
-        Entrant("LightGBM", f"{_TREES}:lightgbm", ("lightgbm",)),
-        Entrant("XGBoost", f"{_TREES}:xgboost", ("xgboost",)),
-        Entrant("CatBoost", f"{_TREES}:catboost", ("catboost",)),
-        Entrant("HistGradientBoosting", f"{_TREES}:hist_gradient_boosting", ("scikit-learn",)),
-        Entrant("LightGBM TD", f"{_TUNED}:lightgbm", (*_PYTABKIT, "lightgbm")),
-        Entrant("CatBoost TD", f"{_TUNED}:catboost", (*_PYTABKIT, "catboost")),
-        Entrant("RealMLP TD", f"{_TUNED}:realmlp", _PYTABKIT, slow=True),
-        Entrant("TabM", f"{_TUNED}:tabm", _PYTABKIT, slow=True),
-        Entrant("scikit-learn MLP", f"{_ARRAYS}:mlp", ("scikit-learn",)),
-        Entrant("linear", f"{_ARRAYS}:linear", ("scikit-learn",)),
-    )
-}
-
-
-def find(name: str) -> Entrant:
-    """The entrant of a name, or the one that stands under this name in a module: "module:name".
-
-    Raises
-    ------
-    KeyError
-        If there is none.
-    """
-    if name in ENTRANTS:
-        return ENTRANTS[name]
-    module, _, attribute = name.partition(":")
-    if not attribute:
-        raise KeyError(f"There is no entrant {name!r}. Known are {', '.join(ENTRANTS)}, and module:name.")
-    found: Entrant = getattr(importlib.import_module(module), attribute)
-    return found

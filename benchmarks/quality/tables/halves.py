@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from benchmarks.quality.dataset import DataSet
-from benchmarks.quality.sets import SETS
+from benchmarks.quality.tables.dataset import DataSet
+from benchmarks.quality.tables.sets import SETS
 
 # Earlier defaults were chosen on these data sets, or earlier trials were made on them.
 SEEN_BEFORE = (

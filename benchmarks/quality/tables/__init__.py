@@ -1,0 +1,1 @@
+"""Real tables, and the rows of them that are learnt from and tested on."""
