@@ -90,6 +90,7 @@ def _compile_tables(net: Network) -> None:
         singles=(no_column,) * MOST_SINGLES,
         offsets=np.empty(0, np.int64),
         columns=np.zeros(2, COLUMN),
+        bins=np.empty(0),
         non_finite=np.zeros(2, np.int64),
         bad=np.zeros(0, np.bool_),
         n_inputs=2,

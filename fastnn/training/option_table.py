@@ -69,6 +69,16 @@ OPTIONS: dict[str, Option] = {
         "Several networks are trained at the same time. They differ in their seed (the seed that is given, the one "
         "after it, and so on), and their outputs are averaged.",
     ),
+    "n_bins": option(
+        Whole(0),
+        "The most bins of each number's piecewise-linear encoding; 0 for none.",
+        {
+            PLAN: Use(0, "bins"),
+            COMMAND_LINE: Use(0, "bins", "In each bin the network learns a slope of its own."),
+        },
+        "The bins have the same number of rows. Each makes an input, which rises from 0 to 1 over the bin, so that the "
+        "network learns a slope of its own in each (Gorishniy, Rubachev and Babenko 2022).",
+    ),
     "dtype": option(
         Choice(("float32", "float64")),
         "The number format of weights and arithmetic.",

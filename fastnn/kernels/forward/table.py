@@ -40,6 +40,9 @@ COLUMN = np.dtype(
         ("centre", np.float64),  # a number x becomes ``(x - centre) * factor``
         ("factor", np.float64),
         ("fill", np.float64),  # and this if it is missing
+        ("bins", np.int64),  # how many inputs say how far x is above a bin's lower end; 0 for none
+        ("first_bin", np.int64),  # the place of the first bin among `Columns.bins`, in pairs
+        ("typical", np.float64),  # what stands for a missing x where bins are concerned
     ],
     align=True,
 )
@@ -59,6 +62,8 @@ class Columns(NamedTuple):
     offsets : array of int64
         The distance in memory, in numbers, from the beginning of the first of `singles` to that of each.
     columns : array of `COLUMN`
+    bins : array of float64
+        For each bin of a column its lower end, and 1 divided by its width.
     non_finite : array of int64, shape (parts, n_columns)
         The kernel adds the number of values whose input isn't finite.
     bad : array of bool, shape (n_rows,)
@@ -70,6 +75,7 @@ class Columns(NamedTuple):
     singles: tuple[NDArray[np.float32], ...]
     offsets: NDArray[np.int64]
     columns: NDArray[np.void]
+    bins: NDArray[np.float64]
     non_finite: NDArray[np.int64]
     bad: NDArray[np.bool_]
     n_inputs: int
@@ -110,13 +116,33 @@ class Inputs(NamedTuple):
 
 
 @jit
+def encode_bins(table: Columns, number: int, values: Array, out: Inputs) -> None:
+    """The piecewise-linear encoding of a number in some rows: ``min(max((x - low) / width, 0), 1)`` for each bin.
+
+    (Gorishniy, Rubachev and Babenko 2022, "On embeddings for numerical features in tabular deep learning", section 3.2;
+    the outermost bins are closed here.)
+    """
+    column, wide = table.columns[number], out.wide
+    for k in range(column.bins):
+        low, per_width = table.bins[2 * (column.first_bin + k)], table.bins[2 * (column.first_bin + k) + 1]
+        place = (column.first + 1 + k) * wide
+        encoded = out.inputs[place : place + values.size]
+        for i in range(values.size):
+            x = np.float64(values[i])
+            x = x if x == x else column.typical
+            encoded[i] = min(max((x - low) * per_width, 0.0), 1.0)
+
+
+@jit
 def encode_number(table: Columns, number: int, values: Array, out: Inputs) -> None:
-    """A number's inputs in some rows: the standardised value, and whether it is missing."""
+    """A number's inputs in some rows: the standardised value, its bins, and whether it is missing."""
     column, wide = table.columns[number], out.wide
     if column.missing >= 0:
         flags = out.inputs[column.missing * wide : column.missing * wide + values.size]
         for i in range(values.size):
             flags[i] = 0 if values[i] == values[i] else 1
+    if column.bins:
+        encode_bins(table, number, values, out)
     scaled = out.inputs[column.first * wide : column.first * wide + values.size]
     if not standardise(values, column, scaled):
         for i in range(values.size):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,6 +150,7 @@ class Preprocessor:
                     singles=in_place,
                     offsets=offsets,
                     columns=records,
+                    bins=layout.bins,
                     non_finite=flat(non_finite),
                     bad=flags[here],
                     n_inputs=layout.n_inputs,
@@ -189,12 +191,14 @@ class _Layout(NamedTuple):
 
     n_inputs: int
     records: NDArray[np.void]
+    bins: NDArray[np.float64]
 
     @classmethod
     def of(cls, columns: Sequence[LearntColumn]) -> _Layout:
         """The layout of these columns' inputs."""
         records = np.zeros(len(columns), COLUMN)
         first = 0
+        bins: list[float] = []
         for record, column in zip(records, columns, strict=True):
             n = len(column.inputs)
             record["first"], record["other"], record["factor"] = first, -1, 1.0
@@ -206,9 +210,13 @@ class _Layout(NamedTuple):
                 record["centre"], record["factor"] = column.centre, 1 / column.scale
                 with np.errstate(over="ignore"):  # the kernel finds an infinite fill where a value is missing
                     record["fill"] = (np.float64(column.fill) - column.centre) * (1 / column.scale)
+                record["bins"], record["first_bin"] = column.n_bins, len(bins) // 2
+                record["typical"] = column.fill
+                for low, high in pairwise(column.knots):
+                    bins += [low, 1 / (high - low)]
             record["missing"] = first + n - 1 if column.indicator else -1
             first += n
-        return cls(first, records)
+        return cls(first, records, np.array(bins, np.float64))
 
     def with_singles(self, singles: Sequence[int]) -> NDArray[np.void]:
         """The records for a batch whose columns with the numbers `singles` are read in place."""

@@ -52,6 +52,8 @@ class NumberColumn(_Column):
     edges : tuple of float
         The numbers that divide the column's range into bins: up to the first edge, up to the second, ..., above the
         last edge.
+    knots : tuple of float
+        The ends of the bins of the piecewise-linear encoding, which rise; empty if the column has no such encoding.
     """
 
     kind: Literal["number", "date", "boolean"]
@@ -59,11 +61,18 @@ class NumberColumn(_Column):
     scale: float
     fill: float
     edges: tuple[float, ...]
+    knots: tuple[float, ...] = ()
 
     @property
     def inputs(self) -> list[str]:
         """The names of the inputs that the column makes."""
-        return [self.name] + [f"{self.name} is missing"] * self.indicator
+        bins = [f"{self.name}, bin {i + 1}" for i in range(self.n_bins)]
+        return [self.name, *bins] + [f"{self.name} is missing"] * self.indicator
+
+    @property
+    def n_bins(self) -> int:
+        """The number of bins of the piecewise-linear encoding."""
+        return max(0, len(self.knots) - 1)
 
     def values(self, values: pa.Array) -> Array:
         """The values as numbers, NaN where they are missing."""
@@ -124,7 +133,8 @@ def description_of(columns: Sequence[LearntColumn]) -> list[dict[str, Any]]:
     for column in columns:
         entry = {"kind": column.kind, "name": column.name, "indicator": column.indicator}
         if isinstance(column, NumberColumn):
-            described.append({**entry, "n_edges": len(column.edges)})
+            knots = {"n_knots": len(column.knots)} if column.knots else {}  # which earlier versions didn't have
+            described.append({**entry, "n_edges": len(column.edges), **knots})
         else:
             described.append({**entry, "categories": list(column.categories), "other": column.other})
     return described
@@ -133,10 +143,13 @@ def description_of(columns: Sequence[LearntColumn]) -> list[dict[str, Any]]:
 def tensors_of(columns: Sequence[LearntColumn]) -> dict[str, np.ndarray]:
     """The columns' numbers, in order, as float64 arrays.
 
-    Columns of numbers, dates and booleans have ``centre``, ``scale``, ``fill`` and ``edges``; all have ``shares``.
+    Columns of numbers, dates and booleans have ``centre``, ``scale``, ``fill`` and ``edges``, and some have ``knots``;
+    all have ``shares``.
     """
     numbers = [column for column in columns if isinstance(column, NumberColumn)]
+    knots = np.array([knot for column in numbers for knot in column.knots], np.float64)
     return {
+        **({"knots": knots} if len(knots) else {}),
         "centre": np.array([column.centre for column in numbers], np.float64),
         "scale": np.array([column.scale for column in numbers], np.float64),
         "fill": np.array([column.fill for column in numbers], np.float64),
@@ -158,6 +171,7 @@ def columns_from_parts(
     if "shares" not in tensors:
         raise ValueError("there are no reference statistics: another version of fastnn wrote the file, train again")
     parts = {name: _Reader(name, tensors[name]) for name in ("centre", "scale", "fill", "edges", "shares")}
+    parts["knots"] = _Reader("knots", tensors.get("knots", np.empty(0)))
     columns = tuple(_read_column(entry, parts) for entry in description)
     for part in parts.values():
         part.finish()
@@ -208,14 +222,15 @@ def _read_column(entry: Mapping[str, Any], parts: Mapping[str, _Reader]) -> Lear
         shares = parts["shares"].take(len(categories) + 2)
         column = CategoryColumn(name, indicator, shares, tuple(categories), other)
     elif kind in ("number", "date", "boolean"):
-        n_edges = values.pop("n_edges")
-        if not is_whole(n_edges, least=0):
-            raise TypeError(f"{name!r} has no number of edges")
+        n_edges, n_knots = values.pop("n_edges"), values.pop("n_knots", 0)
+        if not is_whole(n_edges, least=0) or not is_whole(n_knots, least=0):
+            raise TypeError(f"{name!r} has no number of edges, or of knots")
         (centre,), (scale,), (fill,) = (parts[part].take(1) for part in ("centre", "scale", "fill"))
         edges, shares = parts["edges"].take(n_edges), parts["shares"].take(n_edges + 2)
-        if scale < np.finfo(np.float64).tiny or not all(np.diff(edges) > 0):
-            raise ValueError(f"the scale of {name!r} isn't positive, or its edges don't increase")
-        column = NumberColumn(name, indicator, shares, kind, centre, scale, fill, edges)
+        knots = parts["knots"].take(n_knots)
+        if scale < np.finfo(np.float64).tiny or not all(np.diff(edges) > 0) or not all(np.diff(knots) > 0):
+            raise ValueError(f"the scale of {name!r} isn't positive, or its edges or knots don't increase")
+        column = NumberColumn(name, indicator, shares, kind, centre, scale, fill, edges, knots)
     else:
         raise ValueError(f"{name!r} is of unknown kind {kind!r}")
     if values:

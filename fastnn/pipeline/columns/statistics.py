@@ -195,14 +195,16 @@ class TableStatistics:
         The columns to learn, all of which each batch must have.
     options : mapping of str to ColumnOptions, optional
         The options of single columns.
+    n_bins : int
+        The most bins of a column's piecewise-linear encoding; 0 for none.
 
     Notes
     -----
     After `merge`, the moments are those of all rows up to rounding, which depends on the order; all else is exact.
     """
 
-    def __init__(self, schema: Schema, options: Mapping[str, ColumnOptions] | None = None) -> None:
-        self.schema = schema
+    def __init__(self, schema: Schema, options: Mapping[str, ColumnOptions] | None = None, n_bins: int = 0) -> None:
+        self.schema, self._n_bins = schema, n_bins
         self._options = [(options or {}).get(column.name, ColumnOptions()) for column in schema.columns]
         self._numbers = [column.name for column in schema.columns if column.kind != "category"]
         self._moments = Moments(len(self._numbers))
@@ -318,6 +320,7 @@ class TableStatistics:
             scale if standardise else 1.0,
             fill,
             tuple(edges.tolist()),
+            knots_of(known, weight, 0 if column.kind == "boolean" else self._n_bins),
         )
 
 
@@ -345,6 +348,22 @@ def deciles(known: Float64, weight: Float64) -> Float64:
     if edges[0] == known[0]:
         edges = np.append(np.nextafter(known[0], -np.inf), edges)
     return edges
+
+
+def knots_of(known: Float64, weight: Float64, n_bins: int) -> tuple[float, ...]:
+    """The ends of bins that have the same weight, fewer if many numbers are equal; none if two bins would be too many.
+
+    The bins divide sorted numbers with their weights, from the least to the greatest.
+    """
+    if n_bins < 2 or not len(known):
+        return ()
+    shares = np.arange(1, n_bins) / n_bins
+    weights = {} if (weight == 1).all() else {"weights": weight}
+    inner = np.quantile(known, shares, method="inverted_cdf", **weights)
+    knots = np.unique([known[0], *inner, known[-1]])
+    with np.errstate(over="ignore"):
+        fine = np.isfinite(1 / np.diff(knots)).all() and np.isfinite(np.diff(knots)).all()
+    return tuple(knots.tolist()) if len(knots) > 2 and fine else ()
 
 
 def _no_values(name: str) -> DataError:

@@ -125,7 +125,7 @@ class Features:
 
     def statistics(self, schema: Schema) -> TableStatistics:
         """What learns the features, with the options of single columns."""
-        return TableStatistics(schema, self._reading.options)
+        return TableStatistics(schema, self._reading.options, self._plan.bins)
 
 
 def surveyed(features: Features, held_out: HeldOut, advance: Callable[[int], object]) -> tuple[Schema, Survey]:

@@ -47,6 +47,10 @@ class Plan:
     layer_norm : bool
         Whether to normalise the inputs of each hidden layer's activation, for each sample over the layer's units. The
         result is multiplied by a trained gain for each unit before the unit's bias is added.
+    bins : int
+        The most bins of each number's piecewise-linear encoding; 0 for none. The bins have the same number of rows.
+        Each makes an input, which rises from 0 to 1 over the bin, so that the network learns a slope of its own in each
+        (Gorishniy, Rubachev and Babenko 2022).
     ensemble : int
         The number of networks to train. Several networks are trained at the same time. They differ in their seed (the
         seed that is given, the one after it, and so on), and their outputs are averaged.
@@ -90,6 +94,7 @@ class Plan:
     batch_size: int | None = None
     buffer_rows: int | None = None
     layer_norm: bool = False
+    bins: int = 0
     ensemble: int = 1
     schedule: str = "constant"
     power_t: float = 0.5
