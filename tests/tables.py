@@ -17,20 +17,20 @@ from fastnn.pipeline.learning.typed import Typed, WidenedError
 
 
 def statistics_of(
-    table: pa.Table, rows: int | None = None, options: Mapping[str, Any] | None = None
+    table: pa.Table, rows: int | None = None, options: Mapping[str, Any] | None = None, n_bins: int = 0
 ) -> TableStatistics:
     """The statistics of all of a table's rows, which are taken in batches of at most `rows`."""
     said = column_options(options or {})
-    statistics, row = TableStatistics(Schema.infer(table.schema, options=said), said), 0
+    statistics, row = TableStatistics(Schema.infer(table.schema, options=said), said, n_bins), 0
     for batch in table.combine_chunks().to_batches(rows):
         statistics.update(batch, row)
         row += batch.num_rows
     return statistics
 
 
-def learnt(table: pa.Table, options: Mapping[str, Any] | None = None) -> Preprocessor:
+def learnt(table: pa.Table, options: Mapping[str, Any] | None = None, n_bins: int = 0) -> Preprocessor:
     """The preprocessing that a table teaches."""
-    return statistics_of(table, options=options).finish()
+    return statistics_of(table, options=options, n_bins=n_bins).finish()
 
 
 def typed(source: Source, **reading: Any) -> Typed:

@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import math
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +72,9 @@ def by_hand(column, values: pa.ChunkedArray, dtype) -> np.ndarray:
     for value in map(as_days, values.to_pylist()):
         missing = value is None or value == "" or value != value
         if isinstance(column, NumberColumn):
-            inputs = [(np.float64(column.fill if missing else value) - column.centre) * (1 / column.scale)]
+            x = np.float64(column.fill if missing else value)
+            inputs = [(x - column.centre) * (1 / column.scale)]
+            inputs += [min(max((x - low) * (1 / (high - low)), 0.0), 1.0) for low, high in pairwise(column.knots)]
         else:
             inputs = [float(value == category) for category in column.categories]
             inputs += [float(not missing and value not in column.categories)] * column.other
@@ -80,11 +83,16 @@ def by_hand(column, values: pa.ChunkedArray, dtype) -> np.ndarray:
 
 
 @settings(deadline=None)
-@given(drawn=tables(), dtype=st.sampled_from(["float32", "float64"]), cut=st.integers(1, 299))
-def test_rows_are_those_of_the_formula_however_they_are_divided(drawn, dtype, cut):
+@given(
+    drawn=tables(),
+    dtype=st.sampled_from(["float32", "float64"]),
+    cut=st.integers(1, 299),
+    n_bins=st.sampled_from([0, 2, 5]),
+)
+def test_rows_are_those_of_the_formula_however_they_are_divided(drawn, dtype, cut, n_bins):
     table, options = drawn
     try:
-        preprocessor = learnt(table, options)
+        preprocessor = learnt(table, options, n_bins)
     except DataError as error:
         assert "no values" in str(error)
         return

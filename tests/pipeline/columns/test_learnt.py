@@ -21,7 +21,7 @@ def a_preprocessor() -> Preprocessor:
             "when": pa.array([1, 2, None], pa.timestamp("s")),
         }
     )
-    return learnt(table, {"t": {"max_categories": 1}})
+    return learnt(table, {"t": {"max_categories": 1}}, n_bins=2)
 
 
 def test_round_trip_of_parts():
@@ -36,7 +36,9 @@ def test_round_trip_of_parts():
     ]
     broken_tensors += [{n: a for n, a in tensors.items() if n != name} for name in tensors]
     broken_tensors += [
-        {**tensors, name: -tensors[name]} for name in ("scale", "shares", "edges") if (tensors[name] != 0).any()
+        {**tensors, name: -tensors[name]}
+        for name in ("scale", "shares", "edges", "knots")
+        if (tensors[name] != 0).any()
     ]
     broken_tensors += [{**tensors, "shares": tensors["shares"] * 0.9}]
     broken_descriptions = [
@@ -50,6 +52,7 @@ def test_round_trip_of_parts():
         [{**first, "indicator": 1}, second, *others],
         [{**first, "n_edges": first["n_edges"] + 1}, second, *others],
         *([{**first, "n_edges": n}, second, *others] for n in (-1, 2.0, True, 10**30, "3")),
+        *([{**first, "n_knots": n}, second, *others] for n in (-1, 2.0, True, 10**30, "3", 1)),
         [first, {**second, "categories": []}, *others],
         *([first, {**second, "categories": c}, *others] for c in ("b", [1], [""], ["b", "b"], ["a", "b"], None)),
         [first, {**second, "other": None}, *others],

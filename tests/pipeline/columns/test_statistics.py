@@ -15,7 +15,7 @@ from fastnn.pipeline.columns import statistics as module
 from fastnn.pipeline.columns.encoding import Preprocessor
 from fastnn.pipeline.columns.options import column_options
 from fastnn.pipeline.columns.schema import DataError, Schema
-from fastnn.pipeline.columns.statistics import Moments, TableStatistics, deciles
+from fastnn.pipeline.columns.statistics import Moments, TableStatistics, deciles, knots_of
 
 
 @pytest.mark.parametrize("mean", [0.0, 1e9, -1e9])
@@ -205,3 +205,31 @@ def test_deciles():
         0,
         1,
     ]
+
+
+@pytest.mark.parametrize("n_bins", [0, 1, 2, 4, 100])
+@pytest.mark.parametrize(
+    "values", [np.arange(1.0, 101), [0.0] * 6 + [1, 2], [3.0] * 9, [1.0, 2.0], [0, 5e-324, 1e-323], []]
+)
+def test_knots(values, n_bins):
+    """Bins of the same weight between the least and the greatest number; none where there would be one."""
+    known = np.array(values, np.float64)
+    knots = knots_of(known, np.ones(len(known)), n_bins)
+    assert knots == () or (known[0], known[-1]) == (knots[0], knots[-1])
+    assert (
+        len(knots) != 2
+        and len(knots) <= n_bins + 1
+        and all(np.diff(knots) > 0)
+        and np.isfinite(1 / np.diff(knots)).all()
+    )
+    if len(known) == 100 and 1 < n_bins < 100:
+        assert knots == (1, *np.ceil(np.arange(1, n_bins) * 100 / n_bins), 100)
+    repeated, weight = np.repeat(known, 3), np.full(len(known), 3.0)
+    assert knots_of(repeated, np.ones(len(repeated)), n_bins) == pytest.approx(knots_of(known, weight, n_bins))
+
+
+def test_booleans_and_constants_have_no_bins():
+    table = pa.table({"b": [True, False] * 20, "c": [1.0] * 40, "x": np.arange(40.0), "n": [None, *range(39)]})
+    b, c, x, n = learnt(table, n_bins=8).columns
+    assert (b.n_bins, c.n_bins, x.n_bins, n.n_bins) == (0, 0, 8, 8)
+    assert x.inputs == ["x", *(f"x, bin {i}" for i in range(1, 9))] and n.inputs[-1] == "n is missing"
