@@ -225,7 +225,7 @@ def test_knots(values, n_bins):
     if len(known) == 100 and 1 < n_bins < 100:
         assert knots == (1, *np.ceil(np.arange(1, n_bins) * 100 / n_bins), 100)
     repeated, weight = np.repeat(known, 3), np.full(len(known), 3.0)
-    assert knots_of(repeated, np.ones(len(repeated)), n_bins) == pytest.approx(knots_of(known, weight, n_bins))
+    assert knots_of(repeated, np.ones(len(repeated)), n_bins) == knots_of(known, weight, n_bins)
 
 
 def test_booleans_and_constants_have_no_bins():
