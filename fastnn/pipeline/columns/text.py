@@ -45,7 +45,7 @@ _PLAIN_DATE = r"^\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?\s*$"
 # integers end in .0, as pandas writes them beside missing values; where only some do, 1 and 1.0 are two names as well.
 _INTEGERS = (r"^(0|-?[1-9]\d*)$", r"^(0|-?[1-9]\d*)\.0$")
 _BOOLEANS = ("^(true|false)$", "^(True|False)$", "^(TRUE|FALSE)$")
-_DAY = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+_DAY = r"\d{4}-((0[13578]|1[02])-(0[1-9]|[12]\d|3[01])|(0[469]|11)-(0[1-9]|[12]\d|30)|02-(0[1-9]|[12]\d))"
 _TIME = r"([01]\d|2[0-3])(:[0-5]\d(:[0-5]\d(\.\d+)?)?)?"
 _ZONE = r"(Z|[+-]\d\d(:?\d\d)?)"
 _LONG_INTEGER = r"^[+-]?\d+$"
@@ -359,7 +359,8 @@ def _shape_of(type_: pa.DataType) -> str:
         time = _TIME if pa.types.is_time(type_) else "" if pa.types.is_date(type_) else f"([T ]{_TIME})?"
         return f"^{'' if pa.types.is_time(type_) else _DAY}{time}{_ZONE if zoned else ''}$"
     if pa.types.is_integer(type_):
-        return r"(?i)^[+-]?(\d+\.?0*|[\d.]+e[+-]?\d+)$"
+        digits = 20 if pa.types.is_unsigned_integer(type_) else 19
+        return rf"(?i)^[+-]?(0*\d{{1,{digits}}}\.?0*|[\d.]+e[+-]?\d+)$"
     return r"(?i)^[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf(inity)?|nan)$"
 
 
