@@ -20,7 +20,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -28,15 +28,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks import common, contestants, measure
+from benchmarks import child, common, contestants, measure
 
 ROUNDS = 5
 # torch.compile takes half a minute where nothing is cached.
 REPLY_SECONDS = 300.0
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-# They make OpenBLAS run another processor's kernels, at a fraction of its speed.
-CRIPPLING_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-
 # The largest error of a probability that is accepted after one call's epochs. Rounding in float32 causes 8e-6 at most
 # (PyTorch, `digits`). One epoch too many causes 6e-5 (`moons`, where a call has a thousand epochs) to 0.4, a step size
 # that is a thousandth too large 6e-5 (`moons`) to 7e-4, and a last batch that is left out 0.2 to 0.7.
@@ -251,7 +247,7 @@ class Player:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, entrant, threads), daemon=True)
-        with _surroundings(threads):
+        with child.surroundings(threads):
             self._process.start()
         theirs.close()  # so that the end of the process is the end of the connection
 
@@ -276,28 +272,6 @@ class Player:
             self._connection.send(None)
         self._process.join(10)
         self._process.kill()
-
-
-@contextlib.contextmanager
-def _surroundings(threads: int) -> Iterator[None]:
-    """The environment and the processors that a process started now inherits.
-
-    Libraries read both while they load. JAX has no number of threads to set; it counts its processors.
-    """
-    environment = dict(os.environ)
-    processors = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    try:
-        os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
-        for name in CRIPPLING_VARIABLES:
-            os.environ.pop(name, None)
-        if processors:
-            os.sched_setaffinity(0, sorted(processors)[:threads])
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(environment)
-        if processors:
-            os.sched_setaffinity(0, processors)
 
 
 @dataclass

@@ -11,20 +11,11 @@ import contextlib
 import multiprocessing
 import os
 import warnings
-from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+from benchmarks import child
 from benchmarks.quality.trial import Trial, run, warm_up
-
-# Libraries read these while they load.
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "FASTNN_NUM_THREADS",
-)
 
 
 class FailedError(Exception):
@@ -44,7 +35,7 @@ class Worker:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs,), daemon=True)
-        with _surroundings(threads):
+        with child.surroundings(threads):
             self._process.start()
         theirs.close()  # so that the end of the process is the end of the connection
 
@@ -106,20 +97,3 @@ def _warm_run(trial: Trial, warm: set[tuple[str, str]]) -> dict[str, Any]:
         warm_up(trial)
         warm.add(kind)
     return run(trial)
-
-
-@contextlib.contextmanager
-def _surroundings(threads: int) -> Iterator[None]:
-    """The environment and the processors that a process started now inherits."""
-    environment = dict(os.environ)
-    processors = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    try:
-        os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-        if processors:
-            os.sched_setaffinity(0, sorted(processors)[:threads])
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(environment)
-        if processors:
-            os.sched_setaffinity(0, processors)

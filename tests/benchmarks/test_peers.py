@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import common, contestants, peers
+from benchmarks import child, common, contestants, peers
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +24,7 @@ def task(solver: str) -> common.Task:
 @pytest.fixture(autouse=True)
 def no_crippled_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away the variables with which NumPy's and scikit-learn's contestants refuse to run."""
-    for variable in peers.CRIPPLING_VARIABLES:
+    for variable in child.CRIPPLING_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
 
 

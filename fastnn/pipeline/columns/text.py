@@ -115,7 +115,7 @@ class Spelling(NamedTuple):
         if values is not None:
             return values, []
         # One pass finds most of the texts that can't be parsed, and dividing the others finds the rest. Dividing alone
-        # would take 4 s for half a million words.
+        # would take 6 s for 65,536 words.
         fits = pc.match_substring_regex(text, "|".join(ways) or _shape_of(self.type))
         hopeless = pc.invert(fits).fill_null(False)
         values, unparsable = _divided(pc.if_else(hopeless, pa.scalar(None, text.type), text), self.type)
@@ -367,7 +367,7 @@ def _shape_of(type_: pa.DataType) -> str:
 def _divided(text: pa.Array, type_: pa.DataType) -> tuple[pa.Array, list[int]]:
     """The values that the text spells, and the positions of those that can't be parsed and have become null.
 
-    The text is divided into pieces, and these again. By halves, 16,384 texts that can't be parsed would take 5 s.
+    The text is divided into pieces, and these again. By halves, 16,384 texts that can't be parsed took 5 s.
     """
     values = _parsed(text, type_)
     if values is not None:

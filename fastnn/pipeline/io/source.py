@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -192,10 +192,13 @@ def index_columns(schema: pa.Schema) -> frozenset[str]:
         return frozenset()
 
 
-def plain_batch(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """A batch with the types of `plain_schema`."""
-    schema = plain_schema(batch.schema)
-    return batch if schema.types == batch.schema.types else batch.cast(schema)
+def plain_batches(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Batches with the types of `plain_schema`, which is worked out once for each run of batches of one schema."""
+    given = plain = None
+    for batch in batches:
+        if given is None or not batch.schema.equals(given):
+            given, plain = batch.schema, plain_schema(batch.schema)
+        yield batch if given.equals(plain) else batch.cast(plain)
 
 
 def plain_type(type_: pa.DataType) -> pa.DataType:

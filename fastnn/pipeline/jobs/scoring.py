@@ -18,7 +18,7 @@ from fastnn.pipeline.columns.text import Spellings, parse, parsed_schema, spelli
 from fastnn.pipeline.io.overlap import read_ahead
 from fastnn.pipeline.io.rebatch import coalesce
 from fastnn.pipeline.io.sinks import write_batches
-from fastnn.pipeline.io.source import BATCH_ROWS, at_its_place, plain_batch, plain_schema
+from fastnn.pipeline.io.source import BATCH_ROWS, at_its_place, plain_batches, plain_schema
 from fastnn.pipeline.jobs.job import Job, Scored, Task
 from fastnn.pipeline.jobs.result import OnBadRow, Output, ResultColumns
 from fastnn.pipeline.model import Model, not_arrow
@@ -214,21 +214,21 @@ def as_stream(data: Any) -> tuple[pa.Schema | None, Iterator[pa.RecordBatch]]:
         If `data` is something else. An iterable raises it when it yields something else.
     """
     if isinstance(data, pa.RecordBatch):
-        return plain_schema(data.schema), iter([plain_batch(data)])
+        return plain_schema(data.schema), plain_batches([data])
     if isinstance(data, pa.Table):
-        return plain_schema(data.schema), map(plain_batch, data.to_batches())
+        return plain_schema(data.schema), plain_batches(data.to_batches())
     if hasattr(data, "__arrow_c_stream__"):
         reader = pa.RecordBatchReader.from_stream(data)
-        return plain_schema(reader.schema), map(plain_batch, reader)
+        return plain_schema(reader.schema), plain_batches(reader)
     if isinstance(data, Iterable):
-        return None, map(_as_batch, data)
+        return None, plain_batches(map(_as_batch, data))
     raise not_arrow(data)
 
 
 def _as_batch(item: Any) -> pa.RecordBatch:
     if not isinstance(item, pa.RecordBatch):
         raise not_arrow(item)
-    return plain_batch(item)
+    return item
 
 
 def score_task(job: Job, task: Task, advance: Callable[[int], object] = lambda rows: None) -> Scored:

@@ -18,7 +18,7 @@ from fastnn.errors import DataWarning
 from fastnn.pipeline.columns.arrow import to_arrow, to_numpy
 from fastnn.pipeline.columns.labels import is_missing
 from fastnn.pipeline.columns.options import PLAIN
-from fastnn.pipeline.columns.schema import DataError, quoted
+from fastnn.pipeline.columns.schema import LEAVE_OUT, DataError, quoted
 from fastnn.pipeline.columns.text import (
     Spelling,
     Unparsable,
@@ -268,7 +268,7 @@ class Typed(Source):
             if self._reading.on_bad_row == "fail":
                 raise DataError(
                     f"{part.where(first_row + found.rows[0])}: {found.problem} If that means a missing value: "
-                    f"{_as_missing(found.value)}. To leave such rows out: --on-bad-row skip."
+                    f"{_as_missing(found.value)}. {LEAVE_OUT}"
                 )
             bad[found.rows] = True
         if not self._skips:

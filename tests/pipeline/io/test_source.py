@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from fastnn.pipeline.columns.schema import DataError
-from fastnn.pipeline.io.source import as_data_errors, plain_schema
+from fastnn.pipeline.io.source import as_data_errors, plain_batches, plain_schema
 
 
 def test_a_plain_schema_has_names_and_types_alone():
@@ -60,3 +60,11 @@ def test_errors_have_one_line(error, raised, message):
     with pytest.raises(raised) as caught, as_data_errors("f"):
         raise error
     assert str(caught.value) == message
+
+
+def test_views_become_large_strings_in_every_batch():
+    views = pa.record_batch({"t": pa.array(["a", None]).cast(pa.string_view()), "x": [1, 2]})
+    plain = pa.record_batch({"t": pa.array(["b"], pa.large_string()), "x": [3]})
+    found = list(plain_batches([views, views, plain, views]))
+    assert {batch.schema.field("t").type for batch in found} == {pa.large_string()} and found[2] is plain
+    assert [batch["t"].to_pylist() for batch in found] == [["a", None], ["a", None], ["b"], ["a", None]]
